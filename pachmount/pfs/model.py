@@ -1,0 +1,152 @@
+"""Frozen dataclasses of what a cluster tells us; the rest of pachmount sees these, never protobuf messages."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True)
+class RepoRef:
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.name}"
+
+
+@dataclass(frozen=True)
+class CommitRef:
+    """A commit of a repo. `id` may be a branch name or ancestry (`master^2`) where a call resolves it.
+
+    `branch` is sent along where it is known: servers before 2.11 need it in ModifyFile.
+    """
+
+    repo: RepoRef
+    id: str
+    branch: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.id}"
+
+
+@dataclass(frozen=True)
+class ProjectInfo:
+    name: str
+    description: str = ""
+    created: float | None = None
+    permissions: tuple[int, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RepoInfo:
+    """`permissions` is None when auth is not active; `size_bytes` is the server's upper bound."""
+
+    repo: RepoRef
+    description: str = ""
+    created: float | None = None
+    size_bytes: int = 0
+    branches: tuple[str, ...] = ()
+    permissions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class BranchInfo:
+    repo: RepoRef
+    name: str
+    head: CommitRef
+    has_provenance: bool = False
+
+
+class CommitState(enum.Enum):
+    OPEN = "open"
+    FINISHING = "finishing"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class CommitInfo:
+    """Times are seconds since the epoch; `finished` is None until the server is done with the commit."""
+
+    commit: CommitRef
+    parent: str = ""
+    description: str = ""
+    started: float | None = None
+    finishing: float | None = None
+    finished: float | None = None
+    error: str = ""
+    size_bytes: int = 0
+
+    @property
+    def state(self) -> CommitState:
+        if self.finished is not None:
+            return CommitState.FINISHED
+        return CommitState.FINISHING if self.finishing is not None else CommitState.OPEN
+
+
+class FileEntry(NamedTuple):
+    """One line of a listing. `path` starts with a slash; a directory's has no trailing one. `size` is in bytes.
+
+    `hash` is the server's content hash (32 bytes); of a directory it says nothing about names.
+    """
+
+    path: str
+    is_dir: bool
+    size: int
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class ClusterVersion:
+    major: int
+    minor: int
+    micro: int
+    additional: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.micro}{self.additional}"
+
+
+class AuthState(enum.Enum):
+    OFF = "off"
+    LOGGED_IN = "logged-in"
+    LOGGED_OUT = "logged-out"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the cluster thinks we are; `username` is "" unless logged in."""
+
+    state: AuthState
+    username: str = ""
+
+
+class ByteStream(Protocol):
+    """The content of one file from some offset on, in pieces as the server sends them."""
+
+    def __iter__(self) -> Iterator[memoryview]: ...
+
+    def cancel(self) -> None:
+        """Stop the transfer; an iteration under way ends at once. May be called from another thread."""
+
+
+class CommitReader(Protocol):
+    """What a file system view needs of a cluster: one commit's files. The seam between `vfs/` and `pfs/`.
+
+    Every call raises a PachmountError (NotFoundError, ClusterUnreachableError, NotPermittedError, …).
+    """
+
+    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+        """Everything below `path` ("" = root), depth first in path order; includes `path` itself unless it is the root.
+
+        A path that does not exist gives nothing.
+        """
+
+    def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+        """The entries of one directory, in path order."""
+
+    def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:
+        """Stream a file's bytes from `offset` (bytes, ≥ 0) to its end."""
