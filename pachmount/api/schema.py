@@ -1,0 +1,261 @@
+"""Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
+
+Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
+2.9 renamed beside them); `/status`, `/_refresh`, `/branches`, `/commits` and `/files` are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CLIENT_HEADER = "X-Pachmount-Client"
+"""A request with this header gets errors as an ErrorAnswer in JSON instead of plain text."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Request(Model):
+    """Decoded as the original does: unknown keys ignored, keys matched without regard to case, null = default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lenient(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {name.lower(): name for name in cls.model_fields}
+        return {known[key.lower()]: value for key, value in data.items() if key.lower() in known and value is not None}
+
+
+class MountEntry(Request):
+    """One mount to make. `mountpoint` (ours) puts it at a directory of the user's instead of the mount directory."""
+
+    name: str = ""
+    project: str = ""
+    repo: str = ""
+    branch: str = ""
+    commit: str = ""
+    files: list[str] = []
+    paths: list[str] = []
+    path: str = ""
+    mode: str = ""
+    mountpoint: str = ""
+
+
+class MountRequest(Request):
+    mounts: list[MountEntry | None] = []
+
+
+class UnmountRequest(Request):
+    mounts: list[str] = []
+
+
+class RefreshEntry(Request):
+    """`commit`: an id, a branch or an ancestry such as `master^`; empty = the newest commit of the mounted branch."""
+
+    name: str = ""
+    commit: str = ""
+
+
+class RefreshRequest(Request):
+    mounts: list[RefreshEntry] = []
+
+
+class CommitRequest(Request):
+    mount: str = ""
+
+
+class ConfigRequest(Request):
+    """`embedded` and `token` are ours: use the embedded server; the session token to store in the new context."""
+
+    pachd_address: str = ""
+    server_cas: str = ""
+    embedded: bool = False
+    token: str = ""
+
+
+class ErrorAnswer(Model):
+    id: str
+    error: str
+    why: str = ""
+    hint: str = ""
+
+
+class HealthAnswer(Model):
+    status: Literal["running"] = "running"
+
+
+class ConfigAnswer(Model):
+    cluster_status: Literal["INVALID", "AUTH_DISABLED", "AUTH_ENABLED"]
+    pachd_address: str
+
+
+class RepoAnswer(Model):
+    project: str
+    repo: str
+    branches: list[str] | None
+    authorization: Literal["off", "none", "read", "write"]
+
+
+class MountAnswer(Model):
+    """The state of one mount: the union of the fields of the original's versions."""
+
+    name: str
+    project: str
+    repo: str
+    branch: str
+    commit: str
+    files: list[str] | None = None
+    paths: list[str] = ["/"]
+    path: str = ""
+    mode: Literal["ro", "rw"]
+    state: str
+    status: str
+    mountpoint: str
+    actual_mounted_commit: str
+    latest_commit: str
+    how_many_commits_behind: int
+
+
+class MountsAnswer(Model):
+    mounted: list[MountAnswer]
+    unmounted: list[RepoAnswer]
+
+
+class ProjectName(Model):
+    name: str
+
+
+class ProjectAnswer(Model):
+    """Left out when empty: everything but `project`."""
+
+    project: ProjectName
+    description: str | None = None
+    auth_info: dict[str, Any] | None = None
+    created_at: dict[str, int] | None = None
+
+
+class BranchAnswer(Model):
+    project: str
+    repo: str
+    branch: str
+    head: str
+
+
+class CommitAnswer(Model):
+    """Times are seconds since the epoch."""
+
+    project: str
+    repo: str
+    commit: str
+    branch: str
+    parent: str
+    description: str
+    started: float | None
+    finished: float | None
+    state: Literal["open", "finishing", "finished"]
+    error: str
+    size_bytes: int
+
+
+class FileAnswer(Model):
+    """`hash` is hex. A directory's size is the sum of what is below it."""
+
+    path: str
+    type: Literal["file", "dir"]
+    size_bytes: int
+    hash: str
+
+
+class FilesAnswer(Model):
+    """A page of a directory; `next` is the `after` of the following page, "" at the end."""
+
+    source: str
+    commit: str
+    files: list[FileAnswer]
+    next: str = ""
+
+
+class Counters(Model):
+    """Since the mount was made. `fetched_bytes` came from the cluster, the rest from caches."""
+
+    lookups: int = 0
+    listings: int = 0
+    reads: int = 0
+    read_bytes: int = 0
+    errors: int = 0
+
+
+class MountStatus(Model):
+    name: str
+    source: str
+    mountpoint: str
+    mode: Literal["ro", "rw"]
+    state: str
+    status: str
+    error: ErrorAnswer | None = None
+    project: str
+    repo: str
+    branch: str
+    commit: str
+    path: str
+    latest_commit: str
+    behind: int
+    mounted_at: float
+    listing: Literal["loading", "complete", "failed"]
+    files: int
+    listing_bytes: int
+    counters: Counters = Counters()
+
+
+class ClusterStatus(Model):
+    """`state`: connected, unreachable (since when, why), or none while nothing is configured."""
+
+    state: Literal["connected", "unreachable", "none"]
+    address: str
+    embedded: bool
+    context: str
+    version: str = ""
+    auth: Literal["off", "logged-in", "logged-out", "unknown"] = "unknown"
+    username: str = ""
+    unreachable_since: float | None = None
+    error: ErrorAnswer | None = None
+
+
+class CacheStatus(Model):
+    """Sizes are bytes; every buffer and queue of the read path with its bound."""
+
+    directory: str
+    disk_bytes: int
+    disk_limit: int
+    disk_blocks: int
+    memory_bytes: int
+    memory_limit: int
+    write_queue: int
+    write_queue_limit: int
+    streams: int
+    streams_limit: int
+    memory_hits: int
+    disk_hits: int
+    misses: int
+    fetched_bytes: int
+    disabled_reason: str = ""
+
+
+class StatusAnswer(Model):
+    version: str
+    pid: int
+    started: float
+    mount_dir: str
+    socket: str
+    log_file: str
+    rss_bytes: int
+    threads: int
+    waiting_requests: int
+    waiting_requests_limit: int
+    cluster: ClusterStatus
+    cache: CacheStatus
+    mounts: list[MountStatus] = Field(default_factory=list)

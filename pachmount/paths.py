@@ -1,0 +1,128 @@
+"""Where things live: the mount directory, the daemon's socket, lock, log and state, the cache, the embedded store.
+
+One daemon serves one mount directory of one user; everything that belongs to it is named after that directory. This
+module imports nothing heavy: every command starts with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.errors import ConfigurationError
+
+MAX_SOCKET_PATH_BYTES = 107
+"""sizeof(sockaddr_un.sun_path) - 1 on Linux."""
+
+SYSTEM_MOUNT_DIR = Path("/pfs")
+
+
+def _xdg(env: Mapping[str, str], variable: str, default: str) -> Path:
+    value = env.get(variable, "")
+    base = Path(value) if os.path.isabs(value) else home(env) / default
+    return base / "pachmount"
+
+
+def home(env: Mapping[str, str] = os.environ) -> Path:
+    """The user's home directory; `HOME` wins, as in a shell."""
+    return Path(env.get("HOME") or os.path.expanduser("~"))
+
+
+def config_dir(env: Mapping[str, str] = os.environ) -> Path:
+    return _xdg(env, "XDG_CONFIG_HOME", ".config")
+
+
+def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
+    return _xdg(env, "XDG_CACHE_HOME", ".cache")
+
+
+def state_dir(env: Mapping[str, str] = os.environ) -> Path:
+    return _xdg(env, "XDG_STATE_HOME", ".local/state")
+
+
+def data_dir(env: Mapping[str, str] = os.environ) -> Path:
+    return _xdg(env, "XDG_DATA_HOME", ".local/share")
+
+
+def local_store(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the embedded server keeps repositories."""
+    return data_dir(env) / "local"
+
+
+def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """The directory of sockets and locks: below `XDG_RUNTIME_DIR`, else below the state directory (which is ours too)."""
+    value = env.get("XDG_RUNTIME_DIR", "")
+    return Path(value) / "pachmount" if os.path.isabs(value) else state_dir(env) / "run"
+
+
+def default_mount_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """`PFS_MOUNT_DIR`, else `/pfs` where the user can use or make it, else `~/pfs`."""
+    chosen = env.get("PFS_MOUNT_DIR", "")
+    if chosen:
+        return Path(os.path.abspath(chosen))
+    usable = SYSTEM_MOUNT_DIR if SYSTEM_MOUNT_DIR.is_dir() else SYSTEM_MOUNT_DIR.parent
+    if os.access(usable, os.W_OK | os.X_OK):
+        return SYSTEM_MOUNT_DIR
+    return home(env) / "pfs"
+
+
+def embedded_socket(env: Mapping[str, str] = os.environ) -> Path:
+    """The socket of the embedded server that daemons share."""
+    return _short(runtime_dir(env) / "localpfs.sock", env)
+
+
+def _short(socket: Path, env: Mapping[str, str]) -> Path:
+    if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES:
+        return socket
+    digest = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
+    short = Path(env.get("TMPDIR", "/tmp")) / f"pachmount-{os.getuid()}" / f"{digest}.sock"  # noqa: S108 (0700, checked)
+    if len(os.fsencode(short)) > MAX_SOCKET_PATH_BYTES:
+        short = Path(f"/tmp/pachmount-{os.getuid()}/{digest}.sock")  # noqa: S108
+    return short
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths of one daemon."""
+
+    mount_dir: Path
+    socket: Path
+    lock_file: Path
+    log_file: Path
+    mounts_file: Path
+
+
+def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:
+    """The paths of the daemon for `mount_dir` (default: `default_mount_dir`); `PFS_SOCK_PATH` overrides the socket."""
+    directory = Path(os.path.abspath(mount_dir)) if mount_dir is not None else default_mount_dir(env)
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
+    instance = f"{directory.name or 'root'}-{digest}"
+    state = state_dir(env) / instance
+    chosen = env.get("PFS_SOCK_PATH", "")
+    socket = Path(os.path.abspath(chosen)) if chosen else _short(runtime_dir(env) / f"{instance}.sock", env)
+    return Places(
+        mount_dir=directory,
+        socket=socket,
+        lock_file=state / "daemon.lock",
+        log_file=state / "daemon.log",
+        mounts_file=state / "mounts.json",
+    )
+
+
+def make_private_dir(directory: Path) -> None:
+    """Create `directory` with mode 0700; refuse one that belongs to somebody else or is a symlink."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = directory.lstat()
+    except OSError as error:
+        raise ConfigurationError(f"cannot use directory '{directory}'", error.strerror or str(error)) from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise ConfigurationError(f"cannot use directory '{directory}'", "it is not a directory")
+    if info.st_uid != os.getuid():
+        raise ConfigurationError(f"cannot use directory '{directory}'", "it belongs to another user")
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        directory.chmod(0o700)

@@ -1,0 +1,73 @@
+"""Settings: flags over `PACHMOUNT_*` variables over `pachmount.toml` over defaults.
+
+Import it lazily in commands: pydantic-settings costs more than the rest of a short command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from pachmount import paths
+from pachmount.errors import ConfigurationError
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(value: Any) -> Any:
+    """Read `10G`, `512 MiB` or a number of bytes; anything else is left for the validator to refuse."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().upper().removesuffix("B").removesuffix("I").strip()
+    unit = text[-1:] if text[-1:].isalpha() else ""
+    try:
+        return int(float(text.removesuffix(unit)) * _UNITS[unit])
+    except (KeyError, ValueError):
+        raise ValueError("a size is a number of bytes or a number with K, M, G or T, such as 10G") from None
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+
+
+class Settings(BaseSettings):
+    """What a user can tune. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="PACHMOUNT_", extra="forbid")
+
+    cache_dir: Path = Field(default_factory=paths.cache_dir, description="where downloaded blocks are kept")
+    cache_size: Size = Field(default=10 << 30, ge=0, description="upper limit of the block cache on disk")
+    memory_size: Size = Field(default=64 << 20, ge=16 << 20, description="upper limit of blocks held in memory")
+    read_ahead: Size = Field(default=64 << 20, ge=1 << 20, description="how far a sequential reader is read ahead")
+    read_timeout: float = Field(default=30.0, gt=0, description="how long a read or lookup may wait for the cluster")
+    call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")
+    poll_interval: float = Field(default=5.0, gt=0, description="how often branch heads are looked at")
+    allow_other: bool = Field(default=False, description="let other users of this machine see the mounts")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, paths.config_dir() / "pachmount.toml")
+        return init_settings, env_settings, toml
+
+
+def load(**flags: Any) -> Settings:
+    """The settings in force; flags that are None count as not given. Raises ConfigurationError."""
+    try:
+        return Settings(**{key: value for key, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"invalid setting '{name}'", str(first["msg"])) from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read '{paths.config_dir() / 'pachmount.toml'}'", str(error)) from error
