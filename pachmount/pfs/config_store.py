@@ -1,0 +1,111 @@
+"""Reading and rewriting pachctl's config file safely: locked, atomic, private, unknown keys kept."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pachmount.errors import BusyError, ConfigurationError
+
+_LOCK_LIMIT_S = 10.0
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The file as nested dicts in the file's order; {} if it is missing or empty. Raises ConfigurationError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}", str(error)) from error
+    if not text.strip():
+        return {}
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        document = _read_yaml(path, text, error)
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"cannot use {path}", "it does not hold a table of settings")
+    return document
+
+
+def rewrite_document(path: Path, change: Callable[[dict[str, Any]], None], *, make_parent: bool) -> None:
+    """Read the file, let `change` edit it in place, and put the result in its place, all under a lock.
+
+    A new file gets a `user_id`. Raises ConfigurationError (unreadable or unwritable file), BusyError (lock held long).
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        if make_parent:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        elif not path.parent.is_dir():
+            raise ConfigurationError(f"cannot use config at {path}", "could not stat parent directory")
+        with _locked(path.with_name(path.name + ".lock")):
+            document = read_document(path)
+            if not document.get("user_id"):
+                document = {"user_id": uuid.uuid4().hex} | {k: v for k, v in document.items() if k != "user_id"}
+            change(document)
+            _replace(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}", error.strerror or str(error)) from error
+
+
+def _read_yaml(path: Path, text: str, json_error: ValueError) -> Any:
+    try:
+        import yaml  # type: ignore[import-untyped, unused-ignore]  # optional: pachctl also accepts YAML
+    except ImportError:
+        why = f"it is not valid JSON ({json_error})"
+        raise ConfigurationError(f"cannot use {path}", why, "write it as JSON, or install PyYAML to use YAML") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"cannot use {path}", f"it is neither JSON nor YAML ({error})") from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path` while the block runs. The lock file stays: removing it would race."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_LIMIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BusyError(f"cannot lock {path}", "another program is writing the configuration") from None
+                time.sleep(0.005 + 0.02 * secrets.randbelow(1000) / 1000)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` at `path` so that a reader, or a crash, sees either the old file or the new one; mode 0600."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

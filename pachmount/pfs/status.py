@@ -1,0 +1,138 @@
+"""The one mapping from gRPC failures to the error tree, and the decision which of them are worth a retry."""
+
+from __future__ import annotations
+
+import re
+
+import grpc
+
+from pachmount.errors import (
+    AlreadyExistsError,
+    BusyError,
+    ClusterError,
+    ClusterTimeoutError,
+    ClusterUnreachableError,
+    InvalidPathError,
+    LoginRequiredError,
+    NotFoundError,
+    NotPermittedError,
+    PachmountError,
+    StorageFullError,
+    UsageError,
+)
+
+LOGIN_HINT = "pachmount login"
+
+_RPC_PREFIX = re.compile(r"^rpc error: code = \w+ desc = ")
+_LAST_CAUSE = re.compile(r"last error: (?:\w+: )?(.*)", re.DOTALL)
+_NETWORK_NOISE = re.compile(r"(?:ipv[46]|unix|dns):\S*?: |tcp handshaker shutdown[:;]? ?", re.IGNORECASE)
+_NOT_FINISHED = re.compile(r"commit\b.*\bnot finished|base commit\b.*\bunfinished", re.DOTALL)
+_STORAGE_FULL = re.compile(r"no space left|disk (?:is )?full|quota exceeded|database or disk is full", re.IGNORECASE)
+_BAD_PATH = re.compile(
+    r"path \(.*\) invalid|globbing character|only printable ASCII|cannot get directory or non-regular|matched multiple",
+    re.IGNORECASE | re.DOTALL,
+)
+_BAD_NAME = re.compile(r"name \(.*\) invalid|branch name cannot be|invalid project name|is a reserved name", re.DOTALL)
+_GONE = re.compile(r"no role binding exists", re.IGNORECASE)
+_FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b", re.DOTALL)
+_TLS_TROUBLE = re.compile(r"certificate|CERT_|ssl handshake|tls", re.IGNORECASE)
+_NOT_GRPC = re.compile(
+    r"http1\.x server|http2 header with status|unknown service|invalid content-type|method not allowed", re.IGNORECASE
+)
+
+
+def details_of(error: grpc.RpcError) -> str:
+    """The server's own text of a failure, without gRPC's prefix."""
+    details = error.details() if isinstance(error, grpc.Call) else str(error)
+    return _RPC_PREFIX.sub("", details or "").strip()
+
+
+def code_of(error: grpc.RpcError) -> grpc.StatusCode:
+    """The status code of a failure."""
+    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+
+
+def is_transient(error: grpc.RpcError) -> bool:
+    """Whether the same call may well succeed a moment later."""
+    if code_of(error) is not grpc.StatusCode.UNAVAILABLE:
+        return False
+    text = details_of(error)
+    return not (_NOT_FINISHED.search(text) or _TLS_TROUBLE.search(text) or _NOT_GRPC.search(text))
+
+
+def is_file_missing(error: grpc.RpcError) -> bool:
+    """Whether a path does not exist in a commit that does."""
+    return code_of(error) is grpc.StatusCode.NOT_FOUND and _FILE_NOT_FOUND.search(details_of(error)) is not None
+
+
+def to_error(error: grpc.RpcError, address: str) -> PachmountError:
+    """The error that a user should see; `what` is the server's text where the server itself answered."""
+    code, text = code_of(error), details_of(error)
+    simple = _SIMPLE.get(code)
+    if simple is not None:
+        return simple(text or code.name)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return BusyError(text) if _NOT_FINISHED.search(text) else unreachable(address, text)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ClusterTimeoutError(f"no answer from the cluster at {address}", _network_reason(text))
+    if code is grpc.StatusCode.CANCELLED:
+        return ClusterUnreachableError(f"the call to the cluster at {address} was cut off", text)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return LoginRequiredError(text or "no authentication token", hint=LOGIN_HINT)
+    if code is grpc.StatusCode.PERMISSION_DENIED:
+        return NotPermittedError(text or "permission denied")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return StorageFullError(text) if _STORAGE_FULL.search(text) else ClusterError(text)
+    if _NOT_GRPC.search(text):
+        return unreachable(address, text)
+    return _by_text(code, text)
+
+
+def unreachable(address: str, text: str) -> ClusterUnreachableError:
+    """The error for a server that is not there, or is not a cluster."""
+    return ClusterUnreachableError(
+        f"cannot reach the cluster at {address}", _network_reason(text), _address_hint(address, text)
+    )
+
+
+_SIMPLE: dict[grpc.StatusCode, type[PachmountError]] = {
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
+}
+
+
+def _by_text(code: grpc.StatusCode, text: str) -> PachmountError:
+    """Failures whose code says little (mostly UNKNOWN): match the text loosely, its wrapping differs by version."""
+    what = text or f"the cluster answered {code.name}"
+    if code is grpc.StatusCode.INTERNAL and "token expiration is in the past" in text:
+        return LoginRequiredError(what, hint=LOGIN_HINT)
+    if _GONE.search(text) or "is not authorized to perform this operation" in text:
+        return NotPermittedError(what)
+    if _NOT_FINISHED.search(text):
+        return BusyError(what)
+    if _STORAGE_FULL.search(text):
+        return StorageFullError(what)
+    if _BAD_PATH.search(text):
+        return InvalidPathError(what)
+    if code is grpc.StatusCode.INVALID_ARGUMENT or _BAD_NAME.search(text):
+        return UsageError(what)
+    if code is grpc.StatusCode.ABORTED:
+        what = what.splitlines()[0]  # a recovered panic: the rest is the server's stack trace
+    return ClusterError(what)
+
+
+def _network_reason(text: str) -> str:
+    last = _LAST_CAUSE.search(text)
+    return _NETWORK_NOISE.sub("", last.group(1) if last else text).strip()
+
+
+def _address_hint(address: str, text: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        return "its certificate is not trusted: give its authority (server_cas) when logging in"
+    if address.startswith("grpcs://") and _TLS_TROUBLE.search(text):
+        return f"if the server does not use TLS, its address is grpc://{address.removeprefix('grpcs://')}"
+    if _NOT_GRPC.search(text):
+        return "something that is not a Pachyderm cluster listens there; check host and port"
+    if address.startswith("grpc://") and re.search(r"socket closed|connection reset|eof|goaway|settings", text, re.I):
+        return f"if the server uses TLS, its address is grpcs://{address.removeprefix('grpc://')}"
+    return "check the address and the network"
