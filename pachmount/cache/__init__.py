@@ -1,0 +1,1 @@
+"""Content-addressed blocks in memory and on disk, shared by all mounts."""

@@ -1,0 +1,237 @@
+"""Reading content by range: from the cache, else from a transfer that is on its way there, else from a new one.
+
+A content is known by its hash, whatever commit, branch or repo it was found in. Each block is fetched once, however
+many readers wait for it. Locks: `_lock` guards the table of contents and the list of transfers, each content's
+condition its own transfers and waiting readers; the cache has its own. No lock is held over a call to the cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+
+from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
+from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, PachmountError
+from pachmount.vfs.stream import Origin, Transfer
+
+MAX_TRANSFERS = 32
+MAX_TRANSFERS_PER_CONTENT = 4
+SKIP_BLOCKS = 16
+"""A transfer that is at most this far behind a wanted block is waited for rather than replaced."""
+FIRST_RETRY_PAUSE = 0.1
+MAX_RETRY_PAUSE = 2.0
+MAX_WAIT = 1.0
+"""Seconds after which a reader looks anew whether a transfer could be started for it."""
+VERIFIABLE_BYTES = 1_000_000
+"""Below this size a hash is B(B(content)), so that a download can be checked (wire-api.md section 5)."""
+
+
+def content_hash(data: bytes) -> bytes:
+    """The server's hash of a file smaller than VERIFIABLE_BYTES."""
+    if not data:
+        return hashlib.blake2b(b"", digest_size=32).digest()
+    return hashlib.blake2b(hashlib.blake2b(data, digest_size=32).digest(), digest_size=32).digest()
+
+
+class Contents:
+    """All contents that are being read. `timeout` (s) bounds each read, `read_ahead` (bytes) each transfer's lead."""
+
+    def __init__(self, cache: BlockCache, timeout: float, read_ahead: int) -> None:
+        self.cache = cache
+        self.fetched_bytes = 0
+        self.misses = 0
+        self._timeout = timeout
+        self._max_window = max(1, read_ahead // BLOCK_BYTES)
+        self._lock = threading.Lock()
+        self._active: dict[bytes, _Content] = {}
+        self._transfers: list[Transfer] = []
+
+    @property
+    def transfers(self) -> int:
+        return len(self._transfers)
+
+    def read(self, digest: bytes, origin: Origin, offset: int, size: int, gate: AbstractContextManager[None]) -> bytes:
+        """Exactly the bytes [offset, offset + size) of the content, less only at its end.
+
+        `gate` is held while waiting for the cluster.
+        Raises a PachmountError: after `timeout` at the latest, and never returns wrong or missing bytes.
+        """
+        end = min(offset + size, origin.size)
+        if offset >= end:
+            return b""
+        first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        start = offset - first * BLOCK_BYTES
+        if first == last:
+            return self._block(digest, origin, first, gate)[start : start + end - offset]
+        pieces = [self._block(digest, origin, number, gate) for number in range(first, last + 1)]
+        return b"".join(pieces)[start : start + end - offset]
+
+    def close(self) -> None:
+        """End all transfers."""
+        with self._lock:
+            transfers = list(self._transfers)
+        for transfer in transfers:
+            transfer.cancel()
+
+    def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> bytes:
+        data = self.cache.get((digest, number))
+        if data is not None:
+            active = self._active.get(digest)
+            if active is not None:
+                active.note_use(number)
+            return data
+        with self._lock:
+            self.misses += 1
+            content = self._active.get(digest)
+            if content is None:
+                content = self._active[digest] = _Content(self, digest)
+            content.users += 1
+        try:
+            with gate:
+                return content.fetch(origin, number, time.monotonic() + self._timeout)
+        finally:
+            self._release(content)
+
+    def _release(self, content: _Content) -> None:
+        with self._lock:
+            content.users -= 1
+            if not content.users:
+                self._active.pop(content.digest, None)
+
+    def new_transfer(self, content: _Content, origin: Origin, number: int) -> Transfer | None:
+        """Register a transfer; None while there are MAX_TRANSFERS busy ones. A paused one makes room."""
+        idle: Transfer | None = None
+        with self._lock:
+            if len(self._transfers) >= MAX_TRANSFERS:
+                paused = [transfer for transfer in self._transfers if transfer.paused]
+                if not paused:
+                    return None
+                idle = min(paused, key=lambda transfer: transfer.used_at)
+                self._transfers.remove(idle)
+            transfer = Transfer(origin, number, self._max_window, content.deliver, content.ended)
+            self._transfers.append(transfer)
+            content.users += 1
+        if idle is not None:
+            idle.cancel()
+        return transfer
+
+    def end_transfer(self, content: _Content, transfer: Transfer) -> None:
+        with self._lock:
+            self.fetched_bytes += transfer.received_bytes
+            if transfer in self._transfers:
+                self._transfers.remove(transfer)
+        self._release(content)
+
+
+class _Content:
+    """The transfers and waiting readers of one content. `users` counts both; guarded by the lock of Contents."""
+
+    def __init__(self, contents: Contents, digest: bytes) -> None:
+        self.digest = digest
+        self.users = 0
+        self._contents = contents
+        self._changed = threading.Condition()
+        self._transfers: list[Transfer] = []
+        self._waiting: Counter[int] = Counter()
+        self._delivered: dict[int, bytes] = {}
+        self._failures = 0
+        self._error: PachmountError | None = None
+
+    def note_use(self, number: int) -> None:
+        """Tell the transfer that fetched block `number` that its reader came that far."""
+        with self._changed:
+            transfers = [t for t in self._transfers if number < t.next_block]
+        if transfers:
+            min(transfers, key=lambda t: t.next_block - number).want(number)
+
+    def fetch(self, origin: Origin, number: int, deadline: float) -> bytes:
+        """Wait for a block, starting transfers and starting them again after passing faults."""
+        pause = FIRST_RETRY_PAUSE
+        with self._changed:
+            self._waiting[number] += 1
+            failures = self._failures
+        try:
+            while True:
+                data = self._contents.cache.get((self.digest, number))
+                if data is None:
+                    self._transfer_for(origin, number)
+                    data = self._wait(number, failures, deadline)
+                if data is not None:
+                    return data
+                with self._changed:
+                    error = self._error if self._failures != failures else None
+                    failures = self._failures
+                if error is not None and not _is_transient(error):
+                    raise error
+                if time.monotonic() + (pause if error else 0) >= deadline:
+                    raise error or ClusterTimeoutError(f"reading '{origin.path}' took too long", "no data came in time")
+                if error is not None:
+                    time.sleep(pause)
+                    pause = min(MAX_RETRY_PAUSE, 2 * pause)
+        finally:
+            with self._changed:
+                self._waiting[number] -= 1
+                if not self._waiting[number]:
+                    del self._waiting[number]
+                    self._delivered.pop(number, None)
+
+    def _wait(self, number: int, failures: int, deadline: float) -> bytes | None:
+        """Wait until a block is delivered, a transfer fails, or none is on its way any more (and a moment at most)."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: number in self._delivered or self._failures != failures or not self._covered(number),
+                max(0.0, min(MAX_WAIT, deadline - time.monotonic())),
+            )
+            return self._delivered.get(number)
+
+    def deliver(self, transfer: Transfer, number: int, data: bytes) -> None:
+        """A transfer completed a block: check it where that can be done, keep it, wake its readers."""
+        size = transfer.origin.size
+        if size < VERIFIABLE_BYTES and any(self.digest) and content_hash(data) != self.digest:
+            raise DataError(f"'{transfer.origin.path}' does not match its hash", "the data was damaged on the way")
+        with self._changed:
+            if number in self._waiting:
+                self._delivered[number] = data
+            self._changed.notify_all()
+        self._contents.cache.put((self.digest, number), data)
+
+    def ended(self, transfer: Transfer, error: PachmountError | None) -> None:
+        with self._changed:
+            if transfer in self._transfers:
+                self._transfers.remove(transfer)
+            if error is not None:
+                self._error = error
+                self._failures += 1
+            self._changed.notify_all()
+        self._contents.end_transfer(self, transfer)
+
+    def _covered(self, number: int) -> bool:
+        return any(0 <= number - transfer.next_block <= SKIP_BLOCKS for transfer in self._transfers)
+
+    def _transfer_for(self, origin: Origin, number: int) -> None:
+        """See to it that a transfer is on its way to block `number`, unless it was just delivered."""
+        with self._changed:
+            if number in self._delivered:
+                return
+            near = [t for t in self._transfers if 0 <= number - t.next_block <= SKIP_BLOCKS]
+            if near:
+                min(near, key=lambda t: number - t.next_block).want(number)
+                return
+            surplus = None
+            if len(self._transfers) >= MAX_TRANSFERS_PER_CONTENT:
+                surplus = min(self._transfers, key=lambda t: t.used_at)
+                self._transfers.remove(surplus)
+            transfer = self._contents.new_transfer(self, origin, number)
+            if transfer is not None:
+                self._transfers.append(transfer)
+        if surplus is not None:
+            surplus.cancel()
+        if transfer is not None:
+            transfer.start()
+
+
+def _is_transient(error: PachmountError) -> bool:
+    return isinstance(error, ClusterUnreachableError | DataError)

@@ -1,0 +1,41 @@
+"""Path filters: which part of a commit a mount shows, compared by path components."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pachmount.names import normalize_path
+from pachmount.pfs.model import FileEntry
+
+
+class PathFilter:
+    """A set of paths; visible are these, everything below them, and the directories that lead to them.
+
+    No path, or the root among them, shows everything.
+    """
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        normalized = sorted({normalize_path(path) for path in paths})
+        roots: list[str] = []
+        for path in normalized:
+            if not roots or not _is_at_or_below(path, roots[-1]):
+                roots.append(path)
+        self.paths: tuple[str, ...] = () if "" in roots else tuple(roots)
+
+    @property
+    def everything(self) -> bool:
+        return not self.paths
+
+    def leads_to(self, directory: str) -> bool:
+        """Whether `directory` ("" = root) lies strictly above one of the paths."""
+        return any(path != directory and _is_at_or_below(path, directory) for path in self.paths)
+
+    def visible(self, path: str) -> bool:
+        return self.everything or self.leads_to(path) or any(_is_at_or_below(path, root) for root in self.paths)
+
+    def select(self, entries: Iterable[FileEntry]) -> Iterator[FileEntry]:
+        return (entry for entry in entries if self.visible(entry.path))
+
+
+def _is_at_or_below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")

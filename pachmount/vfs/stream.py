@@ -1,0 +1,151 @@
+"""One transfer: a GetFile call that cuts a file's bytes into blocks, a bounded way ahead of its readers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pachmount.cache.blocks import BLOCK_BYTES
+from pachmount.errors import DataError, PachmountError
+from pachmount.pfs.model import ByteStream, CommitReader, CommitRef
+
+FIRST_WINDOW = 2
+"""Blocks read ahead of a reader that starts at the beginning; doubled each time it goes on in sequence."""
+IDLE_SECONDS = 10.0
+"""A transfer that nobody has wanted more of for so long is ended."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the bytes of a content can be had: a file of a commit, its size in bytes."""
+
+    reader: CommitReader
+    commit: CommitRef
+    path: str
+    size: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.size // BLOCK_BYTES)
+
+    def block_size(self, number: int) -> int:
+        return min(BLOCK_BYTES, self.size - number * BLOCK_BYTES)
+
+
+class Transfer:
+    """Fetches blocks from `first` on in a thread of its own and hands each to `deliver`.
+
+    It runs until it is `window` blocks ahead of what was wanted last, then pauses (the server is held back by flow
+    control) until more is wanted, nobody wanted more for IDLE_SECONDS, or it is cancelled. `ended` is called once, with
+    the error or None.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        first: int,
+        max_window: int,
+        deliver: Callable[[Transfer, int, bytes], None],
+        ended: Callable[[Transfer, PachmountError | None], None],
+    ) -> None:
+        self.origin = origin
+        self.next_block = first
+        self.used_at = time.monotonic()
+        self.received_bytes = 0
+        self._wanted = first
+        self._window = FIRST_WINDOW if first == 0 else 0
+        self._max_window = max_window
+        self._deliver = deliver
+        self._ended = ended
+        self._wake = threading.Condition()
+        self._cancelled = False
+        self._stream: ByteStream | None = None
+        self._thread = threading.Thread(target=self._run, name="transfer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def paused(self) -> bool:
+        return self.next_block > self._wanted + self._window
+
+    def want(self, number: int) -> None:
+        """A reader needs block `number` now; going on in sequence widens the window."""
+        with self._wake:
+            self.used_at = time.monotonic()
+            if number > self._wanted:
+                self._window = min(self._max_window, max(FIRST_WINDOW, 2 * self._window))
+                self._wanted = number
+            self._wake.notify_all()
+
+    def cancel(self) -> None:
+        with self._wake:
+            self._cancelled = True
+            self._wake.notify_all()
+            stream = self._stream
+        if stream is not None:
+            stream.cancel()
+
+    def _run(self) -> None:
+        error: PachmountError | None = None
+        try:
+            self._fetch()
+        except PachmountError as failure:
+            error = None if self._cancelled else failure
+        except Exception as failure:
+            log.exception("a transfer of %s failed", self.origin.path)
+            error = PachmountError(f"cannot read '{self.origin.path}'", str(failure))
+        self._ended(self, error)
+
+    def _fetch(self) -> None:
+        origin = self.origin
+        offset = self.next_block * BLOCK_BYTES
+        stream = origin.reader.open(origin.commit, origin.path, offset)
+        with self._wake:
+            self._stream = stream
+        try:
+            partial = bytearray()
+            for piece in stream:
+                self.received_bytes += len(piece)
+                offset += len(piece)
+                if offset > origin.size:
+                    raise DataError(f"'{origin.path}' has more bytes than listed", f"{offset} > {origin.size}")
+                partial = self._cut(partial, piece)
+                if self.next_block < origin.blocks and not self._wait_until_wanted():
+                    return
+            if self._cancelled:
+                return
+            if offset != origin.size:
+                raise DataError(f"'{origin.path}' ended early", f"{offset} of {origin.size} bytes came")
+        finally:
+            stream.cancel()
+
+    def _cut(self, partial: bytearray, piece: memoryview) -> bytearray:
+        """Deliver the blocks that `piece` completes; what is left over starts the next block."""
+        position = 0
+        while self.next_block < self.origin.blocks:
+            needed = self.origin.block_size(self.next_block) - len(partial)
+            if len(piece) - position < needed:
+                break
+            block = piece[position : position + needed]
+            number, self.next_block = self.next_block, self.next_block + 1
+            self._deliver(self, number, bytes(partial + block) if partial else bytes(block))
+            partial = bytearray()
+            position += needed
+        partial += piece[position:]
+        return partial
+
+    def _wait_until_wanted(self) -> bool:
+        """Pause while far enough ahead; False when the transfer should end."""
+        with self._wake:
+            while self.paused and not self._cancelled:
+                idle = time.monotonic() - self.used_at
+                if idle >= IDLE_SECONDS:
+                    return False
+                self._wake.wait(IDLE_SECONDS - idle)
+            return not self._cancelled

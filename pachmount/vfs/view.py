@@ -1,0 +1,127 @@
+"""The view of one commit: what a mount shows, without FUSE. Look up, iterate, read, describe."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from pachmount.errors import ClusterTimeoutError, NotFoundError
+from pachmount.names import Source
+from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
+from pachmount.vfs.content import Contents
+from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.stream import Origin
+from pachmount.vfs.tree import Node, Tree
+
+XATTR_PREFIX = "user.pachmount."
+ROOT_INODE = 1
+
+
+class WaitGate:
+    """Bounds how many file operations wait for the cluster at once: libfuse would start a thread for each.
+
+    One more waits for a place until `timeout` seconds are over.
+    """
+
+    def __init__(self, limit: int, timeout: float) -> None:
+        self.limit = limit
+        self.waiting = 0
+        self._timeout = timeout
+        self._places = threading.Semaphore(limit)
+
+    def __enter__(self) -> None:
+        if not self._places.acquire(timeout=self._timeout):
+            raise ClusterTimeoutError("too many file operations wait for the cluster", f"{self.limit} already do")
+        self.waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.waiting -= 1
+        self._places.release()
+
+
+class CommitView:
+    """An immutable view of a finished commit. Paths are bytes with a leading slash, b"/" the root.
+
+    `time` (seconds since the epoch) is the modification time of everything in it. Counters grow without a lock: they
+    are for people.
+    """
+
+    def __init__(
+        self,
+        reader: CommitReader,
+        source: Source,
+        time: float,
+        path_filter: PathFilter,
+        contents: Contents,
+        gate: WaitGate,
+        timeout: float,
+    ) -> None:
+        """`source.commit` is the id of the commit; `timeout` (s) bounds the wait for a listing."""
+        self.source = source
+        self.time = time
+        self.commit = _commit_ref(source)
+        self.tree = Tree(reader, self.commit, path_filter, timeout)
+        self.lookups = 0
+        self.listings = 0
+        self.reads = 0
+        self.read_bytes = 0
+        self.errors = 0
+        self._reader = reader
+        self._contents = contents
+        self._gate = gate
+        self._inode_key = source.commit.encode()
+
+    def find(self, path: bytes) -> Node | None:
+        """The node at `path`, or None. Raises a PachmountError if the cluster does not tell."""
+        self.lookups += 1
+        if self.tree.listing is not None:
+            return self.tree.find(path)
+        with self._gate:
+            return self.tree.find(path)
+
+    def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Name and is-directory of the entries of a directory."""
+        self.listings += 1
+        if self.tree.listing is not None:
+            return self.tree.children(path)
+        with self._gate:
+            return self.tree.children(path)
+
+    def read(self, path: bytes, offset: int, size: int) -> bytes:
+        """The bytes [offset, offset + size) of a file, fewer only at its end."""
+        node = self.find(path)
+        if node is None:
+            raise NotFoundError(f"no file '{path.decode()}'")
+        if node.is_dir:
+            raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
+        origin = Origin(self._reader, self.commit, node.path, node.size)
+        data = self._contents.read(node.digest, origin, offset, size, self._gate)
+        self.reads += 1
+        self.read_bytes += len(data)
+        return data
+
+    def inode(self, path: bytes) -> int:
+        """A stable inode number: a hash of commit and path, the same after every remount."""
+        if path == b"/":
+            return ROOT_INODE
+        return int.from_bytes(blake2b(path, digest_size=8, key=self._inode_key).digest(), "big") | 2
+
+    def xattrs(self, path: bytes) -> dict[str, bytes]:
+        """The extended attributes of a node: where it comes from, and its hash if it is a file."""
+        node = self.find(path)
+        if node is None:
+            raise NotFoundError(f"no file '{path.decode()}'")
+        source = self.source
+        attributes = {"project": source.project, "repo": source.repo, "branch": source.branch, "commit": source.commit}
+        if not node.is_dir:
+            attributes["hash"] = node.digest.hex()
+        return {XATTR_PREFIX + name: value.encode() for name, value in attributes.items() if value}
+
+    def close(self) -> None:
+        self.tree.close()
+
+
+def _commit_ref(source: Source) -> CommitRef:
+    return CommitRef(RepoRef(source.project, source.repo), source.commit, source.branch)
