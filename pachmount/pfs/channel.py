@@ -9,16 +9,16 @@ import os
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import base64  # noqa: E402
-import binascii  # noqa: E402
-import ssl  # noqa: E402
-from pathlib import Path  # noqa: E402
+import base64
+import binascii
+import ssl
+from pathlib import Path
 
-import grpc  # noqa: E402
-import grpc.experimental  # noqa: E402
+import grpc
+import grpc.experimental
 
-from pachmount.errors import ConfigurationError  # noqa: E402
-from pachmount.pfs.address import ClusterAddress  # noqa: E402
+from pachmount.errors import ConfigurationError
+from pachmount.pfs.address import ClusterAddress
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 """What pachd sends and accepts at most; file content comes in messages of up to 19 MiB."""

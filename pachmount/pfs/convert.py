@@ -42,7 +42,7 @@ def commit_message(commit: CommitRef, *, with_branch: bool = False) -> pfs.Commi
     repo = repo_message(commit.repo)
     if with_branch and commit.branch:
         return pfs.Commit(repo=repo, id=commit.id, branch=pfs.Branch(repo=repo, name=commit.branch))
-    return pfs.Commit(repo=repo, id=commit.id)
+    return pfs.Commit(repo=repo, id=commit.id or commit.branch)
 
 
 def file_message(commit: CommitRef, path: str) -> pfs.File:

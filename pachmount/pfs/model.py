@@ -110,6 +110,16 @@ class ClusterVersion:
         return f"{self.major}.{self.minor}.{self.micro}{self.additional}"
 
 
+@dataclass(frozen=True)
+class ClusterInfo:
+    """`warnings` are the cluster's remarks about our version, for a person to read."""
+
+    id: str
+    deployment_id: str = ""
+    warnings: tuple[str, ...] = ()
+    paused: bool = False
+
+
 class AuthState(enum.Enum):
     OFF = "off"
     LOGGED_IN = "logged-in"

@@ -52,17 +52,17 @@ def code_of(error: grpc.RpcError) -> grpc.StatusCode:
     return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
 
 
-def is_transient(error: grpc.RpcError) -> bool:
-    """Whether the same call may well succeed a moment later."""
-    if code_of(error) is not grpc.StatusCode.UNAVAILABLE:
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the call that failed with this gRPC error may well succeed a moment later."""
+    if not isinstance(error, grpc.RpcError) or code_of(error) is not grpc.StatusCode.UNAVAILABLE:
         return False
     text = details_of(error)
     return not (_NOT_FINISHED.search(text) or _TLS_TROUBLE.search(text) or _NOT_GRPC.search(text))
 
 
-def is_file_missing(error: grpc.RpcError) -> bool:
-    """Whether a path does not exist in a commit that does."""
-    return code_of(error) is grpc.StatusCode.NOT_FOUND and _FILE_NOT_FOUND.search(details_of(error)) is not None
+def is_file_missing(error: NotFoundError) -> bool:
+    """Whether a path does not exist in a commit that does (and not: the commit, branch, repo or project is gone)."""
+    return _FILE_NOT_FOUND.search(error.what) is not None
 
 
 def to_error(error: grpc.RpcError, address: str) -> PachmountError:

@@ -1,0 +1,337 @@
+"""PfsClient: the calls of a Pachyderm cluster that pachmount uses, in Python's types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Literal
+
+from google.protobuf.empty_pb2 import Empty
+
+from pachmount.errors import LoginRequiredError, NotFoundError, NotPermittedError, PachmountError, UsageError
+from pachmount.names import DEFAULT_BRANCH
+from pachmount.pfs import convert
+from pachmount.pfs.address import ClusterAddress, parse_address
+from pachmount.pfs.model import (
+    AuthState,
+    BranchInfo,
+    ClusterInfo,
+    ClusterVersion,
+    CommitInfo,
+    CommitRef,
+    FileEntry,
+    Identity,
+    ProjectInfo,
+    RepoInfo,
+    RepoRef,
+)
+from pachmount.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
+from pachmount.pfs.rpc import Request, Rpc
+from pachmount.pfs.status import is_file_missing
+from pachmount.pfs.streams import MessageStream
+from pachmount.pfs.writer import FileWriter
+
+MAX_PAGE = 99_999
+"""Entries in one page of a listing; servers refuse to give more than 100,000, one of which may be the marker."""
+
+_PFS = "/pfs_v2.API/"
+_PROTOCOL_VERSION = version_pb2.Version(major=2, minor=11, micro=6)
+_AUTH_OFF = "auth service is not activated"
+
+
+class PfsClient:
+    """One cluster. Thread-safe; connects at the first call; a context manager. Satisfies `model.CommitReader`.
+
+    `address` is text such as `grpc://host:30650` or a ClusterAddress, `server_cas` base64 of PEM, `call_timeout` the
+    deadline of a call and the longest wait for the next message of a stream, `retry_for` how long calls that may be
+    repeated are, all in seconds. Every call raises a PachmountError: most of all ClusterUnreachableError,
+    ClusterTimeoutError, NotFoundError, NotPermittedError, LoginRequiredError.
+    """
+
+    def __init__(
+        self,
+        address: str | ClusterAddress,
+        *,
+        token: str = "",
+        server_cas: str = "",
+        call_timeout: float = 30.0,
+        retry_for: float = 3.0,
+    ) -> None:
+        self.address = parse_address(address) if isinstance(address, str) else address
+        self._rpc = Rpc(self.address, token, server_cas, call_timeout, retry_for)
+
+    def __repr__(self) -> str:
+        return f"PfsClient({self.address.qualified!r})"
+
+    def __enter__(self) -> PfsClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; calls under way in other threads fail with ClusterUnreachableError."""
+        self._rpc.close()
+
+    def set_token(self, token: str) -> None:
+        """Use another session token from the next call on; "" for none."""
+        self._rpc.set_token(token)
+
+    # --- the cluster
+
+    def health(self, timeout: float = 5.0) -> bool:
+        """Whether the cluster says it is serving; raises when it cannot be asked."""
+        answer = self._rpc.unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest(),
+            health_pb2.HealthCheckResponse.FromString,
+            timeout=timeout,
+            repeatable=False,
+        )
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+    def version(self) -> ClusterVersion:
+        """The version of the server."""
+        answer = self._rpc.unary("/versionpb_v2.API/GetVersion", Empty(), version_pb2.Version.FromString)
+        return convert.version(answer)
+
+    def inspect_cluster(self) -> ClusterInfo:
+        """The id of the cluster and its warnings about our version."""
+        request = admin_pb2.InspectClusterRequest(client_version=_PROTOCOL_VERSION)
+        info = self._rpc.unary("/admin_v2.API/InspectCluster", request, admin_pb2.ClusterInfo.FromString)
+        return ClusterInfo(info.id, info.deployment_id, tuple(info.warnings), info.paused)
+
+    def identity(self) -> Identity:
+        """Whether auth is on, and who we are."""
+        try:
+            answer = self._rpc.unary(
+                "/auth_v2.API/WhoAmI", auth_pb2.WhoAmIRequest(), auth_pb2.WhoAmIResponse.FromString
+            )
+        except LoginRequiredError:
+            return Identity(AuthState.LOGGED_OUT)
+        except PachmountError as error:
+            if _AUTH_OFF in error.what:
+                return Identity(AuthState.OFF)
+            raise
+        return Identity(AuthState.LOGGED_IN, answer.username)
+
+    # --- projects and repos
+
+    def list_projects(self) -> list[ProjectInfo]:
+        """All projects, in the server's order."""
+        found = self._rpc.collect(_PFS + "ListProject", pfs_pb2.ListProjectRequest(), pfs_pb2.ProjectInfo.FromString)
+        return [convert.project_info(info) for info in found]
+
+    def inspect_project(self, name: str) -> ProjectInfo:
+        """One project."""
+        request = pfs_pb2.InspectProjectRequest(project=convert.project_message(name))
+        return convert.project_info(self._rpc.unary(_PFS + "InspectProject", request, pfs_pb2.ProjectInfo.FromString))
+
+    def create_project(self, name: str, description: str = "") -> None:
+        """Make a project; raises AlreadyExistsError."""
+        project = convert.project_message(name)
+        self._change("CreateProject", pfs_pb2.CreateProjectRequest(project=project, description=description))
+
+    def delete_project(self, name: str, *, force: bool = False) -> None:
+        """Delete a project; ClusterError if it still has repos and `force` is not set."""
+        project = convert.project_message(name)
+        self._change("DeleteProject", pfs_pb2.DeleteProjectRequest(project=project, force=force))
+
+    def list_repos(self, projects: Sequence[str] = ()) -> list[RepoInfo]:
+        """The user repos of some projects, or of all; those we may not see are left out by the server."""
+        request = pfs_pb2.ListRepoRequest(
+            type="user", projects=[convert.project_message(project) for project in projects]
+        )
+        return [
+            convert.repo_info(info)
+            for info in self._rpc.collect(_PFS + "ListRepo", request, pfs_pb2.RepoInfo.FromString)
+        ]
+
+    def inspect_repo(self, repo: RepoRef) -> RepoInfo:
+        """One repo."""
+        request = pfs_pb2.InspectRepoRequest(repo=convert.repo_message(repo))
+        return convert.repo_info(self._rpc.unary(_PFS + "InspectRepo", request, pfs_pb2.RepoInfo.FromString))
+
+    def create_repo(self, repo: RepoRef, description: str = "", *, update: bool = False) -> None:
+        """Make a repo; raises AlreadyExistsError unless `update` is set, which changes the description instead."""
+        request = pfs_pb2.CreateRepoRequest(repo=convert.repo_message(repo), description=description, update=update)
+        self._change("CreateRepo", request, repeatable=update)
+
+    def delete_repo(self, repo: RepoRef, *, force: bool = False) -> None:
+        """Delete a repo with all its commits; nothing happens if there is none."""
+        request = pfs_pb2.DeleteRepoRequest(repo=convert.repo_message(repo), force=force)
+        answer = self._rpc.unary(_PFS + "DeleteRepo", request, pfs_pb2.DeleteRepoResponse.FromString)
+        if not answer.deleted and self._repo_exists(repo):
+            raise NotPermittedError(f"repo {repo} was not deleted", "the cluster says neither why nor that it failed")
+
+    def _repo_exists(self, repo: RepoRef) -> bool:
+        try:
+            self.inspect_repo(repo)
+        except NotFoundError:
+            return False
+        return True
+
+    # --- branches
+
+    def list_branches(self, repo: RepoRef) -> list[BranchInfo]:
+        """The branches of one repo, newest first."""
+        request = pfs_pb2.ListBranchRequest(repo=convert.repo_message(repo))
+        return [
+            convert.branch_info(info)
+            for info in self._rpc.collect(_PFS + "ListBranch", request, pfs_pb2.BranchInfo.FromString)
+        ]
+
+    def inspect_branch(self, repo: RepoRef, name: str = DEFAULT_BRANCH) -> BranchInfo:
+        """One branch and its head: the cheap way to see whether a branch has moved."""
+        request = pfs_pb2.InspectBranchRequest(branch=convert.branch_message(repo, name))
+        return convert.branch_info(self._rpc.unary(_PFS + "InspectBranch", request, pfs_pb2.BranchInfo.FromString))
+
+    def create_branch(self, repo: RepoRef, name: str, head: CommitRef | None = None) -> None:
+        """Make a branch, or move it, to `head`; without one a new branch gets an empty finished commit."""
+        request = pfs_pb2.CreateBranchRequest(branch=convert.branch_message(repo, name))
+        if head is not None:
+            request.head.CopyFrom(convert.commit_message(head))
+        self._change("CreateBranch", request, repeatable=head is not None)
+
+    def delete_branch(self, repo: RepoRef, name: str, *, force: bool = False) -> None:
+        """Delete a branch; its commits stay."""
+        branch = convert.branch_message(repo, name)
+        self._change("DeleteBranch", pfs_pb2.DeleteBranchRequest(branch=branch, force=force))
+
+    # --- commits
+
+    def list_commits(
+        self, repo: RepoRef, *, number: int | None = 100, to: str = "", from_: str = ""
+    ) -> list[CommitInfo]:
+        """Newest first; `number=None` for all (slow: the server computes the size of each).
+
+        `to` (an id, a branch or ancestry) walks its parents, down to but without `from_`.
+        """
+        if number is not None and number < 1:
+            raise UsageError(f"invalid number of commits {number}", "it must be 1 or more")
+        request = pfs_pb2.ListCommitRequest(repo=convert.repo_message(repo), number=number or 0)
+        if to:
+            request.to.CopyFrom(convert.commit_message(CommitRef(repo, to)))
+        if from_:
+            getattr(request, "from").CopyFrom(convert.commit_message(CommitRef(repo, from_)))
+        found = self._rpc.collect(_PFS + "ListCommit", request, pfs_pb2.CommitInfo.FromString)
+        return [convert.commit_info(info) for info in found]
+
+    def inspect_commit(
+        self, commit: CommitRef, wait: Literal["finished"] | None = None, timeout: float | None = None
+    ) -> CommitInfo:
+        """One commit; with `wait="finished"` only once it is finished: ClusterTimeoutError after `timeout` seconds."""
+        state = pfs_pb2.CommitState.FINISHED if wait else pfs_pb2.CommitState.COMMIT_STATE_UNKNOWN
+        request = pfs_pb2.InspectCommitRequest(commit=convert.commit_message(commit), wait=state)
+        return convert.commit_info(
+            self._rpc.unary(_PFS + "InspectCommit", request, pfs_pb2.CommitInfo.FromString, timeout=timeout)
+        )
+
+    def start_commit(
+        self, repo: RepoRef, branch: str = DEFAULT_BRANCH, *, parent: str = "", description: str = ""
+    ) -> CommitRef:
+        """Open a commit on a branch (made if there is none); not repeated after a failure."""
+        request = pfs_pb2.StartCommitRequest(branch=convert.branch_message(repo, branch), description=description)
+        if parent:
+            request.parent.CopyFrom(convert.commit_message(CommitRef(repo, parent)))
+        answer = self._rpc.unary(_PFS + "StartCommit", request, pfs_pb2.Commit.FromString, repeatable=False)
+        return CommitRef(repo, answer.id, branch)
+
+    def finish_commit(self, commit: CommitRef, *, description: str = "", error: str = "") -> None:
+        """Close an open commit; it is finished some time later. With `error` it keeps its parent's files."""
+        request = pfs_pb2.FinishCommitRequest(
+            commit=convert.commit_message(commit, with_branch=True), description=description, error=error
+        )
+        self._change("FinishCommit", request)
+
+    def drop_commit_set(self, commit_id: str) -> None:
+        """Remove the commits of one id from all repos; only heads can be dropped."""
+        commit_set = pfs_pb2.CommitSet(id=commit_id)
+        self._change("DropCommitSet", pfs_pb2.DropCommitSetRequest(commit_set=commit_set), repeatable=True)
+
+    # --- reading files
+
+    def walk(self, commit: CommitRef, path: str = "") -> Iterator[FileEntry]:
+        """Everything below `path`, depth first in path order, `path` itself included unless it is the root.
+
+        A path that does not exist, and an empty commit, give nothing.
+        """
+        request = pfs_pb2.WalkFileRequest(file=convert.file_message(commit, path))
+        entries = self._rpc.listing(_PFS + "WalkFile", request, convert.decode_entry)
+        try:
+            for entry in entries:
+                if entry.path:
+                    yield entry
+        except NotFoundError as error:
+            if not is_file_missing(error):
+                raise
+
+    def list(self, commit: CommitRef, path: str = "") -> Iterator[FileEntry]:
+        """The entries of one directory, in path order; nothing if it does not exist."""
+        request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path))
+        return self._rpc.listing(_PFS + "ListFile", request, convert.decode_entry)
+
+    def list_page(self, commit: CommitRef, path: str, after: FileEntry | None, number: int) -> Sequence[FileEntry]:
+        """Up to `number` entries of one directory that follow `after` (the last entry of the page before)."""
+        if not 1 <= number <= MAX_PAGE:
+            raise UsageError(f"invalid number of entries {number}", f"it must be 1 to {MAX_PAGE}")
+        request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path), number=number)
+        if after is not None:
+            marker = after.path + "/" if after.is_dir else after.path
+            request.paginationMarker.CopyFrom(convert.file_message(commit, marker))
+            request.number = number + 1  # servers before 2.7 give the marker itself again
+        page = self._rpc.collect(_PFS + "ListFile", request, convert.decode_entry)
+        return [entry for entry in page if after is None or entry.path != after.path][:number]
+
+    def inspect_file(self, commit: CommitRef, path: str) -> FileEntry:
+        """One file or directory (of a directory the server adds up the whole tree); raises NotFoundError."""
+        request = pfs_pb2.InspectFileRequest(file=convert.file_message(commit, path))
+        return self._rpc.unary(_PFS + "InspectFile", request, convert.decode_entry)
+
+    def open(
+        self, commit: CommitRef, path: str, offset: int = 0, *, idle_timeout: float | None = None
+    ) -> MessageStream[memoryview]:
+        """Stream a file's bytes from `offset` (a negative one is 0) to its end; not repeated after a failure.
+
+        The first piece comes when the server has read 19 MiB or the end of the file. `idle_timeout` (seconds) is the
+        longest wait for a piece.
+        """
+        file = convert.file_message(commit, convert.literal_pattern(path))
+        request = pfs_pb2.GetFileRequest(file=file, offset=max(offset, 0))
+        return self._rpc.stream(_PFS + "GetFile", request, convert.decode_content, idle_timeout=idle_timeout)
+
+    def open_tar(
+        self,
+        commit: CommitRef,
+        path: str,
+        *,
+        glob: bool = False,
+        path_range: tuple[str, str] | None = None,
+        idle_timeout: float | None = None,
+    ) -> MessageStream[memoryview]:
+        """A tar archive of a file, a directory with all below it, or with `glob` of all matches, in pieces.
+
+        `path_range` [lower, upper) limits the matches of a glob. Names in the archive start with a slash.
+        """
+        request = pfs_pb2.GetFileRequest(
+            file=convert.file_message(commit, path if glob else convert.literal_pattern(path))
+        )
+        if path_range is not None:
+            request.path_range.CopyFrom(pfs_pb2.PathRange(lower=path_range[0], upper=path_range[1]))
+        return self._rpc.stream(_PFS + "GetFileTAR", request, convert.decode_content, idle_timeout=idle_timeout)
+
+    # --- writing files
+
+    def modify_file(
+        self, target: CommitRef, *, stall_timeout: float = 120.0, finish_timeout: float = 600.0
+    ) -> FileWriter:
+        """Change files of an open commit or, with `target.id` empty, of a branch (in a commit of its own).
+
+        A context manager: all changes are applied when it is left, or none if it is left by an exception.
+        """
+        return FileWriter(self._rpc, target, stall_timeout=stall_timeout, finish_timeout=finish_timeout)
+
+    def _change(self, method: str, request: Request, *, repeatable: bool = False) -> None:
+        self._rpc.unary(_PFS + method, request, bytes, repeatable=repeatable)

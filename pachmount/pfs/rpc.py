@@ -1,0 +1,166 @@
+"""Calls to one cluster: a lazily opened channel, the token, deadlines, retries, errors of our own kind."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from pachmount.pfs.channel import open_channel  # first: it prepares the environment that grpc reads when imported
+
+# isort: split
+import grpc
+
+from pachmount.errors import ClusterUnreachableError, PachmountError
+from pachmount.pfs.address import ClusterAddress
+from pachmount.pfs.status import is_transient, to_error
+from pachmount.pfs.streams import MessageStream, Watchdog
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+
+class Request(Protocol):
+    """Any protobuf message."""
+
+    def SerializeToString(self) -> bytes: ...  # noqa: N802
+
+
+class Rpc:
+    """Thread-safe. `call_timeout` is the deadline of one unary call in seconds, its repetitions included.
+
+    A call that may safely be repeated is, with growing pauses, for at most `retry_for` seconds after a transient
+    failure: long enough for a server to restart, short enough for a person to wait.
+    """
+
+    def __init__(
+        self, address: ClusterAddress, token: str, server_cas: str, call_timeout: float, retry_for: float
+    ) -> None:
+        self.address = address
+        self.call_timeout = call_timeout
+        self._server_cas = server_cas
+        self._retry_for = retry_for
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._methods: dict[str, Any] = {}
+        self._closed = threading.Event()
+        self._watchdog = Watchdog()
+        self.set_token(token)
+
+    def set_token(self, token: str) -> None:
+        """Use another token from the next call on; "" for none."""
+        self._metadata = (("authn-token", token),) if token else ()
+
+    def close(self) -> None:
+        """End the connection; calls under way fail with ClusterUnreachableError."""
+        with self._lock:
+            self._closed.set()
+            if self._channel is not None:
+                self._channel.close()
+            self._methods.clear()
+        self._watchdog.close()
+
+    def unary(
+        self,
+        method: str,
+        request: Request,
+        decode: Callable[[bytes], T],
+        *,
+        timeout: float | None = None,
+        repeatable: bool = True,
+    ) -> T:
+        """Make one call; `timeout` (seconds) overrides the client's deadline."""
+        deadline = time.monotonic() + (self.call_timeout if timeout is None else timeout)
+
+        def attempt() -> T:
+            left = max(deadline - time.monotonic(), 0.001)
+            call = self._method(method, "unary_unary", decode)
+            try:
+                answer: T = call(request, timeout=left, metadata=self._metadata)
+            except grpc.RpcError as error:
+                raise to_error(error, self.address.qualified) from error
+            return answer
+
+        return self._repeated(attempt, deadline) if repeatable else self._guarded(attempt)
+
+    def stream(
+        self, method: str, request: Request, decode: Callable[[bytes], T], *, idle_timeout: float | None = None
+    ) -> MessageStream[T]:
+        """Start a server stream; it is not repeated. Failures show when it is read."""
+        idle_s = self.call_timeout if idle_timeout is None else idle_timeout
+
+        def start() -> MessageStream[T]:
+            call = self._method(method, "unary_stream", decode)(request, metadata=self._metadata)
+            return MessageStream(call, self._watchdog, idle_s, self.address.qualified)
+
+        return self._guarded(start)
+
+    def collect(self, method: str, request: Request, decode: Callable[[bytes], T]) -> list[T]:
+        """All messages of a short server stream, repeated as a whole after a transient failure."""
+        return self._repeated(lambda: list(self.stream(method, request, decode)), time.monotonic() + self.call_timeout)
+
+    def listing(self, method: str, request: Request, decode: Callable[[bytes], T]) -> Iterator[T]:
+        """The messages of a long server stream; a transient failure is repaired only before the first one.
+
+        The call is cancelled when the generator is closed.
+        """
+
+        def attempt() -> tuple[MessageStream[T], list[T]]:
+            stream = self.stream(method, request, decode)
+            for message in stream:
+                return stream, [message]
+            return stream, []
+
+        stream, first = self._repeated(attempt, time.monotonic() + self.call_timeout)
+        try:
+            yield from first
+            yield from stream
+        finally:
+            stream.cancel()
+
+    def client_stream(self, method: str, requests: Iterator[bytes]) -> Any:
+        """Start a client stream of encoded messages; the answer is the future of an encoded Empty."""
+        call = self._guarded(lambda: self._method(method, "stream_unary", bytes, encode=None))
+        return self._guarded(lambda: call.future(requests, metadata=self._metadata))
+
+    def _method(self, path: str, kind: str, decode: Callable[[bytes], Any], encode: Any = "message") -> Any:
+        with self._lock:
+            if self._closed.is_set():
+                raise self._closed_error()
+            if self._channel is None:
+                self._channel = open_channel(self.address, self._server_cas)
+            if path not in self._methods:
+                make = getattr(self._channel, kind)
+                serializer = encode and (lambda message: message.SerializeToString())
+                self._methods[path] = make(path, request_serializer=serializer, response_deserializer=decode)
+            return self._methods[path]
+
+    def _repeated(self, attempt: Callable[[], T], deadline: float) -> T:
+        give_up = min(deadline, time.monotonic() + self._retry_for)
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._guarded(attempt)
+            except PachmountError as error:
+                wait = pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads clients, protects nothing
+                if not is_transient(error.__cause__) or time.monotonic() + wait >= give_up:
+                    raise
+            if self._closed.wait(wait):
+                raise self._closed_error()
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _guarded(self, attempt: Callable[[], T]) -> T:
+        try:
+            return attempt()
+        except ValueError as error:  # how grpc says that the channel was closed by another thread meanwhile
+            if self._closed.is_set():
+                raise self._closed_error() from error
+            raise
+
+    def _closed_error(self) -> ClusterUnreachableError:
+        return ClusterUnreachableError(f"the connection to {self.address.qualified} was closed")
