@@ -1,0 +1,238 @@
+"""`mount`, `unmount` and `refresh`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pachmount import names
+from pachmount.cli import options as opt
+from pachmount.cli import output, views
+from pachmount.cli.state import State
+from pachmount.errors import (
+    CannotMountError,
+    DaemonNotRunningError,
+    InternalError,
+    NotFoundError,
+    PachmountError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from pachmount.api.schema import MountEntry, MountStatus
+    from pachmount.client import DaemonClient
+
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="SOURCE", help="[PROJECT/]REPO[@BRANCH|@COMMIT][:/PATH]; without one: list the mounts."),
+]
+Directory = Annotated[
+    str | None,
+    typer.Argument(metavar="DIR", help="An empty directory to mount at. Default: NAME in the mount directory."),
+]
+Name = Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="The mount's name. Default: the repo's name.")]
+Commit = Annotated[
+    str,
+    typer.Option(
+        "--commit", "-c", metavar="COMMIT", help="Mount this commit (an id, or such as master^) and stay there."
+    ),
+]
+To = Annotated[str, typer.Option("--to", metavar="COMMIT", help="Move to this commit: an id, or such as master^.")]
+All = Annotated[
+    bool, typer.Option("--all", "-a", metavar="", help="Unmount everything in the mount directory and beside it.")
+]
+
+
+def mount(
+    state: State,
+    source: Source = None,
+    directory: Directory = None,
+    name: Name = "",
+    commit: Commit = "",
+    as_json: opt.Json = False,
+) -> None:
+    """Show a repository's files below the mount directory, or list what is mounted.
+
+    \b
+    Examples:
+      pachmount mount images                     the newest commit of images@master
+      pachmount mount photos/images@dev          a branch of a repo in another project
+      pachmount mount images@dev --name images-dev
+      pachmount mount images:/2024 ~/data/2024   one directory of it, somewhere else
+      pachmount mount images --commit master^    the commit before the newest
+      pachmount mount                            list the mounts
+
+    The files are read-only and stay as they are when the branch moves on;
+    'pachmount refresh' moves the mount to the newest commit.
+    """
+    if source is None:
+        if directory or name or commit:
+            raise UsageError("nothing to mount", "a SOURCE is missing", "pachmount mount --help")
+        _list_mounts(state, as_json)
+        return
+    entry = _entry(source, directory, name, commit)
+    client = state.client(start=True)
+    client.mount([entry])
+    mounted = _find(client, entry.name)
+    if mounted.state != "mounted":
+        raise CannotMountError(f"cannot mount '{source}'", mounted.status or mounted.state, "pachmount status")
+    if as_json:
+        output.json_answer(mounted)
+        return
+    output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}")
+    state.hint(f"ls {mounted.mountpoint}; 'pachmount unmount {mounted.name}' ends it")
+
+
+def _entry(source: str, directory: str | None, name: str, commit: str) -> MountEntry:
+    from pachmount.api.schema import MountEntry
+
+    parsed = names.parse_source(source)
+    if commit:
+        if parsed.commit:
+            raise UsageError("two commits given", f"'{parsed.commit}' in the source and --commit {commit}")
+        parsed = parsed.at(check_commit(commit))
+    return MountEntry(
+        name=names.check_mount_name(name or parsed.repo),
+        project=parsed.project if has_project(source) else "",
+        repo=parsed.repo,
+        branch=parsed.branch,
+        commit=parsed.commit,
+        path=parsed.path,
+        mode="ro",
+        mountpoint=os.path.abspath(directory) if directory else "",
+    )
+
+
+def has_project(source: str) -> bool:
+    """Whether the project is in the source; else the daemon takes the context's."""
+    return "/" in source.partition("@")[0].partition(":")[0]
+
+
+def check_commit(commit: str) -> str:
+    """`commit` if it can name a commit: an id or an ancestry such as `master^2`; raises UsageError."""
+    probe = names.parse_source(f"repo@{commit}")
+    if probe.path or not probe.commit or probe.branch:
+        why = "a commit is an id (32 hex digits) or an ancestry such as master^"
+        raise UsageError(f"'{commit}' is no commit", why, "pachmount list --commits REPO")
+    return probe.commit
+
+
+def _list_mounts(state: State, as_json: bool) -> None:
+    try:
+        mounted = state.client().status().mounts
+    except DaemonNotRunningError:
+        state.note("nothing is mounted: the daemon is not running")
+        mounted = []
+    if as_json:
+        output.json_answer(mounted)
+        return
+    for entry in mounted:
+        output.line(f"{entry.name}: {views.source_text(entry)} at {entry.mountpoint} ({entry.state})")
+
+
+def unmount(
+    state: State,
+    targets: opt.NamesOrDirs = None,
+    everything: All = False,
+    yes: opt.Yes = False,
+    as_json: opt.Json = False,
+) -> None:
+    """End mounts.
+
+    \b
+    Examples:
+      pachmount unmount images
+      pachmount unmount ~/data/2024    by its directory
+      pachmount unmount --all --yes
+
+    A directory that a program still uses is taken away from view at once; the
+    program keeps what it has open.
+    """
+    if bool(targets) == everything:
+        raise UsageError(
+            "nothing to unmount" if everything is False else "names and --all given", hint="name mounts, or --all"
+        )
+    client = state.client()
+    mounted = client.status().mounts
+    chosen = mounted if everything else [_resolve(mounted, target) for target in targets or []]
+    if everything and chosen:
+        which = ", ".join(entry.name for entry in chosen)
+        if not state.confirm(f"Unmount {output.count(len(chosen), 'mount')} ({which})?", yes=yes):
+            state.note("nothing was unmounted")
+            return
+    if not chosen:
+        state.note("nothing is mounted")
+    failures: list[PachmountError] = []
+    ended: list[str] = []
+    for entry in chosen:
+        try:
+            client.unmount([entry.name])
+        except PachmountError as error:
+            failures.append(error)
+        else:
+            ended.append(entry.name)
+            if not as_json:
+                output.line(f"{entry.name}: unmounted from {entry.mountpoint}")
+    if as_json:
+        output.json_answer({"unmounted": ended})
+    for failure in failures[1:]:
+        output.error(failure)
+    if failures:
+        raise failures[0]
+
+
+def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json: opt.Json = False) -> None:
+    """Move mounts to the newest commit of their branch, or to a given commit.
+
+    \b
+    Examples:
+      pachmount refresh images
+      pachmount refresh images --to master^    one commit back
+      pachmount refresh images --to 5c0e...    any commit, by its whole id
+
+    A file that a program has open keeps showing the commit it was opened in.
+    """
+    if not targets:
+        raise UsageError("nothing to refresh", "name one or more mounts", "pachmount mount lists them")
+    from pachmount.api.schema import RefreshEntry
+
+    commit = check_commit(to) if to else ""
+    client = state.client()
+    before = client.status().mounts
+    chosen = [_resolve(before, target) for target in targets]
+    client.refresh([RefreshEntry(name=entry.name, commit=commit) for entry in chosen])
+    moved = [(entry, _find(client, entry.name)) for entry in chosen]
+    if as_json:
+        output.json_answer([after for _, after in moved])
+        return
+    for entry, after in moved:
+        old, new = entry.commit, after.commit
+        if old == new:
+            output.line(f"{after.name}: already at {output.short(new)}")
+        else:
+            output.line(f"{after.name}: {output.short(old)} -> {output.short(new)}")
+
+
+def _resolve(mounted: list[MountStatus], target: str) -> MountStatus:
+    """The mount that a user means by a name or a directory. The directory itself is never touched: it may be dead."""
+    directory = os.path.abspath(target)
+    real = os.path.join(os.path.realpath(os.path.dirname(directory)), os.path.basename(directory))
+    for entry in mounted:
+        if entry.name == target:
+            return entry
+    for entry in mounted:
+        if entry.mountpoint in (directory, real):
+            return entry
+    known = ", ".join(entry.name for entry in mounted)
+    raise NotFoundError(
+        f"no mount '{target}'", f"mounted: {known}" if known else "nothing is mounted", "pachmount mount"
+    )
+
+
+def _find(client: DaemonClient, name: str) -> MountStatus:
+    for entry in client.status().mounts:
+        if entry.name == name:
+            return entry
+    raise InternalError(f"the daemon lost the mount '{name}'", "its status does not show it", "pachmount status")

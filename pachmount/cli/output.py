@@ -1,0 +1,159 @@
+"""What people and scripts read: lines, tables, JSON, sizes and times. The answer goes to stdout, the rest to stderr.
+
+Colour is Rich's decision: only on a terminal, never with NO_COLOR or TERM=dumb, always with FORCE_COLOR.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from pachmount.errors import PachmountError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+SHORT_COMMIT = 8
+"""How much of a commit id tables and messages show; JSON always has all of it."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A Rich console that prints what it is given: no markup, no wrapping."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def line(text: str, style: str = "", *, stderr: bool = False) -> None:
+    console(stderr=stderr).print(text, style=style or None)
+
+
+def labelled(label: str, style: str, text: str) -> None:
+    """`label: text` on stderr, the label in colour."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble((f"{label}:", style), f" {text}"))
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def hint(text: str) -> None:
+    labelled("hint", "cyan", text)
+
+
+def error(failure: PachmountError) -> None:
+    """`error: what — why` and `hint: …` on stderr."""
+    labelled("error", "bold red", _one_line(str(failure)))
+    if failure.hint:
+        hint(_one_line(failure.hint))
+
+
+def json_answer(value: Any) -> None:
+    """One JSON document on stdout; pydantic models are dumped."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def json_error(failure: PachmountError) -> None:
+    """The error as one line of JSON on stderr, for callers that asked for JSON."""
+    data = {**failure.to_dict(), "exit_code": int(failure.exit_code)}
+    print(json.dumps(data, ensure_ascii=False), file=sys.stderr)  # noqa: T201
+
+
+def json_stream(values: Iterable[Any]) -> None:
+    """A JSON array on stdout, one element a line, written as they come."""
+    separator = "["
+    for value in values:
+        print(separator + json.dumps(plain(value), ensure_ascii=False), end="")  # noqa: T201
+        separator = ",\n"
+    print("[]" if separator == "[" else "]")  # noqa: T201
+
+
+def plain(value: Any) -> Any:
+    """Models as dictionaries, lists of models as lists of dictionaries."""
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None else value
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns, as wide as they need to be: nothing is cut, so that a pipe sees everything."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    line(_aligned(header, widths), "bold")
+    for row in rows:
+        print(_aligned(row, widths))  # noqa: T201
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def progress() -> Progress:
+    """A bar on stderr that leaves nothing behind; disabled where nobody watches."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    target = console(stderr=True)
+    return Progress(*columns, console=target, transient=True, disable=not target.is_terminal)
+
+
+def waiting(text: str, *, enabled: bool = True) -> AbstractContextManager[object]:
+    """A spinner on a terminal's stderr while something takes its time."""
+    from contextlib import nullcontext
+
+    if not (enabled and sys.stderr.isatty()):
+        return nullcontext()
+    return console(stderr=True).status(text)
+
+
+def short(commit: str) -> str:
+    return commit[:SHORT_COMMIT]
+
+
+def size(count: int) -> str:
+    """`0 B`, `17 B`, `1.5 KiB`, `120 MiB`: three digits are enough for people."""
+    amount, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if amount < 1000 or unit == "PiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """`5 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
+    left = max(0, int(seconds))
+    for length, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "")):
+        if left >= length:
+            rest = left % length // smaller
+            return f"{left // length} {unit}" + (f" {rest} {small_unit}" if rest and small_unit else "")
+    return f"{left} s"
+
+
+def when(timestamp: float | None) -> str:
+    """A local time as `2026-11-23 18:04`; `-` if there is none."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else "-"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 mount`, `2 mounts`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

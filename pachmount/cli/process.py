@@ -1,0 +1,71 @@
+"""The daemon as a process: is it alive, which pid, stop it. Read from its lock file and /proc; no Typer, no Rich."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from pachmount.errors import DaemonUnreachableError, NotPermittedError
+from pachmount.paths import Places
+
+STOP_TIMEOUT = 30.0
+_POLL_INTERVAL = 0.05
+
+
+def recorded_pid(places: Places) -> int | None:
+    """The pid in the lock file: of a running daemon, or of one that had no chance to clean up."""
+    try:
+        found = re.search(r"\d+", places.lock_file.read_text(errors="replace"))
+    except OSError:
+        return None  # never started, or not ours to read
+    return int(found.group()) if found else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether `pid` runs; a zombie that nobody reaps (usual in containers) does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether `pid` is a daemon of ours and not another program that got its number."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return is_alive(pid) and b"pachmount" in command
+
+
+def remembered_mounts(places: Places) -> list[str]:
+    """The names of the mounts that the next start brings back."""
+    try:
+        recorded = json.loads(places.mounts_file.read_text())
+    except (OSError, ValueError):
+        return []  # nothing recorded; the daemon itself complains about a broken file
+    entries = recorded.get("mounts", []) if isinstance(recorded, dict) else recorded
+    return [str(entry.get("name", "?")) for entry in entries if isinstance(entry, dict)]
+
+
+def stop(pid: int, timeout: float = STOP_TIMEOUT) -> None:
+    """Ask the daemon to end and wait until it is gone; asks once more before it gives up."""
+    for asked in range(2):
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        except PermissionError as error:
+            raise NotPermittedError(f"cannot stop process {pid}", "it belongs to another user") from error
+        deadline = time.monotonic() + (timeout if asked == 0 else 5.0)
+        while time.monotonic() < deadline:
+            if not is_alive(pid):
+                return
+            time.sleep(_POLL_INTERVAL)
+    why = f"it still runs {timeout:.0f} s after SIGTERM, and after a second one"
+    raise DaemonUnreachableError(f"cannot stop the daemon (pid {pid})", why, "pachmount daemon logs")

@@ -1,0 +1,80 @@
+"""What one invocation of the command line shares: the global flags, the places and the connection to the daemon."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pachmount import paths
+from pachmount.cli import output
+from pachmount.errors import UsageError
+
+if TYPE_CHECKING:
+    from pachmount.client import DaemonClient
+
+
+@dataclass
+class State:
+    """The global flags as given, before or after the sub-command, and what was opened for it."""
+
+    quiet: bool = False
+    verbose: int = 0
+    debug: bool = False
+    no_input: bool = False
+    as_json: bool = False
+    mount_dir: Path | None = None
+    _clients: list[DaemonClient] = field(default_factory=list)
+
+    @property
+    def places(self) -> paths.Places:
+        """The paths of the daemon that this invocation talks to."""
+        return paths.places(self.mount_dir)
+
+    def client(self, *, start: bool = False) -> DaemonClient:
+        """A connection to the daemon; with `start`, the daemon is started if it is not running."""
+        from pachmount.client import DaemonClient
+
+        if start:
+            from pachmount.daemon.spawn import ensure_daemon
+
+            with output.waiting("starting the daemon", enabled=not self.quiet):
+                started = ensure_daemon(self.places)
+            if started:
+                self.note(f"started the daemon for {self.places.mount_dir}")
+        client = DaemonClient(self.places.socket)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+
+    def note(self, text: str) -> None:
+        """Say something beside the answer, on stderr; nothing with --quiet or --json."""
+        if not self.quiet and not self.as_json:
+            output.note(text)
+
+    def hint(self, text: str) -> None:
+        """Suggest the next step, on stderr; nothing with --quiet or --json."""
+        if not self.quiet and not self.as_json:
+            output.hint(text)
+
+    def confirm(self, question: str, *, yes: bool) -> bool:
+        """Ask on the terminal; without one (or with --no-input) the answer must come as --yes."""
+        if yes:
+            return True
+        if self.no_input or not sys.stdin.isatty():
+            raise UsageError("this needs a confirmation", "there is no terminal to ask on", "add --yes")
+        import typer
+
+        return typer.confirm(question, err=True)
+
+    def configure_logging(self) -> None:
+        """-v shows what is asked of the daemon, -vv everything."""
+        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(2, self.verbose + 2 * self.debug)]
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
+        logging.getLogger("pachmount").setLevel(min(level, logging.DEBUG if self.verbose else level))

@@ -1,0 +1,126 @@
+"""`status`: the verdict first, then the mounts, then what to do next."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pachmount.cli import options as opt
+from pachmount.cli import output, process, views
+from pachmount.cli.state import State
+from pachmount.errors import DaemonNotRunningError, ExitCode
+
+if TYPE_CHECKING:
+    from pachmount.api.schema import CacheStatus, ClusterStatus, MountStatus, StatusAnswer
+
+
+def status(state: State, as_json: opt.Json = False) -> ExitCode:
+    """Show whether the daemon runs, what is mounted and which cluster is connected.
+
+    \b
+    Examples:
+      pachmount status
+      pachmount status --json | jq '.mounts[].source'
+      pachmount status && echo running
+
+    Exit code 0: the daemon runs; 3: it does not.
+    """
+    try:
+        answer = state.client().status()
+    except DaemonNotRunningError:
+        return _not_running(state, as_json)
+    if as_json:
+        output.json_answer({"state": "running", **answer.model_dump(mode="json")})
+        return ExitCode.OK
+    up = output.duration(time.time() - answer.started)
+    output.line(f"pachmount {answer.version} is running (pid {answer.pid}, since {up})", "green")
+    output.line(f"  cluster  {_cluster(answer.cluster)}")
+    output.line(f"  cache    {_cache(answer.cache)}")
+    output.line(f"  memory   {output.size(answer.rss_bytes)}, {output.count(answer.threads, 'thread')}")
+    output.line(f"  log      {answer.log_file}")
+    _mounts(answer)
+    _advise(state, answer)
+    return ExitCode.OK
+
+
+def _not_running(state: State, as_json: bool) -> ExitCode:
+    places = state.places
+    pid = process.recorded_pid(places)
+    remembered = process.remembered_mounts(places)
+    died = pid is not None and bool(remembered) and not process.is_daemon(pid)
+    if as_json:
+        output.json_answer(
+            {
+                "state": "died" if died else "stopped",
+                "mount_dir": str(places.mount_dir),
+                "socket": str(places.socket),
+                "log_file": str(places.log_file),
+                "remembered_mounts": remembered,
+            }
+        )
+        return ExitCode.NOT_RUNNING
+    if died:
+        output.line(f"pachmount is not running: the daemon (pid {pid}) died (kill -9?)", "bold red")
+    else:
+        output.line(f"pachmount is not running for {places.mount_dir}", "yellow")
+    if remembered:
+        output.line(f"  {output.count(len(remembered), 'mount')} to bring back: {', '.join(remembered)}")
+        state.hint("'pachmount daemon start' brings them back")
+    else:
+        state.hint("'pachmount mount REPO' starts it")
+    return ExitCode.NOT_RUNNING
+
+
+def _cluster(cluster: ClusterStatus) -> str:
+    if cluster.state == "none":
+        return "none"
+    where = "embedded server" if cluster.embedded else cluster.address
+    if cluster.state == "unreachable":
+        since = f" for {output.duration(time.time() - cluster.unreachable_since)}" if cluster.unreachable_since else ""
+        why = f": {cluster.error.why or cluster.error.error}" if cluster.error else ""
+        return f"{where}, unreachable{since}{why}"
+    parts = [where, "connected"]
+    if cluster.version and not cluster.embedded:
+        parts.append(f"version {cluster.version}")
+    if cluster.auth == "logged-in":
+        parts.append(f"logged in as {cluster.username}" if cluster.username else "logged in")
+    elif cluster.auth == "logged-out":
+        parts.append("not logged in")
+    return ", ".join(parts)
+
+
+def _cache(cache: CacheStatus) -> str:
+    text = f"{output.size(cache.disk_bytes)} of {output.size(cache.disk_limit)} in {cache.directory}"
+    return f"{text} (off: {cache.disabled_reason})" if cache.disabled_reason else text
+
+
+def _mounts(answer: StatusAnswer) -> None:
+    output.line("")
+    if not answer.mounts:
+        output.line(f"nothing is mounted in {answer.mount_dir}")
+        return
+    output.line(f"{output.count(len(answer.mounts), 'mount')}:")
+    rows = [
+        [f"  {entry.name}", views.source_text(entry), entry.mountpoint, _condition(entry)] for entry in answer.mounts
+    ]
+    output.table(["  NAME", "SOURCE", "AT", "STATE"], rows)
+
+
+def _condition(entry: MountStatus) -> str:
+    if entry.error is not None:
+        return f"{entry.state}: {entry.error.error}"
+    if entry.state == "mounted" and entry.behind > 0:
+        return f"{entry.state}, {output.count(entry.behind, 'commit')} behind"
+    return entry.state
+
+
+def _advise(state: State, answer: StatusAnswer) -> None:
+    behind = [entry.name for entry in answer.mounts if entry.behind > 0]
+    if answer.cluster.state == "none":
+        state.hint("'pachmount login ADDRESS' connects to a cluster, 'pachmount login --local' to the embedded server")
+    elif answer.cluster.state == "unreachable":
+        state.hint("cached data stays readable; 'pachmount doctor' looks for the cause")
+    elif behind:
+        state.hint(f"'pachmount refresh {' '.join(behind)}' moves to the newest commit")
+    elif not answer.mounts:
+        state.hint("'pachmount list' shows what can be mounted")

@@ -1,0 +1,227 @@
+"""DaemonClient: the daemon's REST API as typed calls over its unix socket, for the CLI and the lab extension."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+import urllib3.connection
+import urllib3.connectionpool
+from pydantic import BaseModel, ValidationError
+from requests.adapters import HTTPAdapter
+
+from pachmount import errors
+from pachmount.api import schema
+from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError
+
+CONNECT_TIMEOUT = 2.0
+POLL_TIMEOUT = 10.0
+"""For questions that the daemon answers from memory."""
+CLUSTER_TIMEOUT = 60.0
+"""For questions that the daemon hands on to the cluster, each of whose calls has a deadline of its own."""
+MOUNT_TIMEOUT = 120.0
+"""For requests that mount or unmount."""
+
+START_HINT = "pachmount daemon start"
+
+log = logging.getLogger(__name__)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _UnixConnection(urllib3.connection.HTTPConnection):
+    """An HTTP connection whose socket is a unix socket."""
+
+    def __init__(self, *args: Any, socket_path: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._socket_path = socket_path
+
+    def _new_conn(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(CONNECT_TIMEOUT)
+        try:
+            connection.connect(self._socket_path)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            connection.close()
+            raise DaemonNotRunningError("the daemon is not running", "", START_HINT) from error
+        except OSError as error:
+            connection.close()
+            why = error.strerror or str(error)
+            raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
+        return connection
+
+
+class _UnixPool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _UnixConnection
+
+
+class _UnixAdapter(HTTPAdapter):
+    """Sends every request of a session to one unix socket."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._pool = _UnixPool("localhost", socket_path=socket_path)
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *_args: Any, **_kwargs: Any) -> _UnixPool:
+        return self._pool
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
+
+
+class DaemonClient:
+    """The routes of one daemon. Errors arrive as the exceptions of `pachmount.errors`.
+
+    A client holds one keep-alive connection; use it from one thread at a time.
+    """
+
+    def __init__(self, socket_path: Path | str) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxies and no .netrc between us and our own socket
+        self._session.headers[schema.CLIENT_HEADER] = "1"
+        self._session.mount("http://", _UnixAdapter(os.fspath(socket_path)))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> DaemonClient:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    # -- questions
+
+    def health(self) -> schema.HealthAnswer:
+        return _one(schema.HealthAnswer, self._get("/health", POLL_TIMEOUT))
+
+    def status(self) -> schema.StatusAnswer:
+        return _one(schema.StatusAnswer, self._get("/status", POLL_TIMEOUT))
+
+    def mounts(self) -> schema.MountsAnswer:
+        return _one(schema.MountsAnswer, self._get("/mounts", CLUSTER_TIMEOUT))
+
+    def repos(self) -> list[schema.RepoAnswer]:
+        return _many(schema.RepoAnswer, self._get("/repos", CLUSTER_TIMEOUT))
+
+    def projects(self) -> list[schema.ProjectAnswer]:
+        return _many(schema.ProjectAnswer, self._get("/projects", CLUSTER_TIMEOUT))
+
+    def branches(self, repo: str) -> list[schema.BranchAnswer]:
+        """The branches of `repo` (`project/name`)."""
+        return _many(schema.BranchAnswer, self._get("/branches", CLUSTER_TIMEOUT, repo=repo))
+
+    def commits(self, repo: str, branch: str = "", number: int = 0) -> list[schema.CommitAnswer]:
+        """Commits of `repo`, newest first, of one branch or all; `number` 0 leaves the number to the daemon."""
+        answer = self._get("/commits", CLUSTER_TIMEOUT, repo=repo, branch=branch, number=number or "")
+        return _many(schema.CommitAnswer, answer)
+
+    def files(self, source: str, after: str = "", number: int = 0) -> schema.FilesAnswer:
+        """One page of the directory that `source` names."""
+        answer = self._get("/files", CLUSTER_TIMEOUT, source=source, after=after, number=number or "")
+        return _one(schema.FilesAnswer, answer)
+
+    def file_pages(self, source: str, number: int = 0) -> Iterator[schema.FilesAnswer]:
+        """Every page of the directory that `source` names."""
+        page = self.files(source, number=number)
+        yield page
+        while page.next:
+            page = self.files(source, page.next, number)
+            yield page
+
+    def config(self) -> schema.ConfigAnswer:
+        return _one(schema.ConfigAnswer, self._get("/config", POLL_TIMEOUT))
+
+    # -- requests
+
+    def mount(self, entries: Sequence[schema.MountEntry]) -> schema.MountsAnswer:
+        body = schema.MountRequest(mounts=list(entries))
+        return _one(schema.MountsAnswer, self._put("/_mount", MOUNT_TIMEOUT, body))
+
+    def unmount(self, names: Sequence[str]) -> schema.MountsAnswer:
+        body = schema.UnmountRequest(mounts=list(names))
+        return _one(schema.MountsAnswer, self._put("/_unmount", MOUNT_TIMEOUT, body))
+
+    def unmount_all(self) -> schema.MountsAnswer:
+        return _one(schema.MountsAnswer, self._put("/_unmount_all", MOUNT_TIMEOUT))
+
+    def refresh(self, entries: Sequence[schema.RefreshEntry]) -> schema.MountsAnswer:
+        body = schema.RefreshRequest(mounts=list(entries))
+        return _one(schema.MountsAnswer, self._put("/_refresh", MOUNT_TIMEOUT, body))
+
+    def configure(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
+        """Connect to another cluster and remember it; all mounts of the old one end."""
+        return _one(schema.ConfigAnswer, self._put("/config", MOUNT_TIMEOUT, request))
+
+    def logout(self) -> None:
+        self._put("/auth/_logout", CLUSTER_TIMEOUT)
+
+    # -- transport
+
+    def _get(self, route: str, timeout: float, **query: Any) -> Any:
+        return self._send("GET", route, timeout, query=query)
+
+    def _put(self, route: str, timeout: float, body: BaseModel | None = None) -> Any:
+        return self._send("PUT", route, timeout, body=body.model_dump_json() if body is not None else None)
+
+    def _send(
+        self,
+        method: str,
+        route: str,
+        timeout: float,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: str | None = None,
+    ) -> Any:
+        url = f"http://localhost{route}"
+        started = time.monotonic()
+        try:
+            response = self._session.request(method, url, params=query, data=body, timeout=timeout)
+        except requests.Timeout as error:
+            why = f"no answer to {method} {route} within {timeout:.0f} s"
+            raise DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart") from error
+        except requests.RequestException as error:
+            why = f"{method} {route} was cut off"
+            raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
+        log.debug("%s %s: %d in %.0f ms", method, route, response.status_code, (time.monotonic() - started) * 1000)
+        if not response.ok:
+            raise _error_of(response, f"{method} {route}")
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except requests.JSONDecodeError as error:
+            raise InternalError(f"the daemon answered {method} {route} with something else than JSON") from error
+
+
+def _error_of(response: requests.Response, request: str) -> PachmountError:
+    try:
+        data = response.json()
+    except requests.JSONDecodeError:
+        data = None
+    if isinstance(data, dict) and "error" in data:
+        return errors.from_dict(data)
+    why = response.text.strip() or response.reason
+    return PachmountError(f"the daemon refused {request} with status {response.status_code}", why)
+
+
+def _one(model: type[_Model], data: Any) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _mismatch(error) from error
+
+
+def _many(model: type[_Model], data: Any) -> list[_Model]:
+    return [_one(model, entry) for entry in data or []]
+
+
+def _mismatch(error: ValidationError) -> InternalError:
+    why = f"{error.error_count()} fields differ, such as {error.errors()[0]['loc']}: another version is running?"
+    return InternalError(f"the daemon sent no proper {error.title}", why, "pachmount daemon restart")
