@@ -187,16 +187,26 @@ class _Content:
             )
             return self._delivered.get(number)
 
-    def deliver(self, transfer: Transfer, number: int, data: bytes) -> None:
-        """A transfer completed a block: check it where that can be done, keep it, wake its readers."""
-        size = transfer.origin.size
-        if size < VERIFIABLE_BYTES and any(self.digest) and content_hash(data) != self.digest:
-            raise DataError(f"'{transfer.origin.path}' does not match its hash", "the data was damaged on the way")
+    def deliver(self, transfer: Transfer, number: int, data: bytes) -> bool:
+        """A transfer completed a block: check it where that can be done, keep it, wake its readers.
+
+        Whether the transfer should go on: not when what follows is there already or another transfer is at it.
+        """
+        origin = transfer.origin
+        if origin.has_hash and origin.size < VERIFIABLE_BYTES and content_hash(data) != self.digest:
+            raise DataError(f"'{origin.path}' does not match its hash", "the data was damaged on the way")
+        following = number + 1
+        have_following = following < origin.blocks and self._contents.cache.contains((self.digest, following))
         with self._changed:
             if number in self._waiting:
                 self._delivered[number] = data
+            others = (t for t in self._transfers if t is not transfer)
+            useful = not have_following and not any(t.first_block <= following <= t.next_block for t in others)
+            if not useful and transfer in self._transfers:
+                self._transfers.remove(transfer)
             self._changed.notify_all()
         self._contents.cache.put((self.digest, number), data)
+        return useful or following == origin.blocks
 
     def ended(self, transfer: Transfer, error: PachmountError | None) -> None:
         with self._changed:

@@ -22,12 +22,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the bytes of a content can be had: a file of a commit, its size in bytes."""
+    """Where the bytes of a content can be had: a file of a commit, its size in bytes.
+
+    `has_hash` tells whether the content is known by the server's hash of it, so that a download can be checked.
+    """
 
     reader: CommitReader
     commit: CommitRef
     path: str
     size: int
+    has_hash: bool = True
 
     @property
     def blocks(self) -> int:
@@ -41,8 +45,8 @@ class Transfer:
     """Fetches blocks from `first` on in a thread of its own and hands each to `deliver`.
 
     It runs until it is `window` blocks ahead of what was wanted last, then pauses (the server is held back by flow
-    control) until more is wanted, nobody wanted more for IDLE_SECONDS, or it is cancelled. `ended` is called once, with
-    the error or None.
+    control) until more is wanted, nobody wanted more for IDLE_SECONDS, or it is cancelled. `deliver` tells whether the
+    block after it is still needed. `ended` is called once, with the error or None.
     """
 
     def __init__(
@@ -50,10 +54,11 @@ class Transfer:
         origin: Origin,
         first: int,
         max_window: int,
-        deliver: Callable[[Transfer, int, bytes], None],
+        deliver: Callable[[Transfer, int, bytes], bool],
         ended: Callable[[Transfer, PachmountError | None], None],
     ) -> None:
         self.origin = origin
+        self.first_block = first
         self.next_block = first
         self.used_at = time.monotonic()
         self.received_bytes = 0
@@ -65,10 +70,13 @@ class Transfer:
         self._wake = threading.Condition()
         self._cancelled = False
         self._stream: ByteStream | None = None
-        self._thread = threading.Thread(target=self._run, name="transfer", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Fetch in a thread of its own; a content of one block at once, in this one: its reader waits for it anyway."""
+        if self.origin.blocks == 1:
+            self._run()
+        else:
+            threading.Thread(target=self._run, name="transfer", daemon=True).start()
 
     @property
     def paused(self) -> bool:
@@ -115,7 +123,8 @@ class Transfer:
                 offset += len(piece)
                 if offset > origin.size:
                     raise DataError(f"'{origin.path}' has more bytes than listed", f"{offset} > {origin.size}")
-                partial = self._cut(partial, piece)
+                if not self._cut(partial, piece):
+                    return
                 if self.next_block < origin.blocks and not self._wait_until_wanted():
                     return
             if self._cancelled:
@@ -125,20 +134,22 @@ class Transfer:
         finally:
             stream.cancel()
 
-    def _cut(self, partial: bytearray, piece: memoryview) -> bytearray:
-        """Deliver the blocks that `piece` completes; what is left over starts the next block."""
+    def _cut(self, partial: bytearray, piece: memoryview) -> bool:
+        """Deliver the blocks that `piece` completes, keep the rest in `partial`; False when no more are needed."""
         position = 0
         while self.next_block < self.origin.blocks:
             needed = self.origin.block_size(self.next_block) - len(partial)
             if len(piece) - position < needed:
                 break
             block = piece[position : position + needed]
-            number, self.next_block = self.next_block, self.next_block + 1
-            self._deliver(self, number, bytes(partial + block) if partial else bytes(block))
-            partial = bytearray()
+            data = bytes(partial + block) if partial else bytes(block)
+            partial.clear()
             position += needed
+            number, self.next_block = self.next_block, self.next_block + 1
+            if not self._deliver(self, number, data):
+                return False
         partial += piece[position:]
-        return partial
+        return True
 
     def _wait_until_wanted(self) -> bool:
         """Pause while far enough ahead; False when the transfer should end."""

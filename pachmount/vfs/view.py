@@ -29,16 +29,18 @@ class WaitGate:
         self.limit = limit
         self.waiting = 0
         self._timeout = timeout
-        self._places = threading.Semaphore(limit)
+        self._changed = threading.Condition()
 
     def __enter__(self) -> None:
-        if not self._places.acquire(timeout=self._timeout):
-            raise ClusterTimeoutError("too many file operations wait for the cluster", f"{self.limit} already do")
-        self.waiting += 1
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.waiting < self.limit, self._timeout):
+                raise ClusterTimeoutError("too many file operations wait for the cluster", f"{self.limit} already do")
+            self.waiting += 1
 
     def __exit__(self, *_: object) -> None:
-        self.waiting -= 1
-        self._places.release()
+        with self._changed:
+            self.waiting -= 1
+            self._changed.notify()
 
 
 class CommitView:
@@ -96,8 +98,10 @@ class CommitView:
             raise NotFoundError(f"no file '{path.decode()}'")
         if node.is_dir:
             raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
-        origin = Origin(self._reader, self.commit, node.path, node.size)
-        data = self._contents.read(node.digest, origin, offset, size, self._gate)
+        has_hash = any(node.digest)
+        digest = node.digest if has_hash else blake2b(path, digest_size=32, key=self._inode_key).digest()
+        origin = Origin(self._reader, self.commit, node.path, node.size, has_hash)
+        data = self._contents.read(digest, origin, offset, size, self._gate)
         self.reads += 1
         self.read_bytes += len(data)
         return data

@@ -1,0 +1,216 @@
+"""The tuned binding to libfuse: the only file that imports fusepy (spec: fuse.md sections 2 and 4.2).
+
+What is different from stock fusepy, each measured there: errors never leave a callback as garbage; a libfuse thread
+keeps its Python thread state; unused callbacks are not installed, so that the kernel stops asking; `open` answers
+ENOSYS, so that the kernel keeps its page cache over opens; attributes are copied as one prepared structure.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Callable
+from ctypes import byref, memmove, sizeof
+from typing import Any
+
+from pachmount.errors import CannotMountError, PachmountError
+from pachmount.vfs.tree import Node
+from pachmount.vfs.view import CommitView
+
+log = logging.getLogger(__name__)
+
+LIBRARY_HINT = "install it: apt install libfuse2 (Debian 13, Ubuntu 24.04: libfuse2t64)"
+
+os.environ.setdefault("FUSE_LIBRARY_PATH", "libfuse.so.2")  # spares fusepy a search with gcc and ldconfig
+try:
+    import fuse
+except (OSError, ImportError) as error:
+    raise CannotMountError("cannot load libfuse 2", str(error), LIBRARY_HINT) from error
+
+BLOCK_SIZE_HINT = 1 << 20
+"""st_blksize: tools read in pieces of this size."""
+MAX_PINNED_THREADS = 256
+"""libfuse threads whose Python state is kept; each one that ends leaks about 5 KB."""
+NAME_MAX = 255
+STATFS_BLOCK = 4096
+
+_thread = threading.local()
+_pinned = 0
+
+
+def _pin_thread() -> None:
+    """Keep the Python state of a libfuse thread between callbacks, instead of making a new one for each."""
+    global _pinned
+    if _pinned < MAX_PINNED_THREADS:
+        _pinned += 1
+        ctypes.pythonapi.PyGILState_Ensure()
+    _thread.pinned = True
+
+
+class ReadOnlyOperations:
+    """The callbacks of a read-only mount of one commit, on raw bytes paths, answering from a CommitView.
+
+    Attributes of `fuse.FUSE` that fusepy looks up by name: one that is missing here is not installed.
+    """
+
+    use_ns = True
+
+    def __init__(self, view: CommitView, on_ready: Callable[[], None]) -> None:
+        self._view = view
+        self._on_ready = on_ready
+        self._file = self._template(stat.S_IFREG | 0o444, 1)
+        self._directory = self._template(stat.S_IFDIR | 0o555, 2)
+        self._logged: set[type[BaseException]] = set()
+
+    def _template(self, mode: int, links: int) -> bytes:
+        attributes = fuse.c_stat()
+        attributes.st_mode, attributes.st_nlink = mode, links
+        attributes.st_uid, attributes.st_gid = os.getuid(), os.getgid()
+        attributes.st_blksize = BLOCK_SIZE_HINT
+        seconds = int(self._view.time)
+        nanoseconds = int((self._view.time - seconds) * 1e9)
+        for name in ("st_atimespec", "st_mtimespec", "st_ctimespec"):
+            field = getattr(attributes, name)
+            field.tv_sec, field.tv_nsec = seconds, nanoseconds
+        return bytes(attributes)
+
+    def attributes(self, path: bytes, node: Node) -> Any:
+        """The `struct stat` of a node."""
+        found = fuse.c_stat.from_buffer_copy(self._directory if node.is_dir else self._file)
+        found.st_ino = self._view.inode(path)
+        if not node.is_dir:
+            found.st_size = node.size
+            found.st_blocks = -(-node.size // 512)
+        return found
+
+    def init(self, _path: str) -> None:
+        self._on_ready()
+
+    def getattr(self, path: bytes, buf: Any) -> int:
+        node = self._view.find(path)
+        if node is None:
+            return -errno.ENOENT
+        memmove(buf, byref(self.attributes(path, node)), sizeof(fuse.c_stat))
+        return 0
+
+    def readdir(self, path: bytes, buf: Any, filler: Any) -> int:
+        entry = fuse.c_stat()
+        pointer = byref(entry)
+        entry.st_ino, entry.st_mode = self._view.inode(path), stat.S_IFDIR
+        filler(buf, b".", pointer, 0)
+        filler(buf, b"..", None, 0)
+        prefix = b"/" if path == b"/" else path + b"/"
+        for name, is_dir in self._view.children(path):
+            entry.st_ino = self._view.inode(prefix + name)
+            entry.st_mode = stat.S_IFDIR if is_dir else stat.S_IFREG
+            if filler(buf, name, pointer, 0):
+                return -errno.ENOMEM
+        return 0
+
+    def open(self) -> int:
+        """Never an error: it tells the kernel that this file system needs no open (fuse.md section 4.3)."""
+        return -errno.ENOSYS
+
+    def read(self, path: bytes, buf: Any, size: int, offset: int) -> int:
+        data = self._view.read(path, offset, size)
+        memmove(buf, data, len(data))
+        return len(data)
+
+    def statfs(self, buf: Any) -> int:
+        listing = self._view.tree.listing
+        result = buf.contents
+        result.f_bsize = result.f_frsize = STATFS_BLOCK
+        result.f_namemax = NAME_MAX
+        if listing is not None:
+            result.f_blocks = -(-listing.total_bytes // STATFS_BLOCK)
+            result.f_files = len(listing)
+        return 0
+
+    def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
+        if not name.startswith(b"user.pachmount."):
+            return -errno.ENODATA
+        found = self._view.xattrs(path).get(name.decode())
+        return -errno.ENODATA if found is None else _fill(value, size, found)
+
+    def listxattr(self, path: bytes, value: Any, size: int) -> int:
+        return _fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
+
+    def failed(self, error: BaseException) -> int:
+        """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
+        self._view.errors += 1
+        if isinstance(error, PachmountError):
+            return -error.errno
+        if isinstance(error, OSError) and error.errno:
+            return -error.errno
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            log.error("unforeseen error in a file operation on %s", self._view.source, exc_info=error)
+        return -errno.EIO
+
+
+def _fill(buffer: Any, size: int, data: bytes) -> int:
+    """Answer an extended attribute call: its size when asked for that, ERANGE when it does not fit."""
+    if size == 0:
+        return len(data)
+    if len(data) > size:
+        return -errno.ERANGE
+    memmove(buffer, data, len(data))
+    return len(data)
+
+
+class _Session(fuse.FUSE):  # type: ignore[misc]
+    """fusepy's dispatcher with callbacks that pass raw arguments on and turn every exception into an errno."""
+
+    operations: ReadOnlyOperations
+
+    def _wrapper(self, function: Callable[..., int | None], *args: Any) -> int:
+        try:
+            _thread.pinned  # noqa: B018 (the attribute exists in threads that were seen before)
+        except AttributeError:
+            _pin_thread()
+        try:
+            return function(*args) or 0
+        except BaseException as error:  # noqa: BLE001 (nothing may leave a callback: libfuse would read garbage)
+            return self.operations.failed(error)
+
+    def init(self, _connection: Any) -> None:
+        self.operations.init("/")
+
+    def getattr(self, path: bytes, buf: Any) -> int:
+        return self.operations.getattr(path, buf)
+
+    def fgetattr(self, path: bytes, buf: Any, _info: Any) -> int:
+        return self.operations.getattr(path, buf)
+
+    def readdir(self, path: bytes, buf: Any, filler: Any, _offset: int, _info: Any) -> int:
+        return self.operations.readdir(path, buf, filler)
+
+    def open(self, _path: bytes, _info: Any) -> int:
+        return self.operations.open()
+
+    def read(self, path: bytes, buf: Any, size: int, offset: int, _info: Any) -> int:
+        return self.operations.read(path, buf, size, offset)
+
+    def statfs(self, _path: bytes, buf: Any) -> int:
+        return self.operations.statfs(buf)
+
+    def getxattr(self, path: bytes, name: bytes, value: Any, size: int, *_args: Any) -> int:
+        return self.operations.getxattr(path, name, value, size)
+
+    def listxattr(self, path: bytes, value: Any, size: int) -> int:
+        return self.operations.listxattr(path, value, size)
+
+
+def serve(operations: ReadOnlyOperations, mountpoint: str, options: dict[str, str | int | bool]) -> None:
+    """Mount and answer the kernel until the mount goes away; RuntimeError if libfuse refuses to mount.
+
+    Must run in a thread that is not the main one: libfuse takes over signals there.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        _Session(operations, mountpoint, foreground=True, **options)

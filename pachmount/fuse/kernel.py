@@ -1,0 +1,148 @@
+"""The kernel's side of mounts: the mount table, detaching, and replacing a mount without a gap.
+
+Nothing here touches a path below a mount: a look into our own mount could wait for ourselves (fuse.md section 7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.errors import BusyError, CannotMountError
+
+FS_TYPE = "fuse.pachmount"
+FUSERMOUNT_SECONDS = 10
+
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+_AT_FDCWD = -100
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_BENEATH = 0x200
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class KernelMount:
+    """A line of /proc/self/mountinfo."""
+
+    mountpoint: str
+    fs_type: str
+    source: str
+
+
+def mount_table() -> list[KernelMount]:
+    """All mounts that this process sees, lower layers before those that cover them."""
+    table = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.split()
+            tail = fields[fields.index("-", 6) + 1 :]
+            table.append(KernelMount(_unescape(fields[4]), tail[0], _unescape(tail[1])))
+    return table
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), text)
+
+
+def our_mounts(below: Path) -> list[KernelMount]:
+    """The pachmount mounts at or below a directory."""
+    prefix = f"{below}/".replace("//", "/")
+    return [m for m in mount_table() if m.fs_type == FS_TYPE and f"{m.mountpoint}/".startswith(prefix)]
+
+
+def layers(mountpoint: Path) -> list[KernelMount]:
+    """What is mounted exactly at a directory, the uppermost last."""
+    return [m for m in mount_table() if m.mountpoint == str(mountpoint)]
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def unmount(mountpoint: Path, *, lazy: bool) -> None:
+    """Take away the uppermost mount at a directory.
+
+    With `lazy` it disappears from the tree at once and lives on for whoever has files open; otherwise BusyError while
+    it is in use.
+    """
+    if is_root():
+        flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
+        if _libc.umount2(os.fsencode(mountpoint), flags) == 0:
+            return
+        code = ctypes.get_errno()
+        if code == errno.EBUSY:
+            raise BusyError(f"'{mountpoint}' is in use", "a program has files or its working directory in it")
+        raise CannotMountError(f"cannot unmount '{mountpoint}'", os.strerror(code))
+    _fusermount(mountpoint, lazy=lazy)
+
+
+def _fusermount(mountpoint: Path, *, lazy: bool) -> None:
+    program = shutil.which("fusermount") or shutil.which("fusermount3")
+    if program is None:
+        raise CannotMountError("cannot find fusermount", "an ordinary user needs it", "install it: apt install fuse3")
+    command = [program, "-u", *(["-z"] if lazy else []), str(mountpoint)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FUSERMOUNT_SECONDS, cwd="/", check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BusyError(f"cannot unmount '{mountpoint}'", "fusermount does not come back") from error
+    if done.returncode:
+        reason = done.stderr.strip() or f"exit code {done.returncode}"
+        if "busy" in reason.lower():
+            raise BusyError(f"'{mountpoint}' is in use", reason)
+        raise CannotMountError(f"cannot unmount '{mountpoint}'", reason)
+
+
+def detach_all(mountpoint: Path) -> None:
+    """Detach every pachmount layer at a directory; stops at a mount that is not ours."""
+    while True:
+        stack = layers(mountpoint)
+        if not stack or stack[-1].fs_type != FS_TYPE:
+            return
+        unmount(mountpoint, lazy=True)
+
+
+def replace_without_gap(staging: Path, target: Path) -> bool:
+    """Put the mount at `staging` in place of the one at `target`, atomically; False where the kernel cannot.
+
+    The new mount goes beneath the old one, which is then detached and uncovers it (fuse.md section 6.1; Linux ≥ 6.5
+    and CAP_SYS_ADMIN). Files open in the old one stay open. On success nothing is left at `staging`.
+    """
+    if not is_root():
+        return False
+    clone = _libc.syscall(
+        _SYS_OPEN_TREE,
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(os.fsencode(staging)),
+        ctypes.c_uint(_OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC),
+    )
+    if clone < 0:
+        return False
+    try:
+        moved = _libc.syscall(
+            _SYS_MOVE_MOUNT,
+            ctypes.c_int(clone),
+            ctypes.c_char_p(b""),
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(target)),
+            ctypes.c_uint(_MOVE_MOUNT_BENEATH | _MOVE_MOUNT_F_EMPTY_PATH),
+        )
+    finally:
+        os.close(clone)
+    if moved < 0:
+        return False
+    unmount(target, lazy=True)
+    unmount(staging, lazy=True)
+    return True

@@ -1,0 +1,109 @@
+"""A session: one view mounted at one directory, served by libfuse's threads until the mount goes away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+from pachmount.errors import CannotMountError
+from pachmount.fuse import kernel
+from pachmount.vfs.view import CommitView
+
+log = logging.getLogger(__name__)
+
+MOUNT_SECONDS = 20.0
+DAY = 86400
+
+_mounting = threading.Lock()
+"""libfuse reports why it cannot mount only on stderr, so one mount at a time may fail."""
+
+
+class Session:
+    """A kernel mount of an immutable view. It ends when the mount is gone and the last file in it is closed."""
+
+    def __init__(self, view: CommitView, mountpoint: Path, *, allow_other: bool) -> None:
+        self.view = view
+        self.mountpoint = mountpoint
+        self._allow_other = allow_other
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._failure = ""
+        self._thread = threading.Thread(target=self._serve, name=f"fuse {view.source.repo}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended.is_set()
+
+    def start(self) -> None:
+        """Mount; returns when the kernel shows the mount. Raises CannotMountError, leaving nothing mounted."""
+        check_fuse()
+        with _mounting:
+            self._thread.start()
+            self._ready.wait(MOUNT_SECONDS)
+        if not self._ready.is_set() or self._ended.is_set():
+            if self.alive:
+                kernel.detach_all(self.mountpoint)
+            raise CannotMountError(
+                f"cannot mount at '{self.mountpoint}'",
+                self._failure or f"libfuse was not ready after {MOUNT_SECONDS:.0f} s",
+                "pachmount doctor",
+            )
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end of the session; whether it has ended."""
+        return self._ended.wait(timeout)
+
+    def _serve(self) -> None:
+        try:
+            from pachmount.fuse import binding
+
+            operations = binding.ReadOnlyOperations(self.view, self._ready.set)
+            binding.serve(operations, str(self.mountpoint), self._options())
+        except RuntimeError as error:
+            self._failure = f"libfuse refused (code {error}); its words are in the daemon's log"
+            log.exception("libfuse could not mount at %s", self.mountpoint)
+        except Exception as error:
+            self._failure = str(error)
+            log.exception("the session at %s failed", self.mountpoint)
+        finally:
+            self._ended.set()
+            self._ready.set()
+            self.view.close()
+
+    def _options(self) -> dict[str, str | int | bool]:
+        """Nothing of a pinned commit ever changes, so the kernel may keep all it learned for a day."""
+        source = self.view.source
+        return {
+            "ro": True,
+            "kernel_cache": True,
+            "attr_timeout": DAY,
+            "entry_timeout": DAY,
+            "negative_timeout": DAY,
+            "max_read": 128 << 10,
+            "max_readahead": 128 << 10,
+            "max_background": 64,
+            "congestion_threshold": 48,
+            "use_ino": True,
+            "default_permissions": True,
+            "nosuid": True,
+            "nodev": True,
+            "nonempty": True,
+            "allow_other": self._allow_other,
+            "fsname": f"pachmount:{source.project}/{source.repo}@{source.commit}",
+            "subtype": "pachmount",
+        }
+
+
+def check_fuse() -> None:
+    """Raise CannotMountError, saying what is missing, where this process cannot mount with FUSE."""
+    device = "/dev/fuse"
+    if not os.path.exists(device):
+        hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        hint = "run in a container with CAP_SYS_ADMIN and --device /dev/fuse, or fix the permissions of /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device}: {error.strerror}", hint) from error
