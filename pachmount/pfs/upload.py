@@ -1,0 +1,275 @@
+"""Putting a local directory tree into a repo as one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.errors import (
+    AlreadyExistsError,
+    BusyError,
+    ClusterError,
+    ClusterTimeoutError,
+    DataError,
+    NotFoundError,
+    NotPermittedError,
+    PachmountError,
+    UsageError,
+)
+from pachmount.names import DEFAULT_BRANCH, Source
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.model import BranchInfo, CommitInfo, CommitRef, CommitState, RepoRef
+from pachmount.pfs.scan import LocalFile, Scan, Skipped, scan_tree
+from pachmount.pfs.writer import CHUNK_BYTES, FileWriter
+
+log = logging.getLogger(__name__)
+
+_WAIT_SLICE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an import is. `phase` is `upload`, then `finish` (waiting for the cluster)."""
+
+    phase: str
+    files: int
+    total_files: int
+    bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import made. `changed` is False when the commit has the same files as the one before it; `finished` is
+    False when the cluster was still busy with the commit after the longest wait."""
+
+    commit: CommitRef
+    files: int
+    bytes: int
+    empty_directories: int
+    skipped: tuple[Skipped, ...]
+    created_repo: bool
+    changed: bool
+    finished: bool
+
+
+def ignore_progress(progress: Progress) -> None:
+    """For callers that show none."""
+
+
+def import_tree(
+    client: PfsClient,
+    directory: Path,
+    source: Source,
+    *,
+    description: str = "",
+    exclude: Sequence[str] = (),
+    skip_invalid: bool = False,
+    create_project: bool = False,
+    replace: bool = False,
+    progress: Callable[[Progress], None] = ignore_progress,
+    wait_s: float = 600.0,
+) -> ImportResult:
+    """Store the files below `directory` in `source` (repo, branch, destination path) as one commit.
+
+    Files with the same path are overwritten; with `replace` everything else below the destination is removed. The repo
+    is made when missing, its project only with `create_project`; they stay if the import fails later.
+
+    The commit appears whole or not at all. Without a description all changes go as one ModifyFile stream to the branch
+    itself: the server makes the commit when the stream is complete, so the branch never shows a part, whatever happens
+    to us (kill -9, power, network). A description needs an explicitly started commit, which is the open head of the
+    branch meanwhile; after an error or an interrupt it is dropped again (or, where the cluster does not let us,
+    finished with an error, which leaves the files of its parent), but a killed process leaves it open.
+
+    Raises UsageError, InvalidPathError (names that cannot be stored; nothing was sent), NotFoundError, BusyError (the
+    branch has an open commit), ClusterError (the cluster rejected the commit), and what the connection may raise. After
+    a ClusterTimeoutError or ClusterUnreachableError in the last step it is not known whether the commit was made.
+    """
+    if source.commit:
+        raise UsageError(f"cannot import into {source}", "a commit cannot change: name a branch")
+    scan = scan_tree(directory, source.path, exclude, skip_invalid=skip_invalid)
+    repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
+    created_repo = _ensure_repo(client, repo, create_project=create_project)
+    before = _usable_branch(client, repo, branch)
+    report = _Reporter(scan, progress)
+    with _commit_on(client, repo, branch, description, before) as target, client.modify_file(target) as writer:
+        if replace:
+            writer.delete_file(source.path + "/")
+            if source.path:
+                writer.delete_file(source.path)
+        for file in scan.files:
+            if not replace:
+                writer.delete_file(file.stored)
+            _send(writer, file, report)
+    commit = CommitRef(repo, target.id, branch) if target.id else client.inspect_branch(repo, branch).head
+    info = _wait(client, commit, time.monotonic() + wait_s, report)
+    if info.error:
+        _withdraw(client, commit, before)
+        raise ClusterError(f"the cluster rejected the import into {source}", info.error)
+    return ImportResult(
+        commit=commit,
+        files=len(scan.files),
+        bytes=report.bytes,
+        empty_directories=scan.empty_directories,
+        skipped=tuple(scan.skipped),
+        created_repo=created_repo,
+        changed=_differs(client, before, commit, replace) if info.state is CommitState.FINISHED else True,
+        finished=info.state is CommitState.FINISHED,
+    )
+
+
+class _Reporter:
+    """Counts what was sent and passes it on."""
+
+    def __init__(self, scan: Scan, progress: Callable[[Progress], None]) -> None:
+        self._total = (len(scan.files), scan.total_bytes)
+        self._progress = progress
+        self.files = 0
+        self.bytes = 0
+
+    def report(self, phase: str) -> None:
+        self._progress(Progress(phase, self.files, self._total[0], self.bytes, self._total[1]))
+
+
+def _ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool) -> bool:
+    """Make sure the repo exists; tells whether it had to be made."""
+    try:
+        client.inspect_repo(repo)
+        return False
+    except NotFoundError:
+        pass  # made below
+    try:
+        client.inspect_project(repo.project)
+    except NotFoundError as error:
+        if not create_project:
+            raise NotFoundError(f"project '{repo.project}' not found", hint="make it with --create-project") from error
+        with contextlib.suppress(AlreadyExistsError):  # somebody else was quicker
+            client.create_project(repo.project)
+    try:
+        client.create_repo(repo)
+    except AlreadyExistsError:
+        return False
+    return True
+
+
+def _usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo | None:
+    """The branch as it is now, None if it does not exist; raises if it cannot take an import."""
+    try:
+        info = client.inspect_branch(repo, branch)
+    except NotFoundError:
+        return None
+    if info.has_provenance:
+        why = "it is the output of a pipeline"
+        raise NotPermittedError(f"cannot import into {repo}@{branch}", why, "choose another branch or repo")
+    if client.inspect_commit(info.head).state is CommitState.OPEN:
+        why = f"commit {info.head.id} is open on it"
+        raise BusyError(f"cannot import into {repo}@{branch}", why, f"pachctl finish commit {repo.name}@{branch}")
+    return info
+
+
+@contextlib.contextmanager
+def _commit_on(
+    client: PfsClient, repo: RepoRef, branch: str, description: str, before: BranchInfo | None
+) -> Iterator[CommitRef]:
+    """What ModifyFile is to change: the branch, or a commit started for the description and finished at the end."""
+    if not description:
+        yield CommitRef(repo, "", branch)
+        return
+    commit = client.start_commit(repo, branch, description=description)
+    try:
+        yield commit
+        client.finish_commit(commit)
+    except BaseException:
+        _withdraw(client, commit, before)
+        raise
+
+
+def _withdraw(client: PfsClient, commit: CommitRef, before: BranchInfo | None) -> None:
+    """Take back a commit that must not stay. Failures are logged: the error that led here matters more."""
+    try:
+        client.drop_commit_set(commit.id)
+    except PachmountError as drop_error:
+        log.info("cannot drop commit %s (%s), finishing it with an error instead", commit, drop_error)
+        try:
+            client.finish_commit(commit, error="the import into this commit failed")
+        except PachmountError as error:
+            log.warning("commit %s of a failed import stays behind: %s", commit, error)
+        return
+    if before is None:
+        try:
+            client.delete_branch(commit.repo, commit.branch)
+        except PachmountError as error:
+            log.warning("the new branch %s@%s stays behind: %s", commit.repo, commit.branch, error)
+
+
+def _send(writer: FileWriter, file: LocalFile, report: _Reporter) -> None:
+    try:
+        # Without O_NONBLOCK a pipe that took the file's place would block us for ever.
+        descriptor = os.open(file.local, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            writer.add_file(file.stored, _pieces(descriptor, file.local, report))
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{file.local} vanished while it was imported", "nothing was committed") from error
+    except OSError as error:
+        raise DataError(f"cannot read {file.local}", f"{error.strerror}; nothing was committed") from error
+    report.files += 1
+    report.report("upload")
+
+
+def _pieces(descriptor: int, name: str, report: _Reporter) -> Iterator[bytes]:
+    """The file's content up to the size it has now: a log that keeps growing has an end for us, too."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"cannot read {name}", "it is no longer a file; nothing was committed")
+    left = status.st_size
+    while left > 0:
+        piece = os.read(descriptor, min(left, CHUNK_BYTES))
+        if not piece:
+            return  # it became shorter: what was read is what is stored
+        left -= len(piece)
+        yield piece
+        report.bytes += len(piece)
+        if left:
+            report.report("upload")
+
+
+def _wait(client: PfsClient, commit: CommitRef, deadline: float, report: _Reporter) -> CommitInfo:
+    """The commit once it is finished, or as it is at the deadline (of time.monotonic)."""
+    while True:
+        report.report("finish")
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return client.inspect_commit(commit)
+        try:
+            return client.inspect_commit(commit, wait="finished", timeout=min(left, _WAIT_SLICE_S))
+        except ClusterTimeoutError:
+            continue  # a slice of the wait is over
+
+
+def _differs(client: PfsClient, before: BranchInfo | None, after: CommitRef, replace: bool) -> bool:
+    """Whether the files of two commits differ.
+
+    The hash of the root covers all contents in path order but no names. Adding or overwriting files always changes it;
+    only removing some and adding others (`replace`) may not.
+    """
+    old_hash = _root_hash(client, before.head) if before is not None else b""
+    if old_hash != _root_hash(client, after):
+        return True
+    if before is None or not replace:
+        return False
+    return [entry.path for entry in client.walk(before.head)] != [entry.path for entry in client.walk(after)]
+
+
+def _root_hash(client: PfsClient, commit: CommitRef) -> bytes:
+    try:
+        return client.inspect_file(commit, "/").hash
+    except NotFoundError:
+        return b""  # an empty commit has no root
