@@ -93,8 +93,8 @@ class ContextFile:
     def active(self) -> Context:
         """The context to use: PACH_CONTEXT or the file's active one, its address overridden by PACHD_ADDRESS."""
         document = self.document()
+        contexts = self._contexts(document)  # first: it may migrate an old document
         name = self._environ.get("PACH_CONTEXT") or self._active_name(document)
-        contexts = self._contexts(document)
         if name and name not in contexts:
             origin = "PACH_CONTEXT" if self._environ.get("PACH_CONTEXT") else "active_context"
             why = f"{origin} names a context that does not exist"
