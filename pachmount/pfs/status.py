@@ -12,6 +12,7 @@ from pachmount.errors import (
     ClusterError,
     ClusterTimeoutError,
     ClusterUnreachableError,
+    DataError,
     InvalidPathError,
     LoginRequiredError,
     NotFoundError,
@@ -36,6 +37,8 @@ _BAD_NAME = re.compile(r"name \(.*\) invalid|branch name cannot be|invalid proje
 _GONE = re.compile(r"no role binding exists", re.IGNORECASE)
 _FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b", re.DOTALL)
 _TLS_TROUBLE = re.compile(r"certificate|CERT_|ssl handshake|tls", re.IGNORECASE)
+_FIRST_FRAME = re.compile(r"got frame type (\d+)")
+_CUT_OFF = re.compile(r"socket closed|connection reset|\beof\b|end of tcp stream", re.IGNORECASE)
 _NOT_GRPC = re.compile(
     r"http1\.x server|http2 header with status|unknown service|invalid content-type|method not allowed", re.IGNORECASE
 )
@@ -104,6 +107,8 @@ _SIMPLE: dict[grpc.StatusCode, type[PachmountError]] = {
 def _by_text(code: grpc.StatusCode, text: str) -> PachmountError:
     """Failures whose code says little (mostly UNKNOWN): match the text loosely, its wrapping differs by version."""
     what = text or f"the cluster answered {code.name}"
+    if code is grpc.StatusCode.INTERNAL and text.startswith("Exception deserializing"):
+        return DataError("the cluster sent a message that cannot be read")
     if code is grpc.StatusCode.INTERNAL and "token expiration is in the past" in text:
         return LoginRequiredError(what, hint=LOGIN_HINT)
     if _GONE.search(text) or "is not authorized to perform this operation" in text:
@@ -127,12 +132,14 @@ def _network_reason(text: str) -> str:
 
 
 def _address_hint(address: str, text: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+    if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted: give its authority (server_cas) when logging in"
     if address.startswith("grpcs://") and _TLS_TROUBLE.search(text):
         return f"if the server does not use TLS, its address is grpc://{address.removeprefix('grpcs://')}"
-    if _NOT_GRPC.search(text):
+    # The fourth byte of an answer in another protocol: text is a web server, anything else most likely TLS.
+    first_frame = _FIRST_FRAME.search(text)
+    if _NOT_GRPC.search(text) or (first_frame and int(first_frame.group(1)) >= ord(" ")):
         return "something that is not a Pachyderm cluster listens there; check host and port"
-    if address.startswith("grpc://") and re.search(r"socket closed|connection reset|eof|goaway|settings", text, re.I):
+    if address.startswith("grpc://") and (first_frame or _CUT_OFF.search(text)):
         return f"if the server uses TLS, its address is grpcs://{address.removeprefix('grpc://')}"
     return "check the address and the network"

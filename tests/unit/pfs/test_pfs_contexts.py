@@ -134,7 +134,7 @@ class TestReading:
     )
     def test_unusable(self, path: Path, document: Any) -> None:
         file = write(path, document)
-        with pytest.raises(ConfigurationError, match="config.json"):
+        with pytest.raises(ConfigurationError, match=r"config\.json"):
             file.active()
 
     @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]", b'{"v2": {"contexts": 1}}'])
@@ -142,7 +142,7 @@ class TestReading:
         path.parent.mkdir()
         path.write_bytes(content)
         file = ContextFile(path, {})
-        with pytest.raises(ConfigurationError, match="config.json"):
+        with pytest.raises(ConfigurationError, match=r"config\.json"):
             ContextFile.load(path, {})
         with pytest.raises(ConfigurationError):
             file.write_context("one", "localhost")

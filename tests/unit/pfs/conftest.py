@@ -1,0 +1,29 @@
+"""A fake cluster on a unix socket and a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_cluster import FakeServer, serving
+
+from pachmount.pfs.client import PfsClient
+
+
+@pytest.fixture
+def socket_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("s") / "s"
+
+
+@pytest.fixture
+def fake(socket_path: Path) -> Iterator[FakeServer]:
+    server = FakeServer()
+    with serving(server, f"unix:{socket_path}"):
+        yield server
+
+
+@pytest.fixture
+def client(socket_path: Path, fake: FakeServer) -> Iterator[PfsClient]:
+    with PfsClient(f"unix://{socket_path}", call_timeout=10.0) as client:
+        yield client
