@@ -256,6 +256,7 @@ class StatusAnswer(Model):
     threads: int
     waiting_requests: int
     waiting_requests_limit: int
+    lingering_sessions: int = 0
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)

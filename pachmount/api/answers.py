@@ -1,0 +1,148 @@
+"""From the objects of `mounts/` to the answers of `schema`."""
+
+from __future__ import annotations
+
+from pachmount.api import schema
+from pachmount.mounts.cluster import ClusterSnapshot
+from pachmount.mounts.mount import Mount
+from pachmount.mounts.resolve import READ_PERMISSIONS, WRITE_PERMISSION
+from pachmount.names import Source
+from pachmount.pfs.model import AuthState, CommitInfo, FileEntry, ProjectInfo, RepoInfo
+
+_AUTH = {AuthState.OFF: "off", AuthState.LOGGED_IN: "logged-in", AuthState.LOGGED_OUT: "logged-out"}
+
+
+def repo(info: RepoInfo) -> schema.RepoAnswer:
+    authorization = "off"
+    if info.permissions is not None:
+        readable = READ_PERMISSIONS.issubset(info.permissions)
+        authorization = ("write" if WRITE_PERMISSION in info.permissions else "read") if readable else "none"
+    branches = sorted(info.branches) if info.branches and authorization != "none" else None
+    return schema.RepoAnswer.model_validate(
+        {
+            "project": info.repo.project,
+            "repo": info.repo.name,
+            "branches": branches,
+            "authorization": authorization,
+        }
+    )
+
+
+def project(info: ProjectInfo) -> schema.ProjectAnswer:
+    auth_info: dict[str, object] = {}
+    if info.permissions:
+        auth_info["permissions"] = list(info.permissions)
+    if info.roles:
+        auth_info["roles"] = list(info.roles)
+    created = None
+    if info.created is not None:
+        seconds = int(info.created)
+        created = {"seconds": seconds, "nanos": int((info.created - seconds) * 1e9)}
+    return schema.ProjectAnswer(
+        project=schema.ProjectName(name=info.name),
+        description=info.description or None,
+        auth_info=auth_info or None,
+        created_at=created,
+    )
+
+
+def commit(info: CommitInfo) -> schema.CommitAnswer:
+    return schema.CommitAnswer(
+        project=info.commit.repo.project,
+        repo=info.commit.repo.name,
+        commit=info.commit.id,
+        branch=info.commit.branch,
+        parent=info.parent,
+        description=info.description,
+        started=info.started,
+        finished=info.finished,
+        state=info.state.value,
+        error=info.error,
+        size_bytes=info.size_bytes,
+    )
+
+
+def file(entry: FileEntry) -> schema.FileAnswer:
+    kind = "dir" if entry.is_dir else "file"
+    return schema.FileAnswer.model_validate(
+        {"path": entry.path, "type": kind, "size_bytes": entry.size, "hash": entry.hash.hex()}
+    )
+
+
+def mount(mount: Mount) -> schema.MountAnswer:
+    spec, source = mount.spec, mount.spec.source
+    return schema.MountAnswer.model_validate(
+        {
+            "name": spec.name,
+            "project": source.project,
+            "repo": source.repo,
+            "branch": source.branch,
+            "commit": source.commit,
+            "paths": list(spec.paths) or ["/"],
+            "path": spec.paths[0] if len(spec.paths) == 1 else "",
+            "mode": spec.mode,
+            "state": mount.state.value,
+            "status": mount.status_text(),
+            "mountpoint": str(spec.mountpoint),
+            "actual_mounted_commit": source.commit,
+            "latest_commit": mount.position.latest or source.commit,
+            "how_many_commits_behind": mount.position.behind,
+        }
+    )
+
+
+def mount_status(mount: Mount) -> schema.MountStatus:
+    spec, source, view = mount.spec, mount.spec.source, mount.view
+    listing = view.tree.listing if view is not None else None
+    error = mount.error or (view.tree.error if view is not None else None)
+    counters = schema.Counters()
+    if view is not None:
+        counters = schema.Counters(
+            lookups=view.lookups,
+            listings=view.listings,
+            reads=view.reads,
+            read_bytes=view.read_bytes,
+            errors=view.errors,
+        )
+    path = spec.paths[0] if len(spec.paths) == 1 else ""
+    return schema.MountStatus.model_validate(
+        {
+            "name": spec.name,
+            "source": str(Source(source.project, source.repo, source.branch, source.commit, path)),
+            "mountpoint": str(spec.mountpoint),
+            "mode": spec.mode,
+            "state": mount.state.value,
+            "status": mount.status_text(),
+            "error": error.to_dict() if error is not None else None,
+            "project": source.project,
+            "repo": source.repo,
+            "branch": source.branch,
+            "commit": source.commit,
+            "path": path,
+            "latest_commit": mount.position.latest or source.commit,
+            "behind": mount.position.behind,
+            "mounted_at": mount.mounted_at,
+            "listing": view.tree.state if view is not None else "failed",
+            "files": len(listing) if listing is not None else 0,
+            "listing_bytes": listing.memory_bytes if listing is not None else 0,
+            "counters": counters,
+        }
+    )
+
+
+def cluster(snapshot: ClusterSnapshot) -> schema.ClusterStatus:
+    connection, identity = snapshot.connection, snapshot.identity
+    state = "none" if connection is None else "connected" if snapshot.unreachable_since is None else "unreachable"
+    return schema.ClusterStatus.model_validate(
+        {
+            "state": state,
+            "address": connection.address if connection is not None else "",
+            "embedded": connection is not None and connection.embedded,
+            "context": connection.context if connection is not None else "",
+            "version": snapshot.version,
+            "auth": _AUTH[identity.state] if identity is not None else "unknown",
+            "username": identity.username if identity is not None else "",
+            "unreachable_since": snapshot.unreachable_since,
+            "error": snapshot.error.to_dict() if snapshot.error is not None else None,
+        }
+    )

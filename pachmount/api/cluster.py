@@ -1,0 +1,189 @@
+"""The routes about the cluster: health, status, configuration, and what it holds."""
+
+from __future__ import annotations
+
+from pachmount.api import answers, schema
+from pachmount.api.decode import decode_body
+from pachmount.api.handlers import Handler
+from pachmount.errors import InvalidAddressError, PachmountError, UsageError
+from pachmount.mounts.resolve import resolve
+from pachmount.names import DEFAULT_PROJECT, parse_source
+from pachmount.pfs.model import AuthState, CommitRef, FileEntry, RepoRef
+
+DEFAULT_COMMITS = 100
+DEFAULT_FILES = 1000
+MAX_NUMBER = 10_000
+FINISH_SECONDS = 15.0
+
+
+class HealthHandler(Handler):
+    """GET /health: the daemon runs, whatever the cluster does."""
+
+    async def get(self) -> None:
+        self.answer(schema.HealthAnswer())
+
+
+class StatusHandler(Handler):
+    """GET /status (ours): everything, from memory; branch positions at most a second old where the cluster answers."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self._status))
+
+    def _status(self) -> schema.StatusAnswer:
+        try:
+            self.services.cluster.identity()
+            self.services.manager.look_at_heads()
+        except PachmountError:
+            self.services.cluster.check_health()  # remembers the reason, which the answer shows
+        return self.services.status()
+
+
+class ReposHandler(Handler):
+    """GET /repos."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self._repos))
+
+    def _repos(self) -> list[dict[str, object]]:
+        self.require_login()
+        return [answers.repo(info).model_dump() for info in self.services.cluster.client.list_repos()]
+
+
+class ProjectsHandler(Handler):
+    """GET /projects, `default` first."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self._projects))
+
+    def _projects(self) -> list[dict[str, object]]:
+        self.require_login()
+        found = self.services.cluster.client.list_projects()
+        found.sort(key=lambda info: info.name != DEFAULT_PROJECT)
+        return [answers.project(info).model_dump(exclude_none=True) for info in found]
+
+
+class BranchesHandler(Handler):
+    """GET /branches?repo=PROJECT/REPO (ours), newest first."""
+
+    async def get(self) -> None:
+        repo = _repo(self.get_query_argument("repo", ""))
+        self.answer(await self.look(lambda: self._branches(repo)))
+
+    def _branches(self, repo: RepoRef) -> list[dict[str, object]]:
+        self.require_login()
+        self.services.cluster.client.inspect_repo(repo)
+        found = self.services.cluster.client.list_branches(repo)
+        return [
+            schema.BranchAnswer(project=repo.project, repo=repo.name, branch=info.name, head=info.head.id).model_dump()
+            for info in found
+        ]
+
+
+class CommitsHandler(Handler):
+    """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours), newest first."""
+
+    async def get(self) -> None:
+        repo = _repo(self.get_query_argument("repo", ""))
+        branch = self.get_query_argument("branch", "")
+        number = _number(self.get_query_argument("number", ""), DEFAULT_COMMITS)
+        self.answer(await self.look(lambda: self._commits(repo, branch, number)))
+
+    def _commits(self, repo: RepoRef, branch: str, number: int) -> list[dict[str, object]]:
+        self.require_login()
+        client = self.services.cluster.client
+        client.inspect_repo(repo)
+        if branch:
+            client.inspect_branch(repo, branch)
+        return [answers.commit(info).model_dump() for info in client.list_commits(repo, number=number, to=branch)]
+
+
+class FilesHandler(Handler):
+    """GET /files?source=SOURCE&after=PATH&number=N (ours): a page of a directory, or one file."""
+
+    async def get(self) -> None:
+        source = self.get_query_argument("source", "")
+        after = self.get_query_argument("after", "")
+        number = _number(self.get_query_argument("number", ""), DEFAULT_FILES)
+        self.answer(await self.look(lambda: self._files(source, after, number)))
+
+    def _files(self, text: str, after: str, number: int) -> schema.FilesAnswer:
+        self.require_login()
+        cluster = self.services.cluster
+        source = parse_source(text, cluster.default_project)
+        resolved = resolve(cluster.client, source, FINISH_SECONDS).source
+        commit = CommitRef(RepoRef(resolved.project, resolved.repo), resolved.commit)
+        marker = FileEntry(after.rstrip("/"), after.endswith("/"), 0, b"") if after else None
+        page = list(cluster.client.list_page(commit, source.path, marker, number))
+        if not page and marker is None and source.path:
+            cluster.client.inspect_file(commit, source.path)
+        last = page[-1] if len(page) == number else None
+        return schema.FilesAnswer(
+            source=str(resolved.at(commit.id)),
+            commit=commit.id,
+            files=[answers.file(entry) for entry in page],
+            next="" if last is None else f"{last.path}/" if last.is_dir else last.path,
+        )
+
+
+class ConfigHandler(Handler):
+    """GET and PUT /config: which cluster, and whether it answers."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self._config))
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.ConfigRequest)
+        self.answer(await self.work(lambda: self._change(request)))
+
+    def _config(self) -> schema.ConfigAnswer:
+        cluster = self.services.cluster
+        address = cluster.connection.address
+        if not cluster.check_health():
+            return schema.ConfigAnswer(cluster_status="INVALID", pachd_address=address)
+        auth_off = cluster.identity().state is AuthState.OFF
+        return schema.ConfigAnswer(
+            cluster_status="AUTH_DISABLED" if auth_off else "AUTH_ENABLED", pachd_address=address
+        )
+
+    def _change(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
+        cluster, manager = self.services.cluster, self.services.manager
+        if request.embedded:
+            if not cluster.is_embedded:
+                cluster.use_embedded(manager.unmount_all)
+        elif cluster.leads_to(request.pachd_address, request.server_cas):
+            if request.token:
+                cluster.set_token(request.token)
+        else:
+            try:
+                cluster.switch(request.pachd_address, request.server_cas, request.token, manager.unmount_all)
+            except InvalidAddressError as error:
+                what = "either empty or poorly formatted cluster endpoint"
+                raise InvalidAddressError(what, error.why or error.what, error.hint) from error
+        return self._config()
+
+
+class LogoutHandler(Handler):
+    """PUT /auth/_logout: unmount all and forget the token."""
+
+    async def put(self) -> None:
+        await self.work(self._logout)
+        self.finish()
+
+    def _logout(self) -> None:
+        self.services.manager.unmount_all()
+        self.services.cluster.set_token("")
+
+
+def _repo(text: str) -> RepoRef:
+    source = parse_source(text)
+    if source.branch or source.commit or source.path:
+        raise UsageError(f"invalid repo '{text}'", "it is [project/]repo")
+    return RepoRef(source.project, source.repo)
+
+
+def _number(text: str, default: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_NUMBER:
+        raise UsageError(f"invalid number '{text}'", f"it is 1 to {MAX_NUMBER}")
+    return int(text)

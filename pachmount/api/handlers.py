@@ -1,0 +1,134 @@
+"""The base of all REST handlers: run work off the loop, within a deadline, and turn errors into answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import tornado.web
+from pydantic import BaseModel
+
+from pachmount.api import schema
+from pachmount.errors import (
+    ClusterTimeoutError,
+    ClusterUnreachableError,
+    InternalError,
+    LoginRequiredError,
+    NotConnectedError,
+    PachmountError,
+)
+from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.manager import MountManager
+from pachmount.pfs.model import AuthState
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+HANDLER_SECONDS = 120.0
+MAX_BODY_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Services:
+    """What handlers work with. `workers` runs what changes something, `lookers` what only looks."""
+
+    manager: MountManager
+    cluster: Cluster
+    workers: Executor
+    lookers: Executor
+    status: Callable[[], schema.StatusAnswer]
+
+
+class Handler(tornado.web.RequestHandler):
+    """Knows only GET and PUT, as the original; answers errors as its plain text, or as JSON to our own clients."""
+
+    SUPPORTED_METHODS = ("GET", "PUT")
+    services: Services
+
+    def initialize(self, services: Services) -> None:
+        self.services = services
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Run a question in a thread."""
+        return await self._run(self.services.lookers, work)
+
+    async def work(self, work: Callable[[], T]) -> T:
+        """Run a change in a thread."""
+        return await self._run(self.services.workers, work)
+
+    async def _run(self, executor: Executor, work: Callable[[], T]) -> T:
+        future = asyncio.get_running_loop().run_in_executor(executor, work)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), HANDLER_SECONDS)
+        except asyncio.TimeoutError as error:
+            why = f"it goes on, but took more than {HANDLER_SECONDS:.0f} s"
+            raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error
+
+    def require_login(self) -> None:
+        """The gates of the original: a cluster is configured (404) and knows us (401). Blocking."""
+        try:
+            identity = self.services.cluster.identity()
+        except NotConnectedError as error:
+            raise NotConnectedError("not connected to a cluster", error.why, error.hint) from error
+        except ClusterUnreachableError:
+            return  # the call itself will say so, unless memory can answer it
+        if identity.state is AuthState.LOGGED_OUT:
+            raise LoginRequiredError("user unauthenticated", "", "pachmount login")
+
+    def answer(self, body: BaseModel | list[Any] | dict[str, Any]) -> None:
+        """Send JSON."""
+        self.set_header("Content-Type", "application/json")
+        if isinstance(body, BaseModel):
+            self.finish(body.model_dump_json() + "\n")
+        else:
+            self.finish(json.dumps(body) + "\n")
+
+    def fail(self, error: PachmountError, status: int, text: str | None = None) -> None:
+        """Send an error: `text` (default: the error's) with `status`, or the whole error as JSON to our clients."""
+        if self.request.headers.get(schema.CLIENT_HEADER):
+            self.set_status(error.http_status)
+            self.answer(schema.ErrorAnswer(**error.to_dict()))
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.finish((text or str(error)) + "\n")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, PachmountError):
+            self.fail(error, _compatible_status(error))
+        elif isinstance(error, tornado.web.HTTPError):
+            self.clear_header("Content-Type")
+            self.finish()
+        else:
+            bug = InternalError("unforeseen error in the daemon", repr(error), "see: pachmount daemon logs")
+            self.fail(bug, status_code)
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if isinstance(value, PachmountError):
+            log.info("%s %s: %s", self.request.method, self.request.path, value)
+        else:
+            super().log_exception(typ, value, tb)
+
+
+def _compatible_status(error: PachmountError) -> int:
+    """The original knows only 400, 401, 404 (no cluster) and 500."""
+    if isinstance(error, NotConnectedError | LoginRequiredError) or error.http_status == 400:
+        return error.http_status
+    return 500
+
+
+class UnknownPath(Handler):
+    """Every path that is no route."""
+
+    def prepare(self) -> None:
+        self.set_status(404)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.finish("404 page not found\n")

@@ -1,0 +1,152 @@
+"""The routes that list, make, move and remove mounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pachmount.api import answers, schema
+from pachmount.api.decode import decode_body
+from pachmount.api.handlers import Handler
+from pachmount.errors import PachmountError, UsageError
+from pachmount.mounts.manager import Wish
+from pachmount.mounts.resolve import Resolved, check_commit_form
+from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path
+
+
+class MountsHandler(Handler):
+    """GET /mounts: all mounts and, as `unmounted`, all repos."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self.mounts))
+
+    def mounts(self) -> schema.MountsAnswer:
+        """Where branches stand is looked up within a second; what does not answer in time is told from memory."""
+        self.require_login()
+        manager, cluster = self.services.manager, self.services.cluster
+        manager.look_at_heads()
+        return schema.MountsAnswer(
+            mounted=[answers.mount(mount) for mount in manager.mounts()],
+            unmounted=[answers.repo(info) for info in cluster.repos()],
+        )
+
+
+class MountHandler(MountsHandler):
+    """PUT /_mount: check all entries, then mount one after the other."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.MountRequest)
+        self.answer(await self.work(lambda: self._mount(request)))
+
+    def _mount(self, request: schema.MountRequest) -> schema.MountsAnswer:
+        self.require_login()
+        planned = [self._plan(entry) for entry in request.mounts]
+        done: list[str] = []
+        for wish, resolved in planned:
+            try:
+                self.services.manager.mount(wish, resolved)
+            except PachmountError as error:
+                if done:
+                    error.why = "; ".join(filter(None, [error.why, f"mounted before that: {', '.join(done)}"]))
+                raise
+            done.append(wish.name)
+        return self.mounts()
+
+    def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
+        if entry is None:
+            raise UsageError("mount request is null", "each entry of 'mounts' is an object")
+        try:
+            wish = _wish(entry)
+            return wish, self.services.manager.resolve(wish)
+        except PachmountError as error:
+            if self.request.headers.get(schema.CLIENT_HEADER):
+                raise
+            raise UsageError(f"mount request {_go_text(entry)}: {error.what}", error.why, error.hint) from error
+
+
+def _wish(entry: schema.MountEntry) -> Wish:
+    """The checks of the original that need no cluster; a commit may also be an ancestry such as `master^`."""
+    if not entry.name:
+        raise UsageError("no name specified", "a mount needs a name")
+    entry.project = entry.project or DEFAULT_PROJECT
+    if not entry.repo:
+        raise UsageError("no repo specified", "a mount needs a repo")
+    entry.mode = entry.mode or "ro"
+    if entry.mode not in ("ro", "rw"):
+        raise UsageError("mount mode can only be 'ro' or 'rw'")
+    if entry.mode == "rw":
+        raise UsageError("read-write mounts are not supported yet", "this version mounts read-only", "use mode 'ro'")
+    if entry.commit and not any(sign in entry.commit for sign in "^~."):
+        check_commit_form(entry.commit)
+    if not entry.commit:
+        entry.branch = entry.branch or "master"
+    check_mount_name(entry.name)
+    wanted = [*entry.files, *entry.paths, *([entry.path] if entry.path else [])]
+    return Wish(
+        name=entry.name,
+        source=Source(entry.project, entry.repo, entry.branch, entry.commit),
+        paths=tuple(normalize_path(path) for path in wanted),
+        mode=entry.mode,
+        mountpoint=Path(entry.mountpoint) if entry.mountpoint else None,
+    )
+
+
+def _go_text(entry: schema.MountEntry) -> str:
+    """The entry as the original prints it in errors."""
+    files = " ".join([*entry.files, *entry.paths, *([entry.path] if entry.path else [])])
+    return (
+        f"&{{Name:{entry.name} Project:{entry.project} Repo:{entry.repo} Branch:{entry.branch} "
+        f"Commit:{entry.commit} Files:[{files}] Mode:{entry.mode}}}"
+    )
+
+
+class UnmountHandler(MountsHandler):
+    """PUT /_unmount: by name (or mount point), one after the other."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.UnmountRequest)
+        self.answer(await self.work(lambda: self._unmount(request.mounts)))
+
+    def _unmount(self, names: list[str]) -> schema.MountsAnswer:
+        for name in names:
+            self.services.manager.unmount(name)
+        return self.mounts()
+
+
+class UnmountAllHandler(MountsHandler):
+    """PUT /_unmount_all."""
+
+    async def put(self) -> None:
+        self.answer(await self.work(self._unmount_all))
+
+    def _unmount_all(self) -> schema.MountsAnswer:
+        self.services.manager.unmount_all()
+        return self.mounts()
+
+
+class CommitHandler(MountsHandler):
+    """PUT /_commit: nothing to do for a read-only mount, as in the original."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.CommitRequest)
+        self.answer(await self.work(lambda: self._commit(request.mount)))
+
+    def _commit(self, name: str) -> schema.MountsAnswer:
+        try:
+            self.services.manager.get(name)
+        except PachmountError as error:
+            error.what = "bad request: can't commit when unmounted"
+            raise
+        return self.mounts()
+
+
+class RefreshHandler(MountsHandler):
+    """PUT /_refresh (ours): move mounts to the newest commit, or to a named one."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.RefreshRequest)
+        self.answer(await self.work(lambda: self._refresh(request.mounts)))
+
+    def _refresh(self, entries: list[schema.RefreshEntry]) -> schema.MountsAnswer:
+        for entry in entries:
+            self.services.manager.refresh(entry.name, entry.commit)
+        return self.mounts()

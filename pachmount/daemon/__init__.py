@@ -1,0 +1,1 @@
+"""The daemon: spawned by a command, one a user and mount directory; `app` is its composition root."""

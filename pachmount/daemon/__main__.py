@@ -1,0 +1,67 @@
+"""The daemon as a program: `python -m pachmount.daemon --mount-dir DIR [--ready-fd N | --foreground]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from pachmount import settings as settings_module
+from pachmount.daemon import app
+from pachmount.errors import PachmountError
+from pachmount.paths import places
+
+
+class ReadyReport:
+    """Tells the process that started us, once, whether we are ready: one JSON line on a pipe."""
+
+    def __init__(self, descriptor: int | None, socket_path: Path) -> None:
+        self._descriptor = descriptor
+        self._socket_path = socket_path
+
+    def ready(self) -> None:
+        self._send({"ready": True, "pid": os.getpid(), "socket": str(self._socket_path)})
+
+    def failed(self, error: PachmountError) -> None:
+        if self._descriptor is None:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201 (nobody else tells)
+            if error.hint:
+                print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        self._send({"ready": False, "error": error.to_dict()})
+
+    def _send(self, message: dict[str, object]) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with open(descriptor, "w", encoding="utf-8") as pipe:
+                pipe.write(json.dumps(message) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="pachmount daemon run", description="the pachmount daemon")
+    parser.add_argument("--mount-dir", type=Path)
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--allow-other", action="store_const", const=True)
+    for name in ("--log-level", "--log-format", "--cache-dir", "--cache-size"):
+        parser.add_argument(name)
+    options = parser.parse_args()
+    where = places(options.mount_dir)
+    report = ReadyReport(options.ready_fd, where.socket)
+    try:
+        settings = settings_module.load(
+            allow_other=options.allow_other,
+            log_level=options.log_level,
+            log_format=options.log_format,
+            cache_dir=options.cache_dir,
+            cache_size=options.cache_size,
+        )
+    except PachmountError as error:
+        report.failed(error)
+        return int(error.exit_code)
+    return app.serve(where, settings, foreground=options.foreground, report=report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""The daemon's composition root: builds everything by hand, serves until a signal, takes everything down again.
+
+Order: log, lock, cache, cluster, mounts of the last time, socket, ready. Stop: in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from pachmount import __version__, paths
+from pachmount import log as log_setup
+from pachmount.api import answers, schema
+from pachmount.api.handlers import Services
+from pachmount.api.server import listen
+from pachmount.cache.blocks import BlockCache
+from pachmount.cache.disk import DiskBlocks
+from pachmount.daemon.embedded import EmbeddedProcess
+from pachmount.daemon.lock import DaemonLock
+from pachmount.errors import ConfigurationError, PachmountError
+from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.manager import Limits, MountManager
+from pachmount.mounts.store import MountStore
+from pachmount.paths import Places
+from pachmount.pfs.contexts import ContextFile
+from pachmount.settings import Settings
+from pachmount.vfs.content import MAX_TRANSFERS, Contents
+from pachmount.vfs.view import WaitGate
+
+log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL = 50e-6
+"""Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
+WAITING_REQUESTS = 64
+WORKERS = 8
+LOOKERS = 16
+STOP_SECONDS = 30.0
+
+
+class ReadyReport(Protocol):
+    """Whoever started us and waits to hear how it went."""
+
+    def ready(self) -> None: ...
+
+    def failed(self, error: PachmountError) -> None: ...
+
+
+class Daemon:
+    """Everything that runs in one daemon process."""
+
+    def __init__(self, where: Places, settings: Settings) -> None:
+        self._where = where
+        self._started = time.time()
+        _refuse_own_paths_below(where, settings)
+        self._lock = DaemonLock(where.lock_file)
+        self._disk = DiskBlocks(settings.cache_dir / "blocks", settings.cache_size)
+        self._cache = BlockCache(self._disk, settings.memory_size)
+        self._contents = Contents(self._cache, settings.read_timeout, settings.read_ahead)
+        self._gate = WaitGate(WAITING_REQUESTS, settings.read_timeout)
+        state = where.lock_file.parent
+        embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
+        self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
+        self._manager = MountManager(
+            self._cluster,
+            self._contents,
+            self._gate,
+            MountStore(where.mounts_file),
+            where.mount_dir,
+            state / "staging",
+            Limits(settings.read_timeout, settings.call_timeout, settings.allow_other),
+        )
+        self._poll_interval = settings.poll_interval
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._stopping = threading.Event()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number, stop)
+        await loop.run_in_executor(self._workers, self._bring_up)
+        services = Services(self._manager, self._cluster, self._workers, self._lookers, self.status)
+        server = listen(services, self._where.socket)
+        log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
+        on_ready()
+        watch = threading.Thread(target=self._watch_cluster, name="cluster-watch", daemon=True)
+        watch.start()
+        await stop.wait()
+        self._stopping.set()
+        server.stop()
+        self._where.socket.unlink(missing_ok=True)
+        try:
+            await asyncio.wait_for(loop.run_in_executor(None, self._manager.shut_down), STOP_SECONDS)
+        except asyncio.TimeoutError:
+            log.warning("the mounts could not all be taken away within %.0f s", STOP_SECONDS)
+
+    def close(self) -> None:
+        """Release what `run` leaves: caches, connections, the embedded server, the lock."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._lookers.shutdown(wait=False, cancel_futures=True)
+        self._contents.close()
+        self._cache.close()
+        self._cluster.close()
+        self._lock.release()
+        log.info("stopped")
+
+    def status(self) -> schema.StatusAnswer:
+        """Everything worth knowing, from memory."""
+        return schema.StatusAnswer(
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            mount_dir=str(self._where.mount_dir),
+            socket=str(self._where.socket),
+            log_file=str(self._where.log_file),
+            rss_bytes=_rss_bytes(),
+            threads=threading.active_count(),
+            waiting_requests=self._gate.waiting,
+            waiting_requests_limit=self._gate.limit,
+            lingering_sessions=self._manager.lingering,
+            cluster=answers.cluster(self._cluster.snapshot()),
+            cache=self._cache_status(),
+            mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
+        )
+
+    def _cache_status(self) -> schema.CacheStatus:
+        return schema.CacheStatus(
+            directory=str(self._disk.directory),
+            disk_bytes=self._disk.bytes_used,
+            disk_limit=self._disk.limit,
+            disk_blocks=self._disk.blocks,
+            memory_bytes=self._cache.memory_bytes,
+            memory_limit=self._cache.memory_limit,
+            write_queue=self._cache.queued_writes,
+            write_queue_limit=self._cache.queue_limit,
+            streams=self._contents.transfers,
+            streams_limit=MAX_TRANSFERS,
+            memory_hits=self._cache.memory_hits,
+            disk_hits=self._cache.disk_hits,
+            misses=self._contents.misses,
+            fetched_bytes=self._contents.fetched_bytes,
+            disabled_reason=self._disk.disabled_reason,
+        )
+
+    def _bring_up(self) -> None:
+        self._cluster.connect()
+        self._manager.restore()
+
+    def _watch_cluster(self) -> None:
+        while not self._stopping.wait(self._poll_interval):
+            try:
+                if self._cluster.check_health():
+                    self._manager.look_at_heads(max_age=self._poll_interval)
+            except PachmountError as error:
+                log.debug("looking at the cluster: %s", error)
+            except Exception:
+                log.exception("the watch of the cluster failed")
+
+    def _on_signal(self, number: int, stop: asyncio.Event) -> None:
+        name = signal.Signals(number).name
+        if stop.is_set():
+            log.warning("second signal (%s): ending at once", name)
+            os._exit(1)
+        log.info("%s: stopping", name)
+        stop.set()
+
+
+def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyReport) -> int:
+    """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    faulthandler.register(signal.SIGUSR1)
+    try:
+        level, json_lines = settings.log_level, settings.log_format == "json"
+        log_setup.configure(where.log_file, level, json_lines=json_lines, to_stderr=foreground)
+        daemon = Daemon(where, settings)
+    except PachmountError as error:
+        report.failed(error)
+        return int(error.exit_code)
+    except OSError as error:
+        failure = ConfigurationError(f"cannot use '{error.filename}'", error.strerror or str(error))
+        report.failed(failure)
+        return int(failure.exit_code)
+    try:
+        asyncio.run(daemon.run(report.ready))
+        return 0
+    except PachmountError as error:
+        log.exception("the daemon cannot run")
+        report.failed(error)
+        return int(error.exit_code)
+    finally:
+        daemon.close()
+
+
+def _refuse_own_paths_below(where: Places, settings: Settings) -> None:
+    """A daemon that reads or writes below its own mounts waits for itself for ever."""
+    for path in (settings.cache_dir, where.log_file, where.mounts_file, where.socket, paths.local_store()):
+        if f"{os.path.abspath(path)}/".startswith(f"{where.mount_dir}/"):
+            why = f"it lies below the mount directory {where.mount_dir}"
+            raise ConfigurationError(f"cannot use '{path}'", why, "choose another mount directory: --mount-dir DIR")
+
+
+def _rss_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

@@ -1,0 +1,237 @@
+"""The connection to the cluster: chosen by pachctl's config file, exchanged in one step, watched for health."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pachmount.errors import (
+    ClusterUnreachableError,
+    InvalidAddressError,
+    NotConnectedError,
+    PachmountError,
+)
+from pachmount.pfs.address import parse_address
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.contexts import EMBEDDED_CONTEXT, OUR_CONTEXT, Context, ContextFile
+from pachmount.pfs.model import Identity, RepoInfo
+
+log = logging.getLogger(__name__)
+
+DIAL_SECONDS = 5.0
+HEALTH_SECONDS = 2.0
+IDENTITY_SECONDS = 2.0
+"""How long an answer to "who am I" is good for."""
+
+
+class EmbeddedServer(Protocol):
+    """Starts and stops the embedded server."""
+
+    def ensure(self) -> str:
+        """See to it that it runs; its address."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A client and where it leads. `client` is thread-safe."""
+
+    context: str
+    address: str
+    server_cas: str
+    embedded: bool
+    client: PfsClient
+
+
+@dataclass(frozen=True)
+class ClusterSnapshot:
+    """What is known of the cluster at one moment; `unreachable_since` is seconds since the epoch."""
+
+    connection: Connection | None
+    version: str
+    identity: Identity | None
+    unreachable_since: float | None
+    error: PachmountError | None
+
+
+class Cluster:
+    """Which cluster we talk to. All methods may be called from any thread; none holds a lock over a call."""
+
+    def __init__(self, contexts: ContextFile, embedded: EmbeddedServer, call_timeout: float) -> None:
+        self._contexts = contexts
+        self._embedded = embedded
+        self._call_timeout = call_timeout
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._error: PachmountError | None = None
+        self._unreachable_since: float | None = None
+        self._identity: tuple[float, Identity] | None = None
+        self._version = ""
+        self._repos: list[RepoInfo] = []
+
+    def connect(self) -> None:
+        """Use what the config file says; a failure is kept for `status` and for the first call that needs a cluster."""
+        try:
+            context = self._contexts.active()
+            self._exchange(self._open(context.name, context))
+        except PachmountError as error:
+            log.warning("no cluster: %s", error)
+            self._error = error
+
+    @property
+    def connection(self) -> Connection:
+        """The connection in force; NotConnectedError, with the reason, when there is none."""
+        connection = self._connection
+        if connection is None:
+            why = str(self._error) if self._error is not None else "none is configured"
+            raise NotConnectedError("not connected to a cluster", why, "pachmount login ADDRESS")
+        return connection
+
+    @property
+    def client(self) -> PfsClient:
+        return self.connection.client
+
+    @property
+    def default_project(self) -> str:
+        return self._contexts.active().project
+
+    def identity(self) -> Identity:
+        """Who we are to the cluster; asked anew after IDENTITY_SECONDS."""
+        known = self._identity
+        if known is not None and time.monotonic() - known[0] < IDENTITY_SECONDS:
+            return known[1]
+        identity = self.client.identity()
+        self._identity = (time.monotonic(), identity)
+        return identity
+
+    @property
+    def is_embedded(self) -> bool:
+        connection = self._connection
+        return connection is not None and connection.embedded
+
+    def repos(self) -> list[RepoInfo]:
+        """All repos; the last ones known while the cluster does not answer."""
+        try:
+            self._repos = self.client.list_repos()
+        except ClusterUnreachableError as error:
+            log.debug("listing repos: %s", error)
+        return self._repos
+
+    def switch(self, address: str, server_cas: str, token: str, before_leaving: Callable[[], None]) -> None:
+        """Connect to another cluster, then save it as the active context; on failure all stays as it was.
+
+        `before_leaving` is called when the new cluster has answered and the old one is still there.
+        """
+        parsed = parse_address(address)
+        context = Context(OUR_CONTEXT, parsed.qualified, server_cas, token)
+        connection = self._open(OUR_CONTEXT, context)
+        try:
+            _dial(connection)
+            before_leaving()
+            self._contexts.write_context(OUR_CONTEXT, parsed.qualified, server_cas, session_token=token)
+        except BaseException:
+            connection.client.close()
+            raise
+        self._exchange(connection)
+
+    def use_embedded(self, before_leaving: Callable[[], None]) -> None:
+        """Go back to the embedded server and save that choice."""
+        connection = self._open(EMBEDDED_CONTEXT, Context(EMBEDDED_CONTEXT))
+        try:
+            _dial(connection)
+            before_leaving()
+            self._contexts.write_context(EMBEDDED_CONTEXT, "")
+        except BaseException:
+            connection.client.close()
+            raise
+        self._exchange(connection)
+
+    def leads_to(self, address: str, server_cas: str) -> bool:
+        """Whether the connection in force is to this address, with this certificate."""
+        connection = self._connection
+        try:
+            qualified = parse_address(address).qualified
+        except InvalidAddressError:
+            return False
+        return connection is not None and (connection.address, connection.server_cas) == (qualified, server_cas)
+
+    def set_token(self, token: str) -> None:
+        """Use and save a session token ("" = none) for the connection in force."""
+        connection = self.connection
+        self._contexts.set_token(connection.context, token)
+        connection.client.set_token(token)
+        self._identity = None
+
+    def check_health(self) -> bool:
+        """Ask the cluster whether it serves, and remember the answer for `status`."""
+        connection = self._connection
+        if connection is None:
+            self.connect()
+            connection = self._connection
+            if connection is None:
+                return False
+        try:
+            if connection.embedded:
+                self._embedded.ensure()
+            connection.client.health(HEALTH_SECONDS)
+            if not self._version:
+                self._version = str(connection.client.version())
+        except PachmountError as error:
+            if self._unreachable_since is None:
+                self._unreachable_since = time.time()
+                log.warning("the cluster does not answer: %s", error)
+            self._error = error
+            return False
+        if self._unreachable_since is not None:
+            log.info("the cluster answers again")
+        self._unreachable_since = self._error = None
+        return True
+
+    def snapshot(self) -> ClusterSnapshot:
+        """What is known without asking."""
+        connection = self._connection
+        identity = self._identity[1] if self._identity is not None else None
+        return ClusterSnapshot(connection, self._version, identity, self._unreachable_since, self._error)
+
+    def close(self) -> None:
+        """End the connection and the embedded server, if it is ours."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.client.close()
+        self._embedded.stop()
+
+    def _open(self, name: str, context: Context) -> Connection:
+        embedded = not context.address
+        address = self._embedded.ensure() if embedded else context.address
+        client = PfsClient(
+            address,
+            token=context.session_token,
+            server_cas=context.server_cas,
+            call_timeout=self._call_timeout,
+        )
+        return Connection(name or EMBEDDED_CONTEXT, address, context.server_cas, embedded, client)
+
+    def _exchange(self, connection: Connection) -> None:
+        with self._lock:
+            former, self._connection = self._connection, connection
+            self._error = self._unreachable_since = self._identity = None
+            self._version = ""
+            self._repos = []
+        if former is not None:
+            former.client.close()
+            if former.embedded and not connection.embedded:
+                self._embedded.stop()
+
+
+def _dial(connection: Connection) -> None:
+    try:
+        connection.client.health(DIAL_SECONDS)
+        connection.client.version()
+    except ClusterUnreachableError as error:
+        what = f"could not connect to {connection.address}"
+        raise ClusterUnreachableError(what, error.why or error.what, error.hint or "check the address") from error

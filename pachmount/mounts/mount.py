@@ -1,0 +1,124 @@
+"""One mount: what it shows, where, in which state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pachmount.errors import PachmountError
+from pachmount.fuse.session import Session
+from pachmount.mounts.states import Event, State, next_state
+from pachmount.names import Source
+from pachmount.vfs.view import CommitView
+
+
+@dataclass(frozen=True)
+class MountSpec:
+    """What a mount shows. `source.commit` is always an id here.
+
+    `time` is what files show as their time (s since the epoch); `pinned` tells that the user named the commit;
+    `complete` is False for an open commit without a finished ancestor, shown as empty until it is refreshed.
+    `own_directory` tells that the mount point was made by us and goes with the mount.
+    """
+
+    name: str
+    source: Source
+    mountpoint: Path
+    paths: tuple[str, ...] = ()
+    mode: str = "ro"
+    time: float = 0.0
+    pinned: bool = False
+    complete: bool = True
+    own_directory: bool = True
+
+    def at(self, commit: str, finished: float, *, complete: bool, pinned: bool) -> MountSpec:
+        """The same mount on another commit."""
+        source = self.source.at(commit)
+        return replace(self, source=source, time=finished, complete=complete, pinned=pinned)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, for the file that outlives the daemon."""
+        source = self.source
+        return {
+            "name": self.name,
+            "project": source.project,
+            "repo": source.repo,
+            "branch": source.branch,
+            "commit": source.commit,
+            "paths": list(self.paths),
+            "mode": self.mode,
+            "mountpoint": str(self.mountpoint),
+            "time": self.time,
+            "pinned": self.pinned,
+            "complete": self.complete,
+            "own_directory": self.own_directory,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> MountSpec:
+        """The opposite of `to_dict`; KeyError or TypeError for something else."""
+        return cls(
+            name=data["name"],
+            source=Source(data["project"], data["repo"], data["branch"], data["commit"]),
+            mountpoint=Path(data["mountpoint"]),
+            paths=tuple(data["paths"]),
+            mode=data["mode"],
+            time=float(data["time"]),
+            pinned=bool(data["pinned"]),
+            complete=bool(data["complete"]),
+            own_directory=bool(data["own_directory"]),
+        )
+
+
+@dataclass
+class BranchPosition:
+    """Where a mounted commit stands on its branch, as far as was learned.
+
+    `behind` counts the commits after it; `total` is the length of the history, None when that is too long to count.
+    `checked_at` is on the monotonic clock.
+    """
+
+    latest: str = ""
+    behind: int = 0
+    total: int | None = None
+    branch_exists: bool = True
+    checked_at: float = float("-inf")
+
+
+@dataclass
+class Mount:
+    """A mount and its running parts. `operation` is held while its state changes, never over a wait for a person."""
+
+    spec: MountSpec
+    state: State = State.UNMOUNTED
+    error: PachmountError | None = None
+    view: CommitView | None = None
+    session: Session | None = None
+    mounted_at: float = field(default_factory=time.time)
+    position: BranchPosition = field(default_factory=BranchPosition)
+    operation: threading.Lock = field(default_factory=threading.Lock)
+
+    def on(self, event: Event, error: PachmountError | None = None) -> None:
+        """Change the state; BusyError if the event is not possible in it."""
+        self.state = next_state(self.state, event)
+        self.error = error
+
+    def status_text(self) -> str:
+        """One line for people, in the words of the original (rest-api.md section 3.2)."""
+        if self.error is not None:
+            return f"in error state, last error message was: {self.error}"
+        commit, position = self.spec.source.commit, self.position
+        if not self.spec.complete:
+            return f"commit {commit[:8]} is not finished; refresh when it is"
+        if not position.latest:
+            return f"pinned to commit {commit[:8]}" if self.spec.pinned else f"on commit {commit[:8]}"
+        if position.behind <= 0:
+            return f"up to date on latest commit {position.latest[:8]}"
+        current, latest = commit[:8], position.latest[:8]
+        if position.total is not None:
+            last = position.total - 1
+            current, latest = f"{current} ({last - position.behind}'th)", f"{latest} ({last}'th)"
+        return f"{position.behind} commits behind latest; current = {current}, latest = {latest}"

@@ -1,0 +1,80 @@
+"""From a source as asked for to the commit that a mount will show, with the checks of the original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pachmount.errors import BusyError, NotFoundError, NotPermittedError
+from pachmount.names import DEFAULT_BRANCH, Source, is_commit_id
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
+
+READ_PERMISSIONS = frozenset({200, 206, 208, 211})
+"""REPO_READ, REPO_LIST_COMMIT, REPO_LIST_BRANCH, REPO_LIST_FILE (wire-api.md A.7)."""
+WRITE_PERMISSION = 201
+ANCESTORS_SEARCHED = 100
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A commit to show: `source.commit` is an id, `time` its finishing time (s since the epoch).
+
+    `complete` is False for an open commit that has no finished ancestor.
+    """
+
+    source: Source
+    time: float
+    pinned: bool
+    complete: bool = True
+
+
+def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolved:
+    """Find the commit of a source: the named one, else the newest finished one of its branch (default: master).
+
+    A commit that is being finished is waited for, `finish_timeout` seconds at most. Raises NotFoundError, BusyError,
+    NotPermittedError and whatever keeps us from asking.
+    """
+    repo = RepoRef(source.project, source.repo)
+    client.inspect_project(source.project)
+    permissions = client.inspect_repo(repo).permissions
+    if permissions is not None and not READ_PERMISSIONS.issubset(permissions):
+        raise NotPermittedError(f"user doesn't have read permission on repo {source.repo}")
+    if source.commit:
+        return _resolve_commit(client, repo, source, finish_timeout)
+    branch = source.branch or DEFAULT_BRANCH
+    head = client.inspect_branch(repo, branch).head
+    info = _settled(client, client.inspect_commit(head), finish_timeout)
+    source = Source(source.project, source.repo, branch, info.commit.id)
+    if info.state is CommitState.FINISHED:
+        return Resolved(source, _time(info), pinned=False)
+    for ancestor in client.list_commits(repo, to=head.id, number=ANCESTORS_SEARCHED):
+        if ancestor.state is CommitState.FINISHED:
+            return Resolved(source.at(ancestor.commit.id), _time(ancestor), pinned=False)
+    return Resolved(source, _time(info), pinned=False, complete=False)
+
+
+def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_timeout: float) -> Resolved:
+    if source.branch:
+        client.inspect_branch(repo, source.branch)
+    info = _settled(client, client.inspect_commit(CommitRef(repo, source.commit)), finish_timeout)
+    if info.state is not CommitState.FINISHED:
+        raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
+    branch = source.branch or info.commit.branch
+    return Resolved(Source(source.project, source.repo, branch, info.commit.id), _time(info), pinned=True)
+
+
+def _settled(client: PfsClient, info: CommitInfo, timeout: float) -> CommitInfo:
+    """The commit once the server is done finishing it; unchanged if it is open."""
+    if info.state is not CommitState.FINISHING:
+        return info
+    return client.inspect_commit(info.commit, wait="finished", timeout=timeout)
+
+
+def _time(info: CommitInfo) -> float:
+    return info.finished or info.started or 0.0
+
+
+def check_commit_form(commit: str) -> None:
+    """NotFoundError for text that is neither a commit id nor may be one (`invalid commit ID`, as the original says)."""
+    if not is_commit_id(commit):
+        raise NotFoundError("invalid commit ID", f"'{commit}' is not 32 hex digits")
