@@ -66,14 +66,15 @@ def start(
     cache_dir: CacheDir = None,
     cache_size: CacheSize = None,
 ) -> None:
-    """Start the daemon in the background; mounts of the last time come back.
+    """Start the daemon in the background.
 
     \b
     Examples:
       pachmount daemon start
       pachmount daemon start --mount-dir ~/other --cache-size 50G
 
-    'pachmount mount' starts it too, so this is rarely needed. What is set in
+    The mounts of the last time come back. 'pachmount mount' starts the daemon
+    too, so this is rarely needed. What is set in
     pachmount.toml or by PACHMOUNT_* variables need not be given here.
     """
     started = spawn.ensure_daemon(state.places, _flags(log_level, log_format, allow_other, cache_dir, cache_size))
@@ -85,11 +86,13 @@ def start(
 
 
 def stop(state: State) -> None:
-    """Stop the daemon; its mounts end and come back at the next start.
+    """Stop the daemon and end its mounts.
 
     \b
     Examples:
       pachmount daemon stop
+
+    The mounts come back at the next start.
     """
     pid = _running_pid(state)
     if pid is None:
@@ -111,7 +114,7 @@ def restart(
     cache_dir: CacheDir = None,
     cache_size: CacheSize = None,
 ) -> None:
-    """Stop the daemon if it runs, and start it again with its mounts.
+    """Stop the daemon and start it again.
 
     \b
     Examples:
@@ -184,14 +187,14 @@ def run(
     cache_dir: CacheDir = None,
     cache_size: CacheSize = None,
 ) -> ExitCode:
-    """Run the daemon in the foreground, with its log on stderr; for service managers and containers.
+    """Run the daemon in the foreground, with its log on stderr.
 
     \b
     Examples:
       pachmount daemon run
       pachmount daemon run --log-format json --mount-dir /pfs
 
-    SIGTERM, SIGINT and SIGHUP end it cleanly: everything is unmounted.
+    For service managers and containers. SIGTERM, SIGINT and SIGHUP end it cleanly: everything is unmounted.
     """
     command = [sys.executable, "-m", "pachmount.daemon", "--foreground", "--mount-dir", str(state.places.mount_dir)]
     command += _flags(log_level, log_format, allow_other, cache_dir, cache_size)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pachmount import __version__
-from pachmount.cli import daemon, output, status, views
+from pachmount.cli import account, daemon, doctor, importing, listing, output, status, version, views
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
 from pachmount.cli.app import App, apply_flags
@@ -64,6 +64,13 @@ def build() -> App:
     app.add(mounting.unmount, "umount", hidden=True)
     app.add(mounting.refresh, "refresh", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
+    app.add(listing.list_, "list", _DATA)
+    app.add(listing.list_, "ls", hidden=True)
+    app.add(importing.import_, "import", _DATA)
+    app.add(account.login, "login", _CLUSTER)
+    app.add(account.logout, "logout", _CLUSTER)
+    app.add(doctor.doctor, "doctor", _PROGRAM)
+    app.add(version.version, "version", _PROGRAM)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
     return app
 
@@ -79,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader went away. Python would complain again when it flushes at exit, so give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OUTPUT_CLOSED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or the end of input at a question
         return ExitCode.INTERRUPTED
     except Exception as failure:  # noqa: BLE001 (the last net: a traceback is not an answer)
         return _report(failure, state)
@@ -105,8 +112,6 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
     """Typer's usage errors and unexpected exceptions in our own words; None asks for help instead."""
     if isinstance(failure, PachmountError):
         return failure
-    if isinstance(failure, typer.Abort):
-        return UsageError("nothing was done", "the question was not answered with yes")
     if type(failure).__name__ == "NoArgsIsHelpError":
         return None
     if hasattr(failure, "format_message"):  # a usage error of Typer (its class is private and has moved before)

@@ -53,16 +53,16 @@ def mount(
     commit: Commit = "",
     as_json: opt.Json = False,
 ) -> None:
-    """Show a repository's files below the mount directory, or list what is mounted.
+    """Mount a repository's files, or list the mounts.
 
     \b
     Examples:
-      pachmount mount images                     the newest commit of images@master
-      pachmount mount photos/images@dev          a branch of a repo in another project
-      pachmount mount images@dev --name images-dev
-      pachmount mount images:/2024 ~/data/2024   one directory of it, somewhere else
-      pachmount mount images --commit master^    the commit before the newest
-      pachmount mount                            list the mounts
+      pachmount mount images                    the newest commit of master
+      pachmount mount photos/images@dev         a branch, in another project
+      pachmount mount images@dev --name dev     at /pfs/dev
+      pachmount mount images:/2024 ~/data/2024  one directory, somewhere else
+      pachmount mount images --commit master^   the commit before the newest
+      pachmount mount                           list the mounts
 
     The files are read-only and stay as they are when the branch moves on;
     'pachmount refresh' moves the mount to the newest commit.
@@ -160,8 +160,7 @@ def unmount(
     if everything and chosen:
         which = ", ".join(entry.name for entry in chosen)
         if not state.confirm(f"Unmount {output.count(len(chosen), 'mount')} ({which})?", yes=yes):
-            state.note("nothing was unmounted")
-            return
+            raise PachmountError("nothing was unmounted", "the answer was no")
     if not chosen:
         state.note("nothing is mounted")
     failures: list[PachmountError] = []
@@ -184,7 +183,7 @@ def unmount(
 
 
 def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json: opt.Json = False) -> None:
-    """Move mounts to the newest commit of their branch, or to a given commit.
+    """Move mounts to the newest commit, or to a given one.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pachmount.errors import PachmountError
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+T = TypeVar("T")
+
+SHORT_WORK = 0.5
+"""Seconds of work that nobody needs a progress bar for."""
 SHORT_COMMIT = 8
 """How much of a commit id tables and messages show; JSON always has all of it."""
 
@@ -31,6 +35,11 @@ def console(*, stderr: bool = False) -> Console:
 
 def line(text: str, style: str = "", *, stderr: bool = False) -> None:
     console(stderr=stderr).print(text, style=style or None)
+
+
+def answer(text: str) -> None:
+    """A line of stdout without any styling: the fast way for long listings."""
+    print(text)  # noqa: T201
 
 
 def labelled(label: str, style: str, text: str) -> None:
@@ -97,8 +106,34 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def progress() -> Progress:
-    """A bar on stderr that leaves nothing behind; disabled where nobody watches."""
+class Bar:
+    """One progress bar on stderr that leaves nothing behind; silent where nobody watches and for short work."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled and sys.stderr.isatty()
+        self._started = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def update(self, text: str, done: int, total: int) -> None:
+        """Show how far the work is."""
+        if not self._enabled or time.monotonic() - self._started < SHORT_WORK:
+            return
+        if self._progress is None:
+            self._progress = _progress_columns()
+            self._task = self._progress.add_task(text, total=total)
+            self._progress.start()
+        self._progress.update(self._task, description=text, completed=done, total=total)
+
+
+def _progress_columns() -> Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
@@ -108,8 +143,12 @@ def progress() -> Progress:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    target = console(stderr=True)
-    return Progress(*columns, console=target, transient=True, disable=not target.is_terminal)
+    return Progress(*columns, console=console(stderr=True), transient=True)
+
+
+def progress(*, enabled: bool) -> Bar:
+    """A bar for work that may take long; enter it as a context."""
+    return Bar(enabled=enabled)
 
 
 def waiting(text: str, *, enabled: bool = True) -> AbstractContextManager[object]:

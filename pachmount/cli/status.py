@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status(state: State, as_json: opt.Json = False) -> ExitCode:
-    """Show whether the daemon runs, what is mounted and which cluster is connected.
+    """Show the daemon, the mounts and the cluster.
 
     \b
     Examples:

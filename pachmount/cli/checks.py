@@ -1,0 +1,249 @@
+"""The checks of `doctor`: each thing the program needs, found or what to do. No Typer, no Rich.
+
+No check touches a path that may lie below a mount: a dead or hung mount would take us with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from pachmount import paths
+from pachmount.errors import ConfigurationError, PachmountError
+from pachmount.fuse import kernel
+
+LOW_DISK_BYTES = 1 << 30
+PROBE_SECONDS = 3.0
+LIBFUSE_HINT = "apt install libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04)"
+FUSE3_HINT = "apt install fuse3"
+
+
+class Verdict(Enum):
+    OK = "ok"
+    NOTE = "note"
+    """Works, but look at it."""
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report; `advice` says what to do about a problem."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def ok(name: str, found: str) -> Check:
+    return Check(name, Verdict.OK, found)
+
+
+def note(name: str, found: str, advice: str = "") -> Check:
+    return Check(name, Verdict.NOTE, found, advice)
+
+
+def problem(name: str, found: str, advice: str) -> Check:
+    return Check(name, Verdict.PROBLEM, found, advice)
+
+
+def system_checks(places: paths.Places) -> list[Check]:
+    """What this machine must have, in the order in which a mount needs it."""
+    checks: list[Callable[[], list[Check]]] = [
+        lambda: [fuse_device()],
+        lambda: [libfuse()],
+        lambda: [fusermount()],
+        settings,
+        lambda: [mount_directory(places.mount_dir)],
+        lambda: dead_mounts(places.mount_dir),
+        lambda: directories(places),
+        lambda: [context_file()],
+        lambda: [clock()],
+    ]
+    return [result for check in checks for result in check()]
+
+
+def fuse_device(device: Path = Path("/dev/fuse")) -> Check:
+    name = str(device)
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except FileNotFoundError:
+        return problem(name, "missing", "modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN")
+    except PermissionError:
+        return problem(name, "may not be opened by you", f"chmod 666 {device}; in a container: --device /dev/fuse")
+    except OSError as error:
+        return problem(name, error.strerror or str(error), "modprobe fuse")
+    return ok(name, "can be opened")
+
+
+def libfuse(library: str = "") -> Check:
+    library = library or os.environ.get("FUSE_LIBRARY_PATH") or "libfuse.so.2"
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return problem("libfuse2", f"cannot load {library}", LIBFUSE_HINT)
+    return ok("libfuse2", library)
+
+
+def fusermount(is_root: bool | None = None, which: Callable[[str], str | None] = shutil.which) -> Check:
+    program = which("fusermount") or which("fusermount3")
+    root = os.geteuid() == 0 if is_root is None else is_root
+    if program is not None:
+        info = os.stat(program)
+        if root or (info.st_mode & 0o4000 and info.st_uid == 0):
+            return ok("fusermount", program)
+        return problem("fusermount", f"{program} is not setuid root", f"chmod u+s {program}, or {FUSE3_HINT}")
+    if root:
+        return ok("fusermount", "not found, and root does not need it")
+    return problem("fusermount", "not found", FUSE3_HINT)
+
+
+def settings(fuse_conf: Path = Path("/etc/fuse.conf")) -> list[Check]:
+    """The settings file and variables; with allow_other the permission for it."""
+    from pachmount import settings as module
+
+    try:
+        loaded = module.load()
+    except ConfigurationError as error:
+        return [problem("settings", str(error), error.hint or f"correct {paths.config_dir() / 'pachmount.toml'}")]
+    results = [ok("settings", "valid")]
+    if loaded.allow_other and os.geteuid() != 0:
+        lines = fuse_conf.read_text(errors="replace").splitlines() if fuse_conf.is_file() else []
+        if "user_allow_other" in (line.strip() for line in lines):
+            results.append(ok("allow_other", f"permitted by {fuse_conf}"))
+        else:
+            results.append(
+                problem("allow_other", f"not permitted by {fuse_conf}", "add the line user_allow_other to it")
+            )
+    return results
+
+
+def mount_directory(directory: Path) -> Check:
+    name = "mount directory"
+    covering = mount_above(directory)
+    if covering is not None:
+        return problem(name, f"{directory} lies in the mount at {covering}", "choose another with --mount-dir")
+    return _usable_directory(name, directory, "choose another with --mount-dir DIR or PFS_MOUNT_DIR")
+
+
+def dead_mounts(mount_dir: Path) -> list[Check]:
+    """Mounts of a daemon that died, and mounts that do not answer."""
+    results = []
+    for mount in kernel.our_mounts(mount_dir):
+        state = probe(mount.mountpoint)
+        if state == "dead":
+            results.append(problem("mount", f"{mount.mountpoint} is dead", "pachmount daemon start (it cleans up)"))
+        elif state == "hung":
+            advice = f"pachmount daemon restart; if that fails: fusermount -u -z {mount.mountpoint}"
+            results.append(problem("mount", f"{mount.mountpoint} does not answer", advice))
+        else:
+            results.append(ok("mount", f"{mount.mountpoint} answers"))
+    return results
+
+
+def probe(mountpoint: str, seconds: float = PROBE_SECONDS) -> str:
+    """`ok`, `dead` or `hung`, asked by another process, which is abandoned if it never comes back."""
+    process = subprocess.Popen(
+        ["stat", "--", mountpoint],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+    try:
+        return "ok" if process.wait(timeout=seconds) == 0 else "dead"
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return "hung"
+
+
+def mount_above(path: Path) -> str | None:
+    """The mount of ours at or above `path`, by name only."""
+    for mount in kernel.mount_table():
+        if mount.fs_type == kernel.FS_TYPE and f"{path}/".startswith(f"{mount.mountpoint}/"):
+            return mount.mountpoint
+    return None
+
+
+def directories(places: paths.Places) -> list[Check]:
+    """Where the daemon writes: usable, not below a mount of ours, with room."""
+    try:
+        from pachmount import settings as module
+
+        cache = module.load().cache_dir
+    except ConfigurationError:
+        cache = paths.cache_dir()  # reported by the check of the settings
+    results = []
+    for name, directory in (
+        ("runtime directory", places.socket.parent),
+        ("state directory", places.log_file.parent),
+        ("cache directory", cache),
+        ("data directory", paths.local_store()),
+    ):
+        covering = mount_above(directory)
+        if covering is not None:
+            results.append(problem(name, f"{directory} lies in the mount at {covering}", "put it somewhere else"))
+            continue
+        check = _usable_directory(name, directory, "make it writable for you, or set another place")
+        if check.verdict is Verdict.OK and name in ("cache directory", "data directory"):
+            check = _with_room(check, directory)
+        results.append(check)
+    return results
+
+
+def _usable_directory(name: str, directory: Path, advice: str) -> Check:
+    try:
+        existing = _nearest_existing(directory)
+    except OSError as error:
+        return problem(name, f"{directory}: {error.strerror or error}", advice)
+    if not existing.is_dir():
+        return problem(name, f"{existing} is not a directory", advice)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return problem(name, f"{existing} is not writable for you", advice)
+    return ok(name, str(directory) if existing == directory else f"{directory} can be made")
+
+
+def _nearest_existing(path: Path) -> Path:
+    while True:
+        try:
+            path.lstat()
+            return path
+        except (FileNotFoundError, NotADirectoryError):
+            path = path.parent
+
+
+def _with_room(check: Check, directory: Path) -> Check:
+    usage = shutil.disk_usage(_nearest_existing(directory))
+    if usage.free < LOW_DISK_BYTES:
+        return note(check.name, f"{check.found}, only {usage.free >> 20} MiB free", "free some disk space")
+    return ok(check.name, f"{check.found}, {usage.free >> 30} GiB free")
+
+
+def context_file() -> Check:
+    from pachmount.pfs.contexts import ContextFile, config_path
+
+    path = config_path()
+    try:
+        file = ContextFile.load()
+        active = file.active()
+    except PachmountError as error:
+        return problem("context file", str(error), error.hint or f"correct or remove {path}")
+    if not active.address:
+        return ok("context file", f"{path} names no cluster: the embedded server is used")
+    return ok("context file", f"{path}, context '{active.name}': {active.address}")
+
+
+def clock(now: float | None = None) -> Check:
+    """Our own files cannot be from the future, unless the clock is wrong."""
+    newest = os.stat(__file__).st_mtime
+    behind = newest - (time.time() if now is None else now)
+    if behind > 86400:
+        return problem("clock", f"{behind / 86400:.0f} days behind the date of this program", "set the clock (ntp)")
+    return ok("clock", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
