@@ -1,0 +1,55 @@
+"""`python -m pachmount.localpfs`: the embedded server as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pachmount.errors import InternalError, PachmountError
+from pachmount.localpfs.server import serve
+
+
+def main() -> int:
+    """Run the server; the exit code of the process."""
+    parser = argparse.ArgumentParser(prog="python -m pachmount.localpfs", description="Serve a local PFS store.")
+    parser.add_argument("--root", type=Path, required=True, help="directory of the store; made if it is missing")
+    parser.add_argument("--listen", required=True, help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
+    parser.add_argument("--ready-fd", type=int, help="descriptor that gets one line of JSON: ready, or the error")
+    parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other machines reach")
+    arguments = parser.parse_args()
+    tell = _teller(arguments.ready_fd)
+
+    def on_ready(address: str) -> None:
+        tell({"ready": True, "pid": os.getpid(), "address": address})
+
+    try:
+        serve(arguments.root, arguments.listen, on_ready, allow_remote=arguments.allow_remote)
+    except PachmountError as error:
+        tell({"ready": False, "error": error.to_dict()})
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return int(error.exit_code)
+    except Exception as error:
+        tell({"ready": False, "error": InternalError("the embedded server failed", repr(error)).to_dict()})
+        raise
+    return 0
+
+
+def _teller(descriptor: int | None) -> Callable[[dict[str, Any]], None]:
+    """A function that writes its first argument as a line to the descriptor, closes it, and then does nothing."""
+    left = [] if descriptor is None else [descriptor]
+
+    def tell(message: dict[str, Any]) -> None:
+        if left:
+            with os.fdopen(left.pop(), "w") as stream:
+                stream.write(json.dumps(message) + "\n")
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

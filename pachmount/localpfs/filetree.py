@@ -1,0 +1,222 @@
+"""Changes to the files of a tree: laying a set of deletions and additions over it, and keeping directories right.
+
+Directories are entries of the tree that exist as long as a file lies below them. Their size and hash come from their
+direct children, so a change computes them anew for the directories above the changed files, and for no others.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+from pachmount.localpfs import paths, tree
+from pachmount.localpfs.content import ChunkWriter, FileBuilder
+from pachmount.localpfs.pages import HASH, Entry, Item
+from pachmount.localpfs.tree import Change, PageReader, PageWriter
+
+_PLACEHOLDER = Entry(True, 0, bytes(HASH))
+_BATCH = 10_000
+
+
+class Problem(NamedTuple):
+    """Two entries that cannot both be: a file and a directory of one name, or one path from two datums.
+
+    `directory` is the key of the directory that holds them, `position` the path at which a walk through the tree
+    notices, `text` what it says then.
+    """
+
+    directory: str
+    position: str
+    text: str
+    is_duplicate: bool
+
+
+@dataclass
+class Deletions:
+    """Keys of files to delete, and directories to delete with everything below (each with one datum, or "" for all)."""
+
+    files: set[bytes] = field(default_factory=set)
+    trees: set[tuple[bytes, str]] = field(default_factory=set)
+
+    def covers(self, key: bytes) -> bool:
+        """Whether the file with this key is among what is deleted."""
+        if key in self.files:
+            return True
+        if not self.trees:
+            return False
+        path, datum = paths.split_key(key)
+        slashed = path or b"/"
+        return any(slashed.startswith(top) and only in ("", datum) for top, only in self.trees)
+
+    def keys(self, pages: PageReader, root: int) -> list[bytes]:
+        """The keys of the files in a tree that are to be deleted, in order."""
+        found = {key for key in self.files if tree.get(pages, root, key) is not None}
+        for top, only in self.trees:
+            low = b"" if top == paths.ROOT else top
+            for key, entry in tree.scan(pages, root, low, paths.subtree_end(top)):
+                if not entry.is_dir and only in ("", paths.split_key(key)[1]):
+                    found.add(key)
+        return sorted(found)
+
+
+def files(items: Iterable[Item]) -> Iterator[Item]:
+    return (item for item in items if not item[1].is_dir)
+
+
+def with_directories(changes: Iterable[Change]) -> Iterator[Change]:
+    """`changes`, which are in order, with an entry for each directory above an added file."""
+    above: list[bytes] = []
+    for key, entry in changes:
+        if entry is not None and key[:1] == paths.ROOT:
+            while above and not key.startswith(above[-1]):
+                above.pop()
+            for directory in _missing(key, above):
+                above.append(directory)
+                yield directory, _PLACEHOLDER
+        yield key, entry
+
+
+def lay_over(
+    pages: PageWriter, root: int, deletions: Deletions, additions: Iterable[Item], writer: ChunkWriter
+) -> tuple[int, set[bytes]]:
+    """The tree after the deletions and then the additions, which append to files that are there.
+
+    Also the keys of the directories that `settle` has to compute anew.
+    """
+    touched: set[bytes] = set()
+    changes = _noting(_merged(pages, root, deletions, additions, writer), touched)
+    return tree.update(pages, root, with_directories(changes)), touched
+
+
+def settle(
+    pages: PageWriter, root: int, touched: Iterable[bytes], problems: Iterable[Problem]
+) -> tuple[int, list[Problem]]:
+    """Compute the touched directories anew. `problems` are those of the tree before; the result has those of now."""
+    order = sorted(touched, reverse=True)  # what lies below a directory sorts behind it, so children come first
+    unseen = set(order)
+    found = [problem for problem in problems if problem.directory.encode() not in unseen]
+    done: dict[bytes, Entry | None] = {}
+    for directory in order:
+        done[directory] = _summary(pages, root, directory, done, found)
+        if len(done) >= _BATCH:
+            root = tree.update(pages, root, sorted(done.items()))
+            done.clear()
+    root = tree.update(pages, root, sorted(done.items()))
+    return root, sorted(found, key=lambda problem: problem.position)
+
+
+def _missing(key: bytes, above: list[bytes]) -> Iterator[bytes]:
+    end = len(key.partition(b"\0")[0])
+    at = len(above[-1]) if above else 0
+    while (slash := key.find(b"/", at, end)) >= 0:
+        at = slash + 1
+        yield key[:at]
+
+
+def _merged(
+    pages: PageReader, root: int, deletions: Deletions, additions: Iterable[Item], writer: ChunkWriter
+) -> Iterator[Change]:
+    if root == tree.EMPTY:
+        yield from additions
+        return
+    gone: list[Change] = [(key, None) for key in deletions.keys(pages, root)]
+    held: Change | None = None
+    for change in heapq.merge(gone, additions, key=lambda pair: pair[0]):
+        if held is not None and held[0] != change[0]:
+            yield held
+        held = change
+        if change[1] is not None and not deletions.covers(change[0]):
+            base = tree.get(pages, root, change[0])
+            if base is not None:
+                held = change[0], appended(writer, base, change[1])
+    if held is not None:
+        yield held
+
+
+def appended(writer: ChunkWriter, base: Entry, more: Entry) -> Entry:
+    """The entry of a file whose content is that of `base` and then that of `more`."""
+    if not base.size:
+        return more
+    if not more.size:
+        return base
+    builder = FileBuilder(writer, base)
+    builder.extend(more)
+    return builder.finish()
+
+
+def _noting(changes: Iterable[Change], touched: set[bytes]) -> Iterator[Change]:
+    last = b""
+    for key, entry in changes:
+        if key[:1] == paths.ROOT:
+            directory = paths.parent(key)
+            if directory != last:
+                last = directory
+                while directory not in touched:
+                    touched.add(directory)
+                    if directory == paths.ROOT:
+                        break
+                    directory = paths.parent(directory)
+        yield key, entry
+
+
+def _summary(
+    pages: PageReader, root: int, directory: bytes, done: dict[bytes, Entry | None], problems: list[Problem]
+) -> Entry | None:
+    """Size and hash of a directory from its direct children; None if it has none. Notes the problems among them."""
+    hashed = blake2b(digest_size=HASH)
+    size = 0
+    found = False
+    previous = b""
+    low: bytes | None = directory + b"\0"
+    high = paths.subtree_end(directory)
+    while low is not None:
+        resume: bytes | None = None
+        for leaf, start, stop in tree.leaves(pages, root, low, high):
+            at = start
+            while at < stop:
+                next_dir = leaf.kinds.find(1, at, stop)
+                run = stop if next_dir < 0 else next_dir
+                if run > at:  # files of this directory, since what lies below a child directory is skipped
+                    found = True
+                    hashed.update(leaf.hashes[at * HASH : run * HASH])
+                    size += sum(leaf.sizes[at:run])
+                    if leaf.tagged or b"\0" in previous:
+                        _note_duplicates(directory, [previous, *leaf.keys[at:run]], problems)
+                    previous = leaf.keys[run - 1]
+                at = run
+                if next_dir >= 0:
+                    key = leaf.keys[at]
+                    child = done[key] if key in done else leaf.entry(at)
+                    if child is not None:
+                        found = True
+                        hashed.update(child.hash)
+                        size += child.size
+                        _note_collision(pages, root, directory, key, problems)
+                    behind = paths.subtree_end(key)
+                    at = leaf.position(behind)
+                    resume = behind if at >= stop else None
+            if resume is not None:
+                break
+        low = resume
+    return Entry(True, size, hashed.digest()) if found else None
+
+
+def _note_duplicates(directory: bytes, keys: list[bytes], problems: list[Problem]) -> None:
+    for first, second in zip(keys, keys[1:], strict=False):
+        (path, one), (other, two) = paths.split_key(first), paths.split_key(second)
+        if first and path == other:
+            name = path.decode()
+            text = f"duplicate path output by different datums ({name} from {one} and {name} from {two})"
+            problems.append(Problem(directory.decode(), name, text, True))
+
+
+def _note_collision(pages: PageReader, root: int, directory: bytes, child: bytes, problems: list[Problem]) -> None:
+    name = child[:-1]
+    if next(tree.scan(pages, root, name, name + b"\1"), None) is None:
+        return
+    below = next(files(tree.scan(pages, root, child, paths.subtree_end(child))))
+    position = paths.split_key(below[0])[0].decode()
+    problems.append(Problem(directory.decode(), position, f"file / directory path collision ({position})", False))

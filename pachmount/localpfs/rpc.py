@@ -1,0 +1,102 @@
+"""How a gRPC method is made of a plain function: messages in and out, refusals as statuses, bugs as INTERNAL."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from pachmount.localpfs.status import Code, Refusal
+
+Context = grpc.ServicerContext
+Answer = Message | bytes  # bytes are a message that is already serialised
+
+_log = logging.getLogger(__name__)
+
+
+def unary(function: Callable[[Any, Context], Answer], request: type[Message]) -> grpc.RpcMethodHandler:
+    """One request, one answer."""
+
+    def call(message: Any, context: Context) -> Answer | None:
+        with _statuses(context):
+            return function(message, context)
+        return None
+
+    return grpc.unary_unary_rpc_method_handler(call, request.FromString, _serialize)
+
+
+def stream(function: Callable[[Any, Context], Iterable[Answer]], request: type[Message]) -> grpc.RpcMethodHandler:
+    """One request, a stream of answers."""
+
+    def call(message: Any, context: Context) -> Iterator[Answer]:
+        with _statuses(context):
+            yield from function(message, context)
+
+    return grpc.unary_stream_rpc_method_handler(call, request.FromString, _serialize)
+
+
+def client_stream(
+    function: Callable[[Iterator[Any], Context], Answer], request: type[Message]
+) -> grpc.RpcMethodHandler:
+    """A stream of requests, one answer."""
+
+    def call(messages: Iterator[Any], context: Context) -> Answer | None:
+        with _statuses(context):
+            return function(messages, context)
+        return None
+
+    return grpc.stream_unary_rpc_method_handler(call, request.FromString, _serialize)
+
+
+def both_stream(
+    function: Callable[[Iterator[Any], Context], Iterable[Answer]], request: type[Message]
+) -> grpc.RpcMethodHandler:
+    """Streams in both directions."""
+
+    def call(messages: Iterator[Any], context: Context) -> Iterator[Answer]:
+        with _statuses(context):
+            yield from function(messages, context)
+
+    return grpc.stream_stream_rpc_method_handler(call, request.FromString, _serialize)
+
+
+def refuse(status: Refusal) -> grpc.RpcMethodHandler:
+    """A method that always ends with this status."""
+
+    def call(_: bytes, context: Context) -> bytes | None:
+        context.abort(status.code, status.text)
+
+    return grpc.unary_unary_rpc_method_handler(call, None, None)
+
+
+def _serialize(answer: Answer) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+
+@contextmanager
+def _statuses(context: Context) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        context.abort(refusal.code, refusal.text)
+    except grpc.RpcError:
+        raise  # the client went away
+    except Exception as error:  # noqa: BLE001 - the last place before the wire; the server has to live on
+        if _is_full(error):
+            context.abort(Code.RESOURCE_EXHAUSTED, f"no space left for the store: {error}")
+        if not context.is_active():
+            return  # nobody is there to be told, and what went wrong is that they left
+        _log.exception("a call failed")
+        context.abort(Code.INTERNAL, f"bug in the embedded server: {type(error).__name__}: {error}")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)

@@ -1,0 +1,116 @@
+"""The embedded server as a whole: one store, all services, one address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+import grpc
+
+from pachmount.errors import BusyError, CannotMountError
+from pachmount.localpfs import address, service_cluster
+from pachmount.localpfs.address import Address, TcpAddress, UnixAddress
+from pachmount.localpfs.service_commits import MAX_WAITING, CommitService
+from pachmount.localpfs.service_datums import DatumService
+from pachmount.localpfs.service_files import FileService
+from pachmount.localpfs.service_repos import RepoService
+from pachmount.localpfs.service_write import WriteService
+from pachmount.localpfs.store import Store
+
+_MESSAGE_BYTES = 20 * 1024 * 1024
+_STOP_SECONDS = 3.0
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    ("grpc.so_reuseport", 0),  # or two servers would share one port
+]
+
+
+def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_remote: bool = False) -> None:
+    """Serve the store in the directory `root` until SIGTERM or SIGINT; to be called in the main thread.
+
+    `on_ready` gets the address once calls are answered. Raises PachmountError when the server cannot start.
+    """
+    asked = address.parse(listen, allow_remote=allow_remote)
+    stopping = threading.Event()
+    with _signals(stopping):
+        store = Store(root)
+        try:
+            with _running(store, asked) as bound:
+                on_ready(bound.public)
+                stopping.wait()
+        finally:
+            store.close()
+
+
+@contextlib.contextmanager
+def _running(store: Store, asked: Address) -> Iterator[Address]:
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=MAX_WAITING + 32, thread_name_prefix="call"),
+        handlers=handlers(store),
+        options=_OPTIONS,
+    )
+    bound = _bind(server, asked)
+    server.start()
+    try:
+        yield bound
+    finally:
+        store.news.close()  # calls that wait end by themselves
+        server.stop(_STOP_SECONDS).wait(2 * _STOP_SECONDS)
+        if isinstance(bound, UnixAddress):
+            bound.path.unlink(missing_ok=True)
+
+
+def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
+    """The handlers of every service over a store."""
+    pfs = (
+        RepoService(store).methods()
+        | CommitService(store).methods()
+        | FileService(store).methods()
+        | WriteService(store).methods()
+    )
+    return [
+        grpc.method_handlers_generic_handler("pfs_v2.API", pfs),
+        grpc.method_handlers_generic_handler("pps_v2.API", DatumService(store).methods()),
+        *service_cluster.handlers(store),
+    ]
+
+
+def _bind(server: grpc.Server, asked: Address) -> Address:
+    try:
+        if isinstance(asked, TcpAddress):
+            return TcpAddress(asked.host, server.add_insecure_port(asked.target))
+        address.remove_stale_socket(asked)
+        before = os.umask(0o177)  # the socket must not be open to others even for a moment
+        try:
+            server.add_insecure_port(asked.target)
+        finally:
+            os.umask(before)
+        asked.path.chmod(0o600)
+    except RuntimeError as error:
+        raise BusyError(f"cannot listen on {asked.public}", "the address is in use or not usable") from error
+    except OSError as error:
+        raise CannotMountError(f"cannot listen on {asked.public}", error.strerror or str(error)) from error
+    return asked
+
+
+@contextlib.contextmanager
+def _signals(stopping: threading.Event) -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

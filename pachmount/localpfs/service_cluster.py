@@ -1,0 +1,70 @@
+"""Calls about the server itself: version, health, and the services that it does not have."""
+
+from __future__ import annotations
+
+import platform
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from pachmount.localpfs import rpc
+from pachmount.localpfs.rpc import Context
+from pachmount.localpfs.status import Code, Refusal, not_found, unimplemented
+from pachmount.localpfs.store import Store
+from pachmount.pfs.proto import admin_pb2, enterprise_pb2, health_pb2, version_pb2
+
+VERSION = version_pb2.Version(
+    major=2,
+    minor=11,
+    micro=6,
+    additional="-localpfs",
+    go_version="none, this is the embedded server of pachmount",
+    platform=f"{platform.machine()}",
+)
+_AUTH_METHODS = ("Authenticate", "Authorize", "GetPermissions", "WhoAmI", "GetRoleBinding", "GetRobotToken")
+_AUTH_METHODS += ("RevokeAuthToken", "Activate", "Deactivate", "ModifyRoleBinding", "GetGroups", "GetConfiguration")
+_NO_AUTH = Refusal(Code.UNIMPLEMENTED, "the auth service is not activated")
+_NO_LOGIN = Refusal(Code.UNKNOWN, "OIDC ID provider configuration not found")
+_OLD = unimplemented("this is the API of Pachyderm 1.x: please upgrade the client to one for 2.x")
+
+
+def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
+    """The handlers of all services but PFS and PPS."""
+
+    def inspect_cluster(request: admin_pb2.InspectClusterRequest, _: Context) -> admin_pb2.ClusterInfo:
+        warnings = (
+            [] if request.HasField("client_version") else ["the client did not say its version; it may be too old"]
+        )
+        return admin_pb2.ClusterInfo(
+            id=store.cluster_id,
+            deployment_id=store.cluster_id,
+            warnings_ok=True,
+            warnings=warnings,
+            web_resources=admin_pb2.WebResource(),
+        )
+
+    return [
+        _service("versionpb_v2.API", {"GetVersion": rpc.unary(lambda _request, _context: VERSION, Empty)}),
+        _service("admin_v2.API", {"InspectCluster": rpc.unary(inspect_cluster, admin_pb2.InspectClusterRequest)}),
+        _service("enterprise_v2.API", {"GetState": rpc.unary(_get_state, enterprise_pb2.GetStateRequest)}),
+        _service("grpc.health.v1.Health", {"Check": rpc.unary(_check, health_pb2.HealthCheckRequest)}),
+        _service(
+            "auth_v2.API",
+            {name: rpc.refuse(_NO_AUTH) for name in _AUTH_METHODS} | {"GetOIDCLogin": rpc.refuse(_NO_LOGIN)},
+        ),
+        _service("pfs.API", {"ListRepo": rpc.refuse(_OLD), "InspectRepo": rpc.refuse(_OLD)}),
+    ]
+
+
+def _service(name: str, methods: dict[str, grpc.RpcMethodHandler]) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(name, methods)
+
+
+def _get_state(_request: enterprise_pb2.GetStateRequest, _: Context) -> enterprise_pb2.GetStateResponse:
+    return enterprise_pb2.GetStateResponse(state=enterprise_pb2.NONE)
+
+
+def _check(request: health_pb2.HealthCheckRequest, _: Context) -> health_pb2.HealthCheckResponse:
+    if request.service:
+        raise not_found("unknown service")
+    return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,133 @@
+"""Calls about pipelines: the datums of an input. Everything that would run a pipeline is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import grpc
+
+from pachmount.localpfs import handles, listing, messages, paths, rpc
+from pachmount.localpfs.datums import Combined, Datum, Input, Match, PfsInput, form_datums
+from pachmount.localpfs.glob import BadPatternError, compile_glob
+from pachmount.localpfs.handles import FileView
+from pachmount.localpfs.rpc import Context
+from pachmount.localpfs.status import Refusal, not_found, unimplemented, unknown
+from pachmount.localpfs.store import Store
+from pachmount.pfs.proto import pfs_pb2, pps_pb2
+
+_COMBINATIONS = ("cross", "union", "join", "group")
+_PIPELINE_METHODS = ("CreatePipeline", "CreatePipelineV2", "InspectPipeline", "ListPipeline", "DeletePipeline")
+_PIPELINE_METHODS += ("StartPipeline", "StopPipeline", "InspectJob", "ListJob")
+_NO_PIPELINES = unimplemented("the embedded server keeps files and lists datums; it never runs pipelines or jobs")
+
+_Formed = list[Datum[pfs_pb2.FileInfo]]
+
+
+class DatumService:
+    """Datums over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+        return {
+            "ListDatum": rpc.stream(self._list, pps_pb2.ListDatumRequest),
+            "CreateDatum": rpc.both_stream(self._create, pps_pb2.CreateDatumRequest),
+        } | {name: rpc.refuse(_NO_PIPELINES) for name in _PIPELINE_METHODS}
+
+    def _list(self, request: pps_pb2.ListDatumRequest, _: Context) -> Iterator[pps_pb2.DatumInfo]:
+        if request.reverse and request.number <= 0:
+            raise unknown("number must be > 0 when reverse is set")
+        if not request.HasField("input"):
+            if request.HasField("job"):
+                raise not_found(f"jobs {request.job.pipeline.name}@{request.job.id} not found")
+            raise unknown("must specify a job")
+        found = self._datums(request.input)
+        if request.filter.state and pps_pb2.UNKNOWN not in request.filter.state:
+            found = []  # no datum of an input that no job has run on has another state
+        marker = request.paginationMarker
+        if request.reverse:
+            found = [datum for datum in reversed(found) if not marker or datum.id < marker]
+        elif marker:
+            found = [datum for datum in found if datum.id > marker]
+        return map(_info, found[: request.number] if request.number > 0 else found)
+
+    def _create(self, requests: Iterator[pps_pb2.CreateDatumRequest], _: Context) -> Iterator[pps_pb2.DatumInfo]:
+        first = next(requests, None)
+        if first is None or first.WhichOneof("body") != "start":
+            raise unknown("first message must be a StartCreateDatumRequest message")
+        rest = iter(self._datums(first.start.input))
+        number = first.start.number
+        while True:
+            sent = 0
+            for sent, datum in enumerate(rest, 1):
+                yield _info(datum)
+                if sent == number:
+                    break
+            if not number or sent < number:
+                return
+            request = next(requests, None)
+            if request is None:
+                return
+            number = getattr(request, "continue").number
+
+    def _datums(self, source: pps_pb2.Input) -> _Formed:
+        try:
+            return form_datums(_input(source), self._matches)
+        except Refusal as refusal:
+            raise unknown(refusal.text) from refusal  # pachd loses the status on the way through its task queue
+
+    def _matches(self, source: PfsInput) -> Iterable[Match[pfs_pb2.FileInfo]]:
+        view = self._head(source)
+        try:
+            glob = compile_glob(source.glob)
+        except BadPatternError as error:
+            raise unknown(str(error)) from error
+        make = messages.file_info_maker(view)
+        found = listing.matches(self._store.pages, view.root, glob, source.glob)
+        for key, entry in listing.checked(found, view.problems):
+            path = key.decode() if entry.is_dir else paths.split_key(key)[0].decode()
+            plain = path[:-1] if entry.is_dir and path != "/" else path
+            yield Match(
+                path,
+                pfs_pb2.FileInfo.FromString(make(key, entry)),
+                glob.replace(plain, source.join_on),
+                glob.replace(plain, source.group_by),
+            )
+
+    def _head(self, source: PfsInput) -> FileView:
+        repo = pfs_pb2.Repo(name=source.repo, type=source.repo_type, project=pfs_pb2.Project(name=source.project))
+        commit = pfs_pb2.Commit(repo=repo, branch=pfs_pb2.Branch(name=source.branch, repo=repo))
+        with self._store.database.read() as db:
+            return handles.view(db, commit)
+
+
+def _input(source: pps_pb2.Input) -> Input:
+    if source.HasField("pfs"):
+        pfs = source.pfs
+        return PfsInput(
+            label=pfs.name,
+            project=pfs.project,
+            repo=pfs.repo,
+            repo_type=pfs.repo_type or "user",
+            branch=pfs.branch or "master",
+            glob=pfs.glob or "/",
+            join_on=pfs.join_on,
+            outer_join=pfs.outer_join,
+            group_by=pfs.group_by,
+        )
+    for kind in _COMBINATIONS:
+        members = getattr(source, kind)
+        if members:
+            return Combined(kind, tuple(_input(member) for member in members))
+    if source.HasField("cron"):
+        raise unknown("can't list datums with a cron input, there will be no datums until the pipeline is created")
+    raise unknown("unrecognized input type: " + str(source))
+
+
+def _info(datum: Datum[pfs_pb2.FileInfo]) -> pps_pb2.DatumInfo:
+    return pps_pb2.DatumInfo(
+        datum=pps_pb2.Datum(id=datum.id),
+        stats=pps_pb2.ProcessStats(),
+        data=[part.match.file for part in datum.parts],
+    )

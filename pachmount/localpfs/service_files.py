@@ -1,0 +1,230 @@
+"""Calls that read files: listings, patterns, content, archives and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import grpc
+
+from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
+from pachmount.localpfs.archive import archive
+from pachmount.localpfs.glob import BadPatternError, Glob, compile_glob
+from pachmount.localpfs.handles import FileView, require
+from pachmount.localpfs.listing import Window
+from pachmount.localpfs.pages import Item
+from pachmount.localpfs.rpc import Context
+from pachmount.localpfs.status import Refusal, invalid, not_found, unimplemented, unknown
+from pachmount.localpfs.store import Store
+from pachmount.pfs.proto import pfs_pb2
+
+_PIECE = 2 * 1024 * 1024
+_DOT_DOT = "/.."
+
+T = TypeVar("T")
+
+
+class FileService:
+    """Reading over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pages = store.pages
+
+    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+        return {
+            "ListFile": rpc.stream(self._list, pfs_pb2.ListFileRequest),
+            "WalkFile": rpc.stream(self._walk, pfs_pb2.WalkFileRequest),
+            "InspectFile": rpc.unary(self._inspect, pfs_pb2.InspectFileRequest),
+            "GlobFile": rpc.stream(self._glob, pfs_pb2.GlobFileRequest),
+            "DiffFile": rpc.stream(self._diff, pfs_pb2.DiffFileRequest),
+            "GetFile": rpc.stream(self._get, pfs_pb2.GetFileRequest),
+            "GetFileTAR": rpc.stream(self._get_tar, pfs_pb2.GetFileRequest),
+        }
+
+    def _view(self, file: pfs_pb2.File) -> FileView:
+        with self._store.database.read() as db:
+            return handles.file_view(db, file)
+
+    def _list(self, request: pfs_pb2.ListFileRequest, _: Context) -> Iterator[bytes]:
+        require(request, "file", "file cannot be nil")
+        window = _window(request)
+        view = self._view(request.file)
+        path = paths.clean(request.file.path)
+        directory = paths.directory_key(path)
+        if path == _DOT_DOT:  # what pachd's look-up by prefix makes of a path that leads out of the tree
+            found = (item for item in listing.children(self._pages, view.root, b"/", window) if item[0][:3] == b"/..")
+            return _infos(view, listing.checked(found, view.problems))
+        entries = list(listing.file_entries(self._pages, view.root, path))
+        items: Iterable[Item] = entries or listing.children(self._pages, view.root, directory, window)
+        datum = request.file.datum
+        if datum:
+            items = (item for item in items if item[1].is_dir or paths.split_key(item[0])[1] == datum)
+        return _infos(view, listing.checked(items, view.problems))
+
+    def _walk(self, request: pfs_pb2.WalkFileRequest, _: Context) -> Iterator[bytes]:
+        require(request, "file", "file cannot be nil")
+        window = _window(request)
+        view = self._view(request.file)
+        path = paths.clean(request.file.path)
+        entries = list(listing.file_entries(self._pages, view.root, path))
+        if entries and not view.problems:
+            return _infos(view, entries)
+        directory = paths.directory_key(path)
+        end = paths.subtree_end(directory)
+        seen = tree.scan(self._pages, view.root, max(directory, window.marker.encode()), end)
+        if path != "/" and (path == _DOT_DOT or next(seen, None) is None):
+            raise not_found(f"commit/{view.commit.id} does not contain item: ({path})")
+        found = listing.subtree(self._pages, view.root, directory, window)
+        return _infos(view, listing.checked([*entries, *found] if entries else found, view.problems))
+
+    def _inspect(self, request: pfs_pb2.InspectFileRequest, _: Context) -> bytes:
+        require(request, "file", "file cannot be nil")
+        view = self._view(request.file)
+        item = listing.find(self._pages, view.root, paths.clean(request.file.path), request.file.datum)
+        if item is None or request.file.path == "..":
+            raise _no_file(request.file.path, view.commit)
+        listing.check_one(item, view.problems)
+        answer = messages.file_info_maker(view)(*item)
+        if item[0] == paths.ROOT and tree.get(self._pages, view.root, b"") is not None:
+            info = pfs_pb2.FileInfo.FromString(answer)  # a file was written to "/": the root has its datum
+            info.file.datum = paths.DEFAULT_DATUM
+            return info.SerializeToString()
+        return answer
+
+    def _glob(self, request: pfs_pb2.GlobFileRequest, _: Context) -> Iterator[bytes]:
+        require(request, "commit", "commit cannot be nil")
+        with self._store.database.read() as db:
+            view = handles.view(db, request.commit)
+        found = self._matches(view, request.pattern, request.path_range)
+        return _infos(view, listing.checked(found, view.problems))
+
+    def _matches(self, view: FileView, pattern: str, within: pfs_pb2.PathRange) -> Iterator[Item]:
+        glob = _compiled(pattern)
+        return listing.matches(self._pages, view.root, glob, pattern, within.lower, within.upper)
+
+    def _get(self, request: pfs_pb2.GetFileRequest, _: Context) -> Iterator[bytes]:
+        view = self._readable(request)
+        if request.offset < 0:
+            raise invalid("the offset must not be negative")
+        item = self._one_file(request, view)
+        listing.check_one(item, view.problems)
+        return map(messages.bytes_value, self._store.content.pieces(item[1], request.offset, _PIECE))
+
+    def _readable(self, request: pfs_pb2.GetFileRequest) -> FileView:
+        require(request, "file", "file cannot be nil")
+        if request.URL:
+            raise unimplemented("the embedded server does not copy files to object stores")
+        return self._view(request.file)
+
+    def _one_file(self, request: pfs_pb2.GetFileRequest, view: FileView) -> Item:
+        found: Item | None = None
+        for item in self._matches(view, request.file.path, request.path_range):
+            if item[1].is_dir:
+                raise unknown("cannot get directory or non-regular file. Use GetFileTAR instead")
+            if request.file.datum in ("", paths.split_key(item[0])[1]):
+                if found is not None:
+                    listing.check_one(found, view.problems)
+                    raise unknown("matched multiple files. Use GetFileTAR instead")
+                found = item
+        if found is None:
+            raise _no_file(request.file.path, request.file.commit)
+        return found
+
+    def _get_tar(self, request: pfs_pb2.GetFileRequest, _: Context) -> Iterator[bytes]:
+        view = self._readable(request)
+        found = self._matches(view, request.file.path, request.path_range)
+        first = next(found, None)
+        if first is None:
+            raise _no_file(request.file.path, request.file.commit)
+        items = listing.checked(self._expanded(view, first, found), view.problems)
+        return map(messages.bytes_value, archive(self._store.content, items))
+
+    def _expanded(self, view: FileView, first: Item, rest: Iterator[Item]) -> Iterator[Item]:
+        """The matches, each directory with what lies below it, nothing twice."""
+        done = b""
+        for item in _chained(first, rest):
+            if item[0] < done:
+                continue
+            if item[1].is_dir:
+                yield from listing.subtree(self._pages, view.root, item[0])
+                done = paths.subtree_end(item[0])
+            else:
+                yield item
+
+    def _diff(self, request: pfs_pb2.DiffFileRequest, _: Context) -> Iterator[pfs_pb2.DiffFileResponse]:
+        require(request, "new_file", "file cannot be nil")
+        require(request.new_file, "commit", "check new file commit: commit cannot be nil")
+        new = self._view(request.new_file)
+        new_path = paths.clean(request.new_file.path)
+        if request.HasField("old_file"):
+            require(request.old_file, "commit", "check old file commit: commit cannot be nil")
+            old: FileView | None = self._view(request.old_file)
+            old_path = paths.clean(request.old_file.path)
+        else:
+            old, old_path = self._parent_view(new), new_path
+        return self._differences(new, new_path, old, old_path)
+
+    def _parent_view(self, view: FileView) -> FileView | None:
+        if view.revision is None or view.revision.parent is None:
+            return None
+        with self._store.database.read() as db:
+            ((commit_id,),) = db.execute("SELECT id FROM revision WHERE key = ?", (view.revision.parent,)).fetchall()
+            return handles.view(db, pfs_pb2.Commit(id=commit_id, repo=view.commit.repo))
+
+    def _differences(
+        self, new: FileView, new_path: str, old: FileView | None, old_path: str
+    ) -> Iterator[pfs_pb2.DiffFileResponse]:
+        for problem in (*new.problems, *(old.problems if old else ())):
+            raise unknown(problem.text)
+        old_root = old.root if old else tree.EMPTY
+        of_new = messages.file_info_maker(new)
+        of_old = messages.file_info_maker(old) if old else of_new
+        for new_range, old_range in zip(_ranges(new_path), _ranges(old_path), strict=False):
+            if new_range == old_range:
+                pairs = diff.differences(self._pages, new.root, old_root, *new_range)
+            else:
+                pairs = diff.apart(self._pages, new.root, old_root, new_range, old_range)
+            for key, come, gone in pairs:
+                if key == b"":
+                    continue
+                response = pfs_pb2.DiffFileResponse()
+                if come is not None:
+                    response.new_file.MergeFromString(of_new(key, come))
+                if gone is not None:
+                    response.old_file.MergeFromString(of_old(key, gone))
+                yield response
+
+
+def _ranges(path: str) -> list[tuple[bytes, bytes]]:
+    """The ranges of keys of the file and of the directory at a path."""
+    directory = paths.directory_key(path)
+    below = (directory, paths.subtree_end(directory))
+    return [(b"", b""), below] if path == "/" else [(path.encode(), path.encode() + b"\1"), below]
+
+
+def _window(request: pfs_pb2.ListFileRequest | pfs_pb2.WalkFileRequest) -> Window:
+    return Window(request.paginationMarker.path, request.number, request.reverse)
+
+
+def _compiled(pattern: str) -> Glob:
+    try:
+        return compile_glob(pattern)
+    except BadPatternError as error:
+        raise unknown(str(error)) from error
+
+
+def _infos(view: FileView, items: Iterable[Item]) -> Iterator[bytes]:
+    make = messages.file_info_maker(view)
+    return (make(key, entry) for key, entry in items)
+
+
+def _no_file(path: str, commit: pfs_pb2.Commit) -> Refusal:
+    repo = handles.commit_repo(commit)
+    name = commit.id or commit.branch.name
+    return not_found(f"file {path} not found in repo {repo} at commit {name}")
+
+
+def _chained(first: T, rest: Iterable[T]) -> Iterator[T]:
+    yield first
+    yield from rest

@@ -1,0 +1,138 @@
+"""A store: one directory with metadata and content, owned by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pachmount.errors import BusyError, NotPermittedError
+from pachmount.localpfs import sweep
+from pachmount.localpfs.content import Content
+from pachmount.localpfs.database import Database
+from pachmount.localpfs.packs import Packs
+from pachmount.localpfs.pagestore import PageBatch, PageStore
+from pachmount.localpfs.staging import Staging
+
+
+class Store:
+    """Everything below the root directory, open and locked. Thread-safe.
+
+    Locks, in the order in which they are taken: the database's writer lock, then the page cache's or the packs' lock.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at `root`, making it if it is new.
+
+        Raises BusyError if another process has it, ConfigurationError if it is of a newer version, DataError if it is
+        damaged.
+        """
+        self.root = root
+        self._lock_file = _lock(root)
+        try:
+            self.database = Database(root / "pfs.db")
+            self._packs = Packs(root / "packs")
+            self.content = Content(self.database, self._packs)
+            self._start()
+            self.pages = PageStore(self.database)
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+        self.news = News()
+
+    @property
+    def cluster_id(self) -> str:
+        with self.database.read() as db:
+            return str(db.execute("SELECT value FROM meta WHERE name = 'cluster'").fetchone()[0])
+
+    def staging(self) -> Staging:
+        return Staging(self.database, self.pages, self.content)
+
+    def batch(self, db: sqlite3.Connection) -> PageBatch:
+        return PageBatch(self.pages, db)
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """A durable transaction whose end wakes all waiting calls."""
+        with self.database.write() as db:
+            yield db
+        self.news.announce()
+
+    def close(self) -> None:
+        self.news.close()
+        self.database.close()
+        self._packs.close()
+        os.close(self._lock_file)
+
+    def _start(self) -> None:
+        now = time.time_ns()
+        with self.database.write() as db:
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('cluster', ?)", (secrets.token_hex(16),))
+            if not db.execute("SELECT 1 FROM meta WHERE name = 'made'").fetchone():
+                db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", (now,))
+                db.execute("INSERT INTO meta VALUES ('made', '1')")
+            sweep.expire_filesets(db)
+            if db.execute("SELECT 1 FROM meta WHERE name = 'garbage'").fetchone():
+                sweep.sweep(db, self.content)
+        with self.database.read() as db:
+            used = dict(db.execute("SELECT id, used FROM pack").fetchall())
+        self._packs.start(used)
+
+
+class News:
+    """Lets calls wait until something has changed in the store."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._number = 0
+        self._closed = False
+
+    @property
+    def number(self) -> int:
+        """Counts the announcements; look at it before looking at the store."""
+        with self._condition:
+            return self._number
+
+    @property
+    def closed(self) -> bool:
+        with self._condition:
+            return self._closed
+
+    def announce(self) -> None:
+        with self._condition:
+            self._number += 1
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Wake everybody for the last time."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def wait(self, seen: int, still_wanted: Callable[[], bool]) -> None:
+        """Return when there is news since `seen`, when nobody wants it any more, or when the store closes."""
+        with self._condition:
+            while self._number == seen and not self._closed and still_wanted():
+                self._condition.wait(timeout=5)
+
+
+def _lock(root: Path) -> int:
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NotPermittedError(f"cannot use the directory {root} as a store", error.strerror or str(error)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BusyError(
+            f"the store {root} is in use", "another server has it open", "stop that server, or choose another directory"
+        ) from error
+    return descriptor
