@@ -98,8 +98,7 @@ def stop(state: State) -> None:
     if pid is None:
         state.note("the daemon is not running")
         return
-    with output.waiting("stopping the daemon", enabled=not state.quiet):
-        process.stop(pid)
+    _stop(state, pid)
     output.line(f"daemon stopped (pid {pid})")
     remembered = process.remembered_mounts(state.places)
     if remembered:
@@ -123,8 +122,15 @@ def restart(
     """
     pid = _running_pid(state)
     if pid is not None:
-        process.stop(pid)
+        _stop(state, pid)
     start(state, log_level, log_format, allow_other, cache_dir, cache_size)
+
+
+def _stop(state: State, pid: int) -> None:
+    with output.waiting("stopping the daemon", enabled=not state.quiet):
+        orderly = process.stop(pid)
+    if not orderly:
+        state.note("it took too long and was ended at once: dead mounts are cleaned up by the next start")
 
 
 def _running_pid(state: State) -> int | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pachmount import __version__
-from pachmount.cli import account, daemon, doctor, importing, listing, output, status, version, views
+from pachmount.cli import account, daemon, doctor, importing, listing, output, serve, status, version, views
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
 from pachmount.cli.app import App, apply_flags
@@ -69,6 +69,7 @@ def build() -> App:
     app.add(importing.import_, "import", _DATA)
     app.add(account.login, "login", _CLUSTER)
     app.add(account.logout, "logout", _CLUSTER)
+    app.add(serve.serve, "serve", _CLUSTER, uses_daemon=False)
     app.add(doctor.doctor, "doctor", _PROGRAM)
     app.add(version.version, "version", _PROGRAM)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)

@@ -12,7 +12,9 @@ from pathlib import Path
 from pachmount.errors import DaemonUnreachableError, NotPermittedError
 from pachmount.paths import Places
 
-STOP_TIMEOUT = 30.0
+STOP_TIMEOUT = 35.0
+"""The daemon gives its mounts 30 s; a little more, so that its own limit comes first."""
+SECOND_TIMEOUT = 5.0
 _POLL_INTERVAL = 0.05
 
 
@@ -53,19 +55,19 @@ def remembered_mounts(places: Places) -> list[str]:
     return [str(entry.get("name", "?")) for entry in entries if isinstance(entry, dict)]
 
 
-def stop(pid: int, timeout: float = STOP_TIMEOUT) -> None:
-    """Ask the daemon to end and wait until it is gone; asks once more before it gives up."""
-    for asked in range(2):
+def stop(pid: int, timeout: float = STOP_TIMEOUT) -> bool:
+    """Ask the daemon to end and wait until it is gone; False if it took a second request, which ends it at once."""
+    for wait in (timeout, SECOND_TIMEOUT):
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
-            return
+            return wait == timeout
         except PermissionError as error:
             raise NotPermittedError(f"cannot stop process {pid}", "it belongs to another user") from error
-        deadline = time.monotonic() + (timeout if asked == 0 else 5.0)
+        deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
             if not is_alive(pid):
-                return
+                return wait == timeout
             time.sleep(_POLL_INTERVAL)
-    why = f"it still runs {timeout:.0f} s after SIGTERM, and after a second one"
-    raise DaemonUnreachableError(f"cannot stop the daemon (pid {pid})", why, "pachmount daemon logs")
+    why = f"it still runs {timeout + SECOND_TIMEOUT:.0f} s after SIGTERM, and after a second one"
+    raise DaemonUnreachableError(f"cannot stop the daemon (pid {pid})", why, f"pachmount daemon logs; kill -9 {pid}")

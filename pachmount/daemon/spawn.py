@@ -118,15 +118,26 @@ def _open_stderr(path: Path) -> tuple[int, int]:
 def _wait_until_ready(
     process: subprocess.Popen[bytes], read_end: int, stderr: int, stderr_start: int, timeout: float
 ) -> int:
-    line = _read_line(read_end, timeout)
-    if line is None:
+    answer = read_ready(read_end, timeout)
+    if answer is None:
         raise DaemonUnreachableError("the daemon did not start", f"it was not ready after {timeout:.0f} s", _LOG_HINT)
-    if not line:
+    if not answer:
         raise _death_report(process, stderr, stderr_start)
+    return int(answer.get("pid") or process.pid)
+
+
+def read_ready(descriptor: int, timeout: float) -> dict[str, Any] | None:
+    """What a started program says on its readiness pipe: raises the error it reports.
+
+    {} when it ended without a word, None when `timeout` seconds passed.
+    """
+    line = _read_line(descriptor, timeout)
+    if not line:
+        return None if line is None else {}
     answer: dict[str, Any] = json.loads(line)
     if not answer.get("ready"):
         raise errors.from_dict(answer.get("error") or {})
-    return int(answer.get("pid") or process.pid)
+    return answer
 
 
 def _read_line(descriptor: int, timeout: float) -> bytes | None:

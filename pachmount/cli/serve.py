@@ -1,0 +1,97 @@
+"""`serve`: the embedded server as a program of its own, for several users or machines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from pachmount import paths
+from pachmount.cli import output
+from pachmount.cli.state import State
+from pachmount.daemon.spawn import read_ready
+from pachmount.errors import ClusterUnreachableError, ExitCode
+
+READY_TIMEOUT = 30.0
+DEFAULT_LISTEN = "127.0.0.1:30650"
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="DIR", help="Where the data is. Default: ~/.local/share/pachmount/local."),
+]
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="ADDRESS", help="HOST:PORT (port 0: any free one) or unix:///PATH.")
+]
+
+
+def serve(state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN) -> int:
+    """Run the embedded server in the foreground, for others to connect to.
+
+    \b
+    Examples:
+      pachmount serve
+      pachmount serve --root ~/shared --listen 127.0.0.1:30650
+      pachmount login grpc://127.0.0.1:30650     from another terminal
+
+    Without a cluster the daemon runs such a server by itself. There is no
+    login and no encryption: listen on 127.0.0.1 or a unix socket unless
+    everybody who can connect may read and change everything.
+    Ctrl-C and SIGTERM end it.
+    """
+    directory = Path(os.path.abspath(root)) if root is not None else paths.local_store()
+    paths.make_private_dir(directory)
+    process, read_end = _start(directory, listen)
+    _hand_signals_on(process)
+    try:
+        answer = read_ready(read_end, READY_TIMEOUT)
+        if not answer:
+            why = (
+                f"it was not ready after {READY_TIMEOUT:.0f} s" if answer is None else "it ended; its message is above"
+            )
+            raise ClusterUnreachableError("the embedded server did not start", why, "pachmount doctor")
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        os.close(read_end)
+    address = _address(str(answer.get("address") or listen))
+    output.line(f"serving {directory} on {address}")
+    sys.stdout.flush()
+    state.hint(f"pachmount login {address}")
+    code = process.wait()
+    return ExitCode.OK if code in (0, -signal.SIGTERM, -signal.SIGINT) else ExitCode.FAILURE
+
+
+def _start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The server in a session of its own: Ctrl-C reaches us only, and we hand it on."""
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "pachmount.localpfs", "--root", str(directory), "--listen", listen]
+    try:
+        process = subprocess.Popen(
+            [*command, "--ready-fd", str(write_end), "--exit-with-parent"],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(write_end,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(write_end)
+    return process, read_end
+
+
+def _hand_signals_on(process: subprocess.Popen[bytes]) -> None:
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
+        process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, hand_on)
+
+
+def _address(listening: str) -> str:
+    return listening if "://" in listening else f"grpc://{listening}"
