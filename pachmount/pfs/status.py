@@ -35,7 +35,7 @@ _BAD_PATH = re.compile(
 )
 _BAD_NAME = re.compile(r"name \(.*\) invalid|branch name cannot be|invalid project name|is a reserved name", re.DOTALL)
 _GONE = re.compile(r"no role binding exists", re.IGNORECASE)
-_FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b", re.DOTALL)
+_FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b|does not contain item", re.DOTALL)
 _TLS_TROUBLE = re.compile(r"certificate|CERT_|ssl handshake|tls", re.IGNORECASE)
 _FIRST_FRAME = re.compile(r"got frame type (\d+)")
 _CUT_OFF = re.compile(r"socket closed|connection reset|\beof\b|end of tcp stream", re.IGNORECASE)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from conftest import unused_name
+from local_server import unused_name
 
 from pachmount.errors import (
     AlreadyExistsError,

@@ -117,6 +117,7 @@ def test_transient() -> None:
     [
         ("file /x not found in repo p/r at commit c", True),
         ("get file: file /a b/c not found in repo p/r at commit c", True),
+        ("commit/58309f0b does not contain item: (/none)", True),
         ("commit p/r@c not found", False),
         ('branch "m" not found in repo p/r', False),
         ("repo p/file not found", False),
