@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pachmount.errors import InternalError, PachmountError
 from pachmount.localpfs.server import serve
+
+PARENT_CHECK_SECONDS = 0.5
 
 
 def main() -> int:
@@ -21,7 +26,10 @@ def main() -> int:
     parser.add_argument("--listen", required=True, help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one line of JSON: ready, or the error")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other machines reach")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started us is gone")
     arguments = parser.parse_args()
+    if arguments.exit_with_parent:
+        threading.Thread(target=_stop_without_parent, args=(os.getppid(),), daemon=True).start()
     tell = _teller(arguments.ready_fd)
 
     def on_ready(address: str) -> None:
@@ -37,6 +45,13 @@ def main() -> int:
         tell({"ready": False, "error": InternalError("the embedded server failed", repr(error)).to_dict()})
         raise
     return 0
+
+
+def _stop_without_parent(parent: int) -> None:
+    """A daemon that was killed cannot stop us; nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _teller(descriptor: int | None) -> Callable[[dict[str, Any]], None]:
