@@ -46,6 +46,8 @@ WAITING_REQUESTS = 64
 WORKERS = 8
 LOOKERS = 16
 STOP_SECONDS = 30.0
+SAME_SIGNAL_SECONDS = 0.5
+"""A wrapper and its terminal often send one signal twice."""
 
 
 class ReadyReport(Protocol):
@@ -84,6 +86,7 @@ class Daemon:
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._stopping = threading.Event()
+        self._stop_asked_at = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once."""
@@ -172,9 +175,12 @@ class Daemon:
     def _on_signal(self, number: int, stop: asyncio.Event) -> None:
         name = signal.Signals(number).name
         if stop.is_set():
+            if time.monotonic() - self._stop_asked_at < SAME_SIGNAL_SECONDS:
+                return
             log.warning("second signal (%s): ending at once", name)
             os._exit(1)
         log.info("%s: stopping", name)
+        self._stop_asked_at = time.monotonic()
         stop.set()
 
 

@@ -105,8 +105,8 @@ class EmbeddedProcess:
             log.info("embedded server started (pid %d) over %s", process.pid, self._store)
             return
         process.kill()
-        process.wait()
-        raise _failure(answer, self._log_file)
+        code = process.wait()
+        raise _failure(answer, code, self._log_file)
 
 
 def _read_answer(descriptor: int) -> dict[str, object] | None:
@@ -118,9 +118,9 @@ def _read_answer(descriptor: int) -> dict[str, object] | None:
     return answer
 
 
-def _failure(answer: dict[str, object] | None, log_file: Path) -> PachmountError:
+def _failure(answer: dict[str, object] | None, code: int, log_file: Path) -> PachmountError:
     if answer is None:
-        what = "the embedded server did not start"
-        return ClusterUnreachableError(what, f"it gave no answer within {START_SECONDS:.0f} s", f"see {log_file}")
+        why = f"no answer within {START_SECONDS:.0f} s" if code < 0 else f"it ended with code {code}"
+        return ClusterUnreachableError("the embedded server did not start", why, f"see {log_file}")
     error = answer.get("error")
     return errors.from_dict(error if isinstance(error, dict) else {})

@@ -138,6 +138,7 @@ class _Content:
         self._waiting: Counter[int] = Counter()
         self._delivered: dict[int, bytes] = {}
         self._failures = 0
+        self._endings = 0
         self._error: PachmountError | None = None
 
     def note_use(self, number: int) -> None:
@@ -157,8 +158,9 @@ class _Content:
             while True:
                 data = self._contents.cache.get((self.digest, number))
                 if data is None:
+                    endings = self._endings
                     self._transfer_for(origin, number)
-                    data = self._wait(number, failures, deadline)
+                    data = self._wait(number, failures, endings, deadline)
                 if data is not None:
                     return data
                 with self._changed:
@@ -178,11 +180,11 @@ class _Content:
                     del self._waiting[number]
                     self._delivered.pop(number, None)
 
-    def _wait(self, number: int, failures: int, deadline: float) -> bytes | None:
-        """Wait until a block is delivered, a transfer fails, or none is on its way any more (and a moment at most)."""
+    def _wait(self, number: int, failures: int, endings: int, deadline: float) -> bytes | None:
+        """Wait until a block is delivered, a transfer fails or ends (since the counts given), or MAX_WAIT is over."""
         with self._changed:
             self._changed.wait_for(
-                lambda: number in self._delivered or self._failures != failures or not self._covered(number),
+                lambda: number in self._delivered or self._failures != failures or self._endings != endings,
                 max(0.0, min(MAX_WAIT, deadline - time.monotonic())),
             )
             return self._delivered.get(number)
@@ -202,24 +204,27 @@ class _Content:
                 self._delivered[number] = data
             others = (t for t in self._transfers if t is not transfer)
             useful = not have_following and not any(t.first_block <= following <= t.next_block for t in others)
-            if not useful and transfer in self._transfers:
-                self._transfers.remove(transfer)
+            if not useful:
+                self._remove(transfer)
             self._changed.notify_all()
         self._contents.cache.put((self.digest, number), data)
         return useful or following == origin.blocks
 
     def ended(self, transfer: Transfer, error: PachmountError | None) -> None:
         with self._changed:
-            if transfer in self._transfers:
-                self._transfers.remove(transfer)
+            self._remove(transfer)
             if error is not None:
                 self._error = error
                 self._failures += 1
             self._changed.notify_all()
         self._contents.end_transfer(self, transfer)
 
-    def _covered(self, number: int) -> bool:
-        return any(0 <= number - transfer.next_block <= SKIP_BLOCKS for transfer in self._transfers)
+    def _remove(self, transfer: Transfer) -> None:
+        """Readers that waited for this transfer must look for another one. Called with the condition held."""
+        if transfer in self._transfers:
+            self._transfers.remove(transfer)
+            self._endings += 1
+            self._changed.notify_all()
 
     def _transfer_for(self, origin: Origin, number: int) -> None:
         """See to it that a transfer is on its way to block `number`, unless it was just delivered."""
@@ -233,7 +238,7 @@ class _Content:
             surplus = None
             if len(self._transfers) >= MAX_TRANSFERS_PER_CONTENT:
                 surplus = min(self._transfers, key=lambda t: t.used_at)
-                self._transfers.remove(surplus)
+                self._remove(surplus)
             transfer = self._contents.new_transfer(self, origin, number)
             if transfer is not None:
                 self._transfers.append(transfer)

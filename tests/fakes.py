@@ -1,0 +1,97 @@
+"""A cluster in memory behind the CommitReader protocol, with faults on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from pachmount.errors import NotFoundError
+from pachmount.pfs.model import CommitRef, FileEntry, RepoRef
+from pachmount.vfs.content import VERIFIABLE_BYTES, content_hash
+
+COMMIT = CommitRef(RepoRef("default", "fake"), "0123456789ab4cdef0123456789abcde"[:32], "master")
+
+
+def entries_of(files: dict[str, bytes]) -> list[FileEntry]:
+    """What a server lists for these files: directories too, in the byte order of full paths."""
+    keys: dict[str, FileEntry] = {}
+    for path, data in files.items():
+        digest = content_hash(data) if len(data) < VERIFIABLE_BYTES else content_hash(data[:1000] + bytes(path, "ascii"))
+        keys[path] = FileEntry(path, False, len(data), digest)
+        parent = path.rpartition("/")[0]
+        while parent:
+            size = sum(len(d) for p, d in files.items() if p.startswith(f"{parent}/"))
+            keys[f"{parent}/"] = FileEntry(parent, True, size, b"d" * 32)
+            parent = parent.rpartition("/")[0]
+    return [keys[key] for key in sorted(keys)]
+
+
+class FakeStream:
+    """Yields `data` in pieces; `fault(received)` is called before each and may raise, wait or return a replacement."""
+
+    def __init__(self, data: bytes, piece: int, fault: Callable[[int, bytes], bytes | None] | None) -> None:
+        self._data = data
+        self._piece = piece
+        self._fault = fault
+        self.cancelled = threading.Event()
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, len(self._data), self._piece):
+            if self.cancelled.is_set():
+                return
+            piece: bytes | None = self._data[start : start + self._piece]
+            if self._fault is not None:
+                piece = self._fault(start, self._data[start : start + self._piece])
+                if piece is None:
+                    return
+            assert piece is not None
+            yield memoryview(piece)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+class FakeCluster:
+    """Implements CommitReader over a dict of files. Counts every call and every byte handed out."""
+
+    def __init__(self, files: dict[str, bytes], piece: int = 256 << 10) -> None:
+        self.files = files
+        self.entries = entries_of(files)
+        self.piece = piece
+        self.walks = 0
+        self.lists: list[str] = []
+        self.opens: list[tuple[str, int]] = []
+        self.sent_bytes = 0
+        self.on_walk: Callable[[FileEntry], None] | None = None
+        self.on_list: Callable[[str], None] | None = None
+        self.on_open: Callable[[str, int], None] | None = None
+        self.fault: Callable[[int, bytes], bytes | None] | None = None
+        self.streams: list[FakeStream] = []
+
+    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+        self.walks += 1
+        for entry in self.entries:
+            if self.on_walk is not None:
+                self.on_walk(entry)
+            if entry.path == path or entry.path.startswith(f"{path}/"):
+                yield entry
+
+    def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+        self.lists.append(path)
+        if self.on_list is not None:
+            self.on_list(path)
+        return iter([entry for entry in self.entries if entry.path.rpartition("/")[0] == path])
+
+    def open(self, commit: CommitRef, path: str, offset: int) -> FakeStream:
+        self.opens.append((path, offset))
+        if self.on_open is not None:
+            self.on_open(path, offset)
+        if path not in self.files:
+            raise NotFoundError(f"file {path} not found")
+        stream = FakeStream(self.files[path][offset:], self.piece, self._count)
+        self.streams.append(stream)
+        return stream
+
+    def _count(self, start: int, piece: bytes) -> bytes | None:
+        self.sent_bytes += len(piece)
+        return self.fault(start, piece) if self.fault is not None else piece
