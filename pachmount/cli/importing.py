@@ -105,8 +105,9 @@ def _connect(cluster: ClusterStatus) -> _Connection:
     from pachmount.pfs.client import PfsClient
     from pachmount.pfs.contexts import Context, ContextFile
 
-    if not cluster.address:
-        raise NotConnectedError("not connected to a cluster", "", "pachmount login ADDRESS, or pachmount login --local")
+    if cluster.state == "none" or not cluster.address:
+        why = (cluster.error.why or cluster.error.error) if cluster.error else ""
+        raise NotConnectedError("not connected to a cluster", why, "pachmount login ADDRESS, or pachmount login --local")
     context = Context("") if cluster.embedded else ContextFile.load().active()
     if not cluster.embedded and context.address != cluster.address:
         context = Context("")  # the file was changed under the daemon: its token is for somebody else

@@ -73,7 +73,7 @@ def _not_running(state: State, as_json: bool) -> ExitCode:
 
 def _cluster(cluster: ClusterStatus) -> str:
     if cluster.state == "none":
-        return "none"
+        return f"none: {cluster.error.why or cluster.error.error}" if cluster.error else "none"
     where = "embedded server" if cluster.embedded else cluster.address
     if cluster.state == "unreachable":
         since = f" for {output.duration(time.time() - cluster.unreachable_since)}" if cluster.unreachable_since else ""
