@@ -7,6 +7,7 @@ direct children, so a change computes them anew for the directories above the ch
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -67,10 +68,13 @@ def files(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def with_directories(changes: Iterable[Change]) -> Iterator[Change]:
-    """`changes`, which are in order, with an entry for each directory above an added file."""
+    """`changes`, which are in order, with an entry for each directory above a changed file.
+
+    A directory that loses its last file gets one too, or the order of keys would be lost; `settle` removes it.
+    """
     above: list[bytes] = []
     for key, entry in changes:
-        if entry is not None and key[:1] == paths.ROOT:
+        if key[:1] == paths.ROOT:
             while above and not key.startswith(above[-1]):
                 above.pop()
             for directory in _missing(key, above):
@@ -205,7 +209,7 @@ def _summary(
 
 
 def _note_duplicates(directory: bytes, keys: list[bytes], problems: list[Problem]) -> None:
-    for first, second in zip(keys, keys[1:], strict=False):
+    for first, second in itertools.pairwise(keys):
         (path, one), (other, two) = paths.split_key(first), paths.split_key(second)
         if first and path == other:
             name = path.decode()

@@ -39,6 +39,9 @@ class Window:
         return min(high, self.marker.encode()) if self.marker else high
 
     def cut(self, items: Iterable[Item]) -> Iterator[Item]:
+        if self.marker:
+            directory = self.marker.encode() + b"/"  # a marker may name a directory without its slash
+            items = (item for item in items if item[0] != directory)
         if self.number <= 0:
             yield from items
             return

@@ -5,7 +5,6 @@ A leaf page is stored by columns, so that the hashes of many neighbours can be t
 
 from __future__ import annotations
 
-import os.path
 import struct
 import threading
 from array import array
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 HASH = 32
+_NONE = bytes(HASH)  # stands for the chunk of an entry that has not just one
 _HEADER = struct.Struct("<BHH")  # kind of page, number of items, length of the prefix common to all keys
 _LEAF = 1
 _INNER = 2
@@ -51,10 +51,9 @@ class Leaf:
 
     def entry(self, index: int) -> Entry:
         start = index * HASH
-        size = self.sizes[index]
-        is_dir = self.kinds[index] == 1
-        chunk = b"" if is_dir or not size else self.chunks[start : start + HASH]
-        return Entry(is_dir, size, self.hashes[start : start + HASH], chunk)
+        chunk = self.chunks[start : start + HASH]
+        chunk = b"" if chunk == _NONE else chunk
+        return Entry(self.kinds[index] == 1, self.sizes[index], self.hashes[start : start + HASH], chunk)
 
     def item(self, index: int) -> Item:
         return self.keys[index], self.entry(index)
@@ -85,7 +84,7 @@ def encode_leaf(items: list[Item]) -> bytes:
     kinds = bytes(entry.is_dir for _, entry in items)
     sizes = array("Q", [entry.size for _, entry in items])
     hashes = b"".join(entry.hash for _, entry in items)
-    chunks = b"".join(entry.chunk or bytes(HASH) for _, entry in items)
+    chunks = b"".join(entry.chunk or _NONE for _, entry in items)
     return _encode_keys(_LEAF, [key for key, _ in items]) + kinds + sizes.tobytes() + hashes + chunks
 
 
@@ -96,11 +95,18 @@ def encode_inner(children: list[tuple[bytes, int]]) -> bytes:
 
 
 def _encode_keys(kind: int, keys: list[bytes]) -> bytes:
-    prefix = os.path.commonprefix([keys[0], keys[-1]])  # keys are in order, so that the ends have what all have
+    prefix = _common_prefix(keys[0], keys[-1])  # keys are in order, so that the ends have what all have
     cut = len(prefix)
     suffixes = [key[cut:] for key in keys]
     lengths = array("H", [len(suffix) for suffix in suffixes])
     return b"".join((_HEADER.pack(kind, len(keys), cut), prefix, lengths.tobytes(), *suffixes))
+
+
+def _common_prefix(first: bytes, last: bytes) -> bytes:
+    for at, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            return first[:at]
+    return first  # being in order, the last one is not the shorter
 
 
 def decode(data: bytes) -> Page:

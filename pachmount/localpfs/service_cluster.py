@@ -37,7 +37,6 @@ def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
         )
         return admin_pb2.ClusterInfo(
             id=store.cluster_id,
-            deployment_id=store.cluster_id,
             warnings_ok=True,
             warnings=warnings,
             web_resources=admin_pb2.WebResource(),

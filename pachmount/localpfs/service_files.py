@@ -204,7 +204,8 @@ def _ranges(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def _window(request: pfs_pb2.ListFileRequest | pfs_pb2.WalkFileRequest) -> Window:
-    return Window(request.paginationMarker.path, request.number, request.reverse)
+    marker = request.paginationMarker.path or "/" if request.HasField("paginationMarker") else ""
+    return Window(marker, request.number, request.reverse)
 
 
 def _compiled(pattern: str) -> Glob:

@@ -214,9 +214,8 @@ def _project_name(request: pfs_pb2.CreateProjectRequest | pfs_pb2.DeleteProjectR
         raise unknown("invalid project name: project names must start with an alphanumeric character")
     if len(name) > _MAX_PROJECT_NAME:
         longer = len(name) - _MAX_PROJECT_NAME
-        raise unknown(
-            f'invalid project name: project name "{name}" is {longer} characters longer than the {_MAX_PROJECT_NAME} max'
-        )
+        text = f'project name "{name}" is {longer} characters longer than the {_MAX_PROJECT_NAME} max'
+        raise unknown(f"invalid project name: {text}")
     return name
 
 
