@@ -21,6 +21,7 @@ from pachmount.pfs.model import (
     CommitRef,
     FileEntry,
     Identity,
+    OidcLogin,
     ProjectInfo,
     RepoInfo,
     RepoRef,
@@ -116,6 +117,26 @@ class PfsClient:
                 return Identity(AuthState.OFF)
             raise
         return Identity(AuthState.LOGGED_IN, answer.username)
+
+    def start_oidc_login(self) -> OidcLogin:
+        """Where to log in with a browser; the state is good for 3 minutes. Raises ClusterError when auth is off."""
+        answer = self._rpc.unary(
+            "/auth_v2.API/GetOIDCLogin",
+            auth_pb2.GetOIDCLoginRequest(),
+            auth_pb2.GetOIDCLoginResponse.FromString,
+            repeatable=False,
+        )
+        return OidcLogin(answer.login_url, answer.state)
+
+    def authenticate(self, *, oidc_state: str = "", id_token: str = "", timeout: float = 180.0) -> str:
+        """A session token for a browser login (waits until it is done) or for an OIDC id token.
+
+        It is not used by this client before `set_token`. A state the cluster does not know is waited for, too.
+        """
+        request = auth_pb2.AuthenticateRequest(oidc_state=oidc_state, id_token=id_token)
+        decode = auth_pb2.AuthenticateResponse.FromString
+        answer = self._rpc.unary("/auth_v2.API/Authenticate", request, decode, timeout=timeout, repeatable=False)
+        return answer.pach_token
 
     # --- projects and repos
 

@@ -134,6 +134,14 @@ class Identity:
     username: str = ""
 
 
+@dataclass(frozen=True)
+class OidcLogin:
+    """A login begun in the browser: open `url`; `state` fetches the token afterwards."""
+
+    url: str
+    state: str
+
+
 class ByteStream(Protocol):
     """The content of one file from some offset on, in pieces as the server sends them."""
 

@@ -25,7 +25,7 @@ from pachmount.errors import (
     NotPermittedError,
 )
 from pachmount.pfs.client import PfsClient
-from pachmount.pfs.model import AuthState, CommitRef, FileEntry, Identity, RepoRef
+from pachmount.pfs.model import AuthState, CommitRef, FileEntry, Identity, OidcLogin, RepoRef
 from pachmount.pfs.proto import auth_pb2, pfs_pb2
 
 REPO = RepoRef("p", "r")
@@ -312,6 +312,20 @@ class TestIdentity:
         fake.unary("WhoAmI", refusing(grpc.StatusCode.UNIMPLEMENTED, "not here"))
         with pytest.raises(ClusterError):
             client.identity()
+
+
+def test_login(client: PfsClient, fake: FakeServer) -> None:
+    answer = auth_pb2.GetOIDCLoginResponse(login_url="https://x", state="s")
+    fake.unary("GetOIDCLogin", lambda request, context: answer.SerializeToString())
+    assert client.start_oidc_login() == OidcLogin("https://x", "s")
+
+    def authenticate(data: bytes, context: grpc.ServicerContext) -> bytes:
+        request = auth_pb2.AuthenticateRequest.FromString(data)
+        return auth_pb2.AuthenticateResponse(pach_token=request.oidc_state + request.id_token).SerializeToString()
+
+    fake.unary("Authenticate", authenticate)
+    assert client.authenticate(oidc_state="s") == "s"
+    assert client.authenticate(id_token="t") == "t"
 
 
 def test_a_repo_that_was_silently_not_deleted(client: PfsClient, fake: FakeServer) -> None:
