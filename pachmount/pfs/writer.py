@@ -129,11 +129,7 @@ class FileWriter:
             if self._sent_messages != sent:
                 sent, since = self._sent_messages, time.monotonic()
             elif time.monotonic() - since > self._stall_timeout:
-                self._condition.release()
-                try:
-                    self.abort()
-                finally:
-                    self._condition.acquire()
+                self.abort()
                 what = f"the cluster at {self._address} stopped taking data"
                 raise ClusterTimeoutError(what, f"nothing could be sent for {self._stall_timeout:g} s")
 
