@@ -19,6 +19,7 @@ _ANCESTRY = re.compile(r"(?P<base>[A-Za-z0-9_-]+)(?P<steps>(?:[\^~][0-9]*|\.[0-9
 _MOUNT_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 _UNSTORABLE = re.compile(r"[^\x20-\x7e]|[*?\[\]{}!()@+^]")
 
+_NAME_HINT = "choose another with --name"
 _SOURCE_HINT = "a source is [project/]repo[@branch[=commit] | @commit][:/path]"
 
 
@@ -102,13 +103,13 @@ def check_mount_name(name: str) -> str:
     """Return `name` if it can be a directory below the mount directory; raises InvalidNameError."""
     what = f"invalid mount name '{name}'"
     if not name:
-        raise InvalidNameError("no name specified", "a mount needs a name")
+        raise InvalidNameError("no name specified", "a mount needs a name", _NAME_HINT)
     if name in (".", "..") or not _MOUNT_NAME.fullmatch(name):
-        raise InvalidNameError(what, "only letters, digits, '_', '-' and '.', not starting with '-'")
+        raise InvalidNameError(what, "only letters, digits, '_', '-' and '.', not starting with '-'", _NAME_HINT)
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise InvalidNameError(what[:80] + "…'", f"longer than {MAX_NAME_BYTES} bytes")
+        raise InvalidNameError(what[:80] + "…'", f"longer than {MAX_NAME_BYTES} bytes", _NAME_HINT)
     if name in RESERVED_MOUNT_NAMES:
-        raise InvalidNameError(what, f"'{name}' is reserved for the output of datums", "choose another with --name")
+        raise InvalidNameError(what, f"'{name}' is reserved for the output of datums", _NAME_HINT)
     return name
 
 

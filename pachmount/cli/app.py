@@ -108,6 +108,7 @@ def _with_state(function: Callable[..., Any], uses_daemon: bool) -> Callable[...
     def command(ctx: typer.Context, **arguments: Any) -> Any:
         state: State = ctx.ensure_object(State)
         apply_flags(state, **{name: arguments.pop(name) for name in _COMMON})
+        state.command = ctx.command_path
         state.as_json = bool(arguments.get("as_json", False))
         state.mount_dir = arguments.pop("mount_dir", None) or state.mount_dir
         state.configure_logging()

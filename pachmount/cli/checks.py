@@ -150,8 +150,8 @@ def dead_mounts(mount_dir: Path) -> list[Check]:
 
 def probe(mountpoint: str, seconds: float = PROBE_SECONDS) -> str:
     """`ok`, `dead` or `hung`, asked by another process, which is abandoned if it never comes back."""
-    process = subprocess.Popen(
-        ["stat", "--", mountpoint],
+    process = subprocess.Popen(  # -f: a plain stat of a dead mount is answered from the kernel's cache
+        ["stat", "-f", "--", mountpoint],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

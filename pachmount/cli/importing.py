@@ -63,8 +63,10 @@ def import_(
     """
     if not directory.is_dir():
         if directory.exists():
-            raise UsageError(f"cannot import '{directory}'", "it is not a directory")
-        raise NotFoundError(f"cannot import '{directory}'", "no such directory")
+            raise UsageError(
+                f"cannot import '{directory}'", "it is not a directory", "name the directory that it is in"
+            )
+        raise NotFoundError(f"cannot import '{directory}'", "no such directory", "check the path")
     names.parse_source(target)
     cluster = state.client(start=True).status().cluster
     with _connect(cluster) as (client, project), output.progress(enabled=not state.quiet) as bar:
@@ -107,7 +109,9 @@ def _connect(cluster: ClusterStatus) -> _Connection:
 
     if cluster.state == "none" or not cluster.address:
         why = (cluster.error.why or cluster.error.error) if cluster.error else ""
-        raise NotConnectedError("not connected to a cluster", why, "pachmount login ADDRESS, or pachmount login --local")
+        raise NotConnectedError(
+            "not connected to a cluster", why, "pachmount login ADDRESS, or pachmount login --local"
+        )
     context = Context("") if cluster.embedded else ContextFile.load().active()
     if not cluster.embedded and context.address != cluster.address:
         context = Context("")  # the file was changed under the daemon: its token is for somebody else

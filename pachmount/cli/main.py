@@ -15,7 +15,7 @@ from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
 from pachmount.cli.app import App, apply_flags
 from pachmount.cli.state import State
-from pachmount.errors import ExitCode, InternalError, PachmountError, UsageError
+from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
 PROGRAM = "pachmount"
 EXIT_OUTPUT_CLOSED = 141
@@ -102,11 +102,23 @@ def _report(failure: Exception, state: State) -> int:
     if error is None:  # the help of a group that was called without a command
         print(failure.ctx.get_help(), file=sys.stderr)  # type: ignore[attr-defined]  # noqa: T201
         return ExitCode.USAGE
+    error.hint = error.hint or _usual_hint(error, state)
     if state.as_json:
         output.json_error(error)
     else:
         output.error(error)
     return error.exit_code
+
+
+def _usual_hint(error: PachmountError, state: State) -> str:
+    """What helps with most errors of a kind, for those that come without a hint of their own."""
+    if isinstance(error, UsageError):
+        return f"{state.command} --help"
+    if isinstance(error, NotFoundError):
+        return "'pachmount list' shows the repos, 'pachmount list REPO' its branches"
+    if isinstance(error, NotPermittedError):
+        return "'pachmount status' shows who is logged in"
+    return "'pachmount doctor' looks for the cause"
 
 
 def _as_pachmount_error(failure: Any) -> PachmountError | None:

@@ -82,6 +82,8 @@ def mount(
         output.json_answer(mounted)
         return
     output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}")
+    if mounted.path and mounted.listing == "complete" and not mounted.files:
+        state.note(f"it is empty: this commit has nothing at {mounted.path}")
     state.hint(f"ls {mounted.mountpoint}; 'pachmount unmount {mounted.name}' ends it")
 
 

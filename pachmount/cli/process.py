@@ -9,13 +9,28 @@ import signal
 import time
 from pathlib import Path
 
-from pachmount.errors import DaemonUnreachableError, NotPermittedError
+from pachmount.errors import CannotMountError, DaemonUnreachableError, NotPermittedError
 from pachmount.paths import Places
 
 STOP_TIMEOUT = 35.0
 """The daemon gives its mounts 30 s; a little more, so that its own limit comes first."""
 SECOND_TIMEOUT = 5.0
 _POLL_INTERVAL = 0.05
+
+
+def check_mount_dir(directory: Path) -> None:
+    """Refuse a mount directory that cannot be used before a daemon is started for it."""
+    existing = directory
+    try:
+        while not existing.exists():
+            existing = existing.parent
+        usable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+        why = "" if usable else f"'{existing}' is not {'writable' if existing.is_dir() else 'a directory'}"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        hint = "choose another with --mount-dir DIR or PFS_MOUNT_DIR"
+        raise CannotMountError(f"cannot use the mount directory '{directory}'", why, hint)
 
 
 def recorded_pid(places: Places) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pachmount import paths
-from pachmount.cli import output
+from pachmount.cli import output, process
 from pachmount.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class State:
     no_input: bool = False
     as_json: bool = False
     mount_dir: Path | None = None
+    command: str = "pachmount"
+    """The command as typed, for hints."""
     _clients: list[DaemonClient] = field(default_factory=list)
 
     @property
@@ -38,8 +40,10 @@ class State:
         from pachmount.client import DaemonClient
 
         if start:
-            from pachmount.daemon.spawn import ensure_daemon
+            from pachmount.daemon.spawn import ensure_daemon, is_listening
 
+            if not is_listening(self.places.socket):
+                process.check_mount_dir(self.places.mount_dir)
             with output.waiting("starting the daemon", enabled=not self.quiet):
                 started = ensure_daemon(self.places)
             if started:

@@ -33,7 +33,7 @@ def status(state: State, as_json: opt.Json = False) -> ExitCode:
         output.json_answer({"state": "running", **answer.model_dump(mode="json")})
         return ExitCode.OK
     up = output.duration(time.time() - answer.started)
-    output.line(f"pachmount {answer.version} is running (pid {answer.pid}, since {up})", "green")
+    output.line(f"pachmount {answer.version} is running (pid {answer.pid}, up {up})", "green")
     output.line(f"  cluster  {_cluster(answer.cluster)}")
     output.line(f"  cache    {_cache(answer.cache)}")
     output.line(f"  memory   {output.size(answer.rss_bytes)}, {output.count(answer.threads, 'thread')}")
@@ -108,7 +108,7 @@ def _mounts(answer: StatusAnswer) -> None:
 
 def _condition(entry: MountStatus) -> str:
     if entry.error is not None:
-        return f"{entry.state}: {entry.error.error}"
+        return f"{entry.state}: {entry.error.why or entry.error.error}"
     if entry.state == "mounted" and entry.behind > 0:
         return f"{entry.state}, {output.count(entry.behind, 'commit')} behind"
     return entry.state
