@@ -60,7 +60,8 @@ class MountHandler(MountsHandler):
         except PachmountError as error:
             if self.request.headers.get(schema.CLIENT_HEADER):
                 raise
-            raise UsageError(f"mount request {_go_text(entry)}: {error.what}", error.why, error.hint) from error
+            told = error.__cause__ if isinstance(error.__cause__, PachmountError) else error  # the server's own words
+            raise UsageError(f"mount request {_go_text(entry)}: {told.what}", error.why, error.hint) from error
 
 
 def _wish(entry: schema.MountEntry) -> Wish:

@@ -56,6 +56,7 @@ class Session:
         return self._ended.wait(timeout)
 
     def _serve(self) -> None:
+        said_before = _stderr_size()
         try:
             from pachmount.fuse import binding
 

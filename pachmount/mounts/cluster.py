@@ -163,7 +163,8 @@ class Cluster:
     def set_token(self, token: str) -> None:
         """Use and save a session token ("" = none) for the connection in force."""
         connection = self.connection
-        self._contexts.set_token(connection.context, token)
+        if connection.context in self._contexts.names():  # an address from the environment may have none
+            self._contexts.set_token(connection.context, token)
         connection.client.set_token(token)
         self._identity = None
 

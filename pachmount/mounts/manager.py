@@ -243,7 +243,7 @@ class MountManager:
 
     def _view(self, spec: MountSpec) -> CommitView:
         view = CommitView(
-            LiveReader(self._cluster) if spec.complete else EmptyReader(),
+            LiveReader(self._cluster, self._limits.read_timeout) if spec.complete else EmptyReader(),
             spec.source,
             spec.time,
             PathFilter(spec.paths),

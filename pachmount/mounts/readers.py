@@ -12,8 +12,10 @@ from pachmount.pfs.model import ByteStream, CommitReader, CommitRef, FileEntry
 class LiveReader(CommitReader):
     """Reads from the connection in force, so that a view outlives a new login."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, read_timeout: float) -> None:
+        """`read_timeout`: the longest wait (s) for a piece of a file; a cluster sends pieces of 19 MiB."""
         self._cluster = cluster
+        self._read_timeout = read_timeout
 
     def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
         return self._cluster.client.walk(commit, path)
@@ -22,7 +24,7 @@ class LiveReader(CommitReader):
         return self._cluster.client.list(commit, path)
 
     def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:
-        return self._cluster.client.open(commit, path, offset)
+        return self._cluster.client.open(commit, path, offset, idle_timeout=self._read_timeout)
 
 
 class EmptyReader(CommitReader):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pachmount.errors import BusyError, NotFoundError, NotPermittedError
@@ -35,14 +37,17 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
     NotPermittedError and whatever keeps us from asking.
     """
     repo = RepoRef(source.project, source.repo)
-    client.inspect_project(source.project)
-    permissions = client.inspect_repo(repo).permissions
+    with _explained(f'project "{source.project}" not found', "pachmount list --projects"):
+        client.inspect_project(source.project)
+    with _explained(f"repo {repo} not found", "pachmount list"):
+        permissions = client.inspect_repo(repo).permissions
     if permissions is not None and not READ_PERMISSIONS.issubset(permissions):
         raise NotPermittedError(f"user doesn't have read permission on repo {source.repo}")
     if source.commit:
         return _resolve_commit(client, repo, source, finish_timeout)
     branch = source.branch or DEFAULT_BRANCH
-    head = client.inspect_branch(repo, branch).head
+    with _explained(f'branch "{branch}" not found in repo {repo}', f"pachmount list {repo}"):
+        head = client.inspect_branch(repo, branch).head
     info = _settled(client, client.inspect_commit(head), finish_timeout)
     source = Source(source.project, source.repo, branch, info.commit.id)
     if info.state is CommitState.FINISHED:
@@ -55,12 +60,23 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
 
 def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_timeout: float) -> Resolved:
     if source.branch:
-        client.inspect_branch(repo, source.branch)
-    info = _settled(client, client.inspect_commit(CommitRef(repo, source.commit)), finish_timeout)
+        with _explained(f'branch "{source.branch}" not found in repo {repo}', f"pachmount list {repo}"):
+            client.inspect_branch(repo, source.branch)
+    with _explained(f"commit {repo}@{source.commit} not found", f"pachmount list --commits {repo}"):
+        info = _settled(client, client.inspect_commit(CommitRef(repo, source.commit)), finish_timeout)
     if info.state is not CommitState.FINISHED:
         raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
     branch = source.branch or info.commit.branch
     return Resolved(Source(source.project, source.repo, branch, info.commit.id), _time(info), pinned=True)
+
+
+@contextmanager
+def _explained(what: str, hint: str) -> Iterator[None]:
+    """Say NotFoundError in our words and with a hint; the server's words stay its cause."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(what, "", hint) from error
 
 
 def _settled(client: PfsClient, info: CommitInfo, timeout: float) -> CommitInfo:
