@@ -34,7 +34,10 @@ ROUTES: dict[str, type[Handler]] = {
 
 
 def listen(services: Services, socket_path: Path) -> tornado.httpserver.HTTPServer:
-    """Serve the API on `socket_path`, mode 0600; the caller holds the daemon's lock, so a socket found there is stale."""
+    """Serve the API on `socket_path`, mode 0600.
+
+    The caller holds the daemon's lock, so a socket found there is stale. Raises ConfigurationError.
+    """
     if len(os.fsencode(socket_path)) > MAX_SOCKET_PATH_BYTES:
         why = f"a socket path has at most {MAX_SOCKET_PATH_BYTES} bytes"
         raise ConfigurationError(f"cannot listen on '{socket_path}'", why, "set XDG_RUNTIME_DIR or PFS_SOCK_PATH")

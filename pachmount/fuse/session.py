@@ -62,9 +62,9 @@ class Session:
 
             operations = binding.ReadOnlyOperations(self.view, self._ready.set)
             binding.serve(operations, str(self.mountpoint), self._options())
-        except RuntimeError as error:
-            self._failure = f"libfuse refused (code {error}); its words are in the daemon's log"
-            log.exception("libfuse could not mount at %s", self.mountpoint)
+        except RuntimeError:
+            self._failure = _stderr_since(said_before) or "libfuse refused"
+            log.exception("libfuse could not mount at %s: %s", self.mountpoint, self._failure)
         except Exception as error:
             self._failure = str(error)
             log.exception("the session at %s failed", self.mountpoint)
@@ -95,6 +95,20 @@ class Session:
             "fsname": f"pachmount:{source.project}/{source.repo}@{source.commit}",
             "subtype": "pachmount",
         }
+
+
+def _stderr_size() -> int:
+    return os.fstat(2).st_size
+
+
+def _stderr_since(size: int) -> str:
+    """What libfuse wrote to stderr, when that is a file (the daemon's always is, except in the foreground)."""
+    try:
+        with open("/proc/self/fd/2", "rb") as stderr:
+            stderr.seek(size)
+            return " ".join(stderr.read(4096).decode(errors="replace").split())
+    except OSError:
+        return ""
 
 
 def check_fuse() -> None:
