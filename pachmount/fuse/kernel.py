@@ -89,10 +89,16 @@ def unmount(mountpoint: Path, *, lazy: bool) -> None:
     _fusermount(mountpoint, lazy=lazy)
 
 
-def _fusermount(mountpoint: Path, *, lazy: bool) -> None:
+def find_fusermount() -> str:
+    """The program with which an ordinary user mounts and unmounts; CannotMountError if there is none."""
     program = shutil.which("fusermount") or shutil.which("fusermount3")
     if program is None:
         raise CannotMountError("cannot find fusermount", "an ordinary user needs it", "install it: apt install fuse3")
+    return program
+
+
+def _fusermount(mountpoint: Path, *, lazy: bool) -> None:
+    program = find_fusermount()
     command = [program, "-u", *(["-z"] if lazy else []), str(mountpoint)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FUSERMOUNT_SECONDS, cwd="/", check=False)
