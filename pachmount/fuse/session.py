@@ -117,9 +117,8 @@ def check_fuse() -> None:
     if not os.path.exists(device):
         hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
         raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
-    if not kernel.is_root():  # fusermount opens the device for us
+    if not kernel.is_root():
         kernel.find_fusermount()
-        return
     try:
         os.close(os.open(device, os.O_RDWR))
     except OSError as error:
