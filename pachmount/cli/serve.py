@@ -30,7 +30,14 @@ Listen = Annotated[
 ]
 
 
-def serve(state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN) -> int:
+AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", metavar="", help="Listen on an address that other machines reach.")
+]
+
+
+def serve(
+    state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN, allow_remote: AllowRemote = False
+) -> ExitCode:
     """Run the embedded server in the foreground, for others to connect to.
 
     \b
@@ -40,24 +47,21 @@ def serve(state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN) -> i
       pachmount login grpc://127.0.0.1:30650     from another terminal
 
     Without a cluster the daemon runs such a server by itself. There is no
-    login and no encryption: listen on 127.0.0.1 or a unix socket unless
-    everybody who can connect may read and change everything.
-    Ctrl-C and SIGTERM end it.
+    login and no encryption: with --allow-remote everybody who can connect may
+    read and change everything. Ctrl-C and SIGTERM end it.
     """
     directory = Path(os.path.abspath(root)) if root is not None else paths.local_store()
     paths.make_private_dir(directory)
-    process, read_end = _start(directory, listen)
+    process, read_end = _start(directory, listen, allow_remote)
     _hand_signals_on(process)
     try:
         answer = read_ready(read_end, READY_TIMEOUT)
         if not answer:
-            why = (
-                f"it was not ready after {READY_TIMEOUT:.0f} s" if answer is None else "it ended; its message is above"
-            )
+            why = f"it was not ready after {READY_TIMEOUT:.0f} s" if answer is None else _last_words(process)
             raise ClusterUnreachableError("the embedded server did not start", why, "pachmount doctor")
     except BaseException:
         process.terminate()
-        process.wait()
+        process.communicate()
         raise
     finally:
         os.close(read_end)
@@ -65,24 +69,39 @@ def serve(state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN) -> i
     output.line(f"serving {directory} on {address}")
     sys.stdout.flush()
     state.hint(f"pachmount login {address}")
+    assert process.stderr is not None  # noqa: S101 (a pipe was asked for)
+    for message in process.stderr:  # until the server ends
+        sys.stderr.buffer.write(message)
+        sys.stderr.flush()
     code = process.wait()
     return ExitCode.OK if code in (0, -signal.SIGTERM, -signal.SIGINT) else ExitCode.FAILURE
 
 
-def _start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], int]:
-    """The server in a session of its own: Ctrl-C reaches us only, and we hand it on."""
+def _start(directory: Path, listen: str, allow_remote: bool) -> tuple[subprocess.Popen[bytes], int]:
+    """The server in a session of its own (Ctrl-C reaches us only, and we hand it on) and the readiness pipe.
+
+    Its stderr is held back until it is ready: an error that it reports is printed once, by us.
+    """
     read_end, write_end = os.pipe()
     command = [sys.executable, "-m", "pachmount.localpfs", "--root", str(directory), "--listen", listen]
+    command += ["--allow-remote"] if allow_remote else []
     try:
         process = subprocess.Popen(
             [*command, "--ready-fd", str(write_end), "--exit-with-parent"],
             stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             pass_fds=(write_end,),
             start_new_session=True,
         )
     finally:
         os.close(write_end)
     return process, read_end
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    _, stderr = process.communicate(timeout=5)
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"it ended with code {process.returncode}"
 
 
 def _hand_signals_on(process: subprocess.Popen[bytes]) -> None:
