@@ -261,16 +261,12 @@ class MountManager:
             places.prepare_own_directory(self.mount_dir, spec.name)
         else:
             places.check_foreign_directory(spec.mountpoint)
-        view = self._view(spec)
-        session = Session(view, spec.mountpoint, allow_other=self._limits.allow_other)
         try:
-            session.start()
+            mount.view, mount.session = self._open_session(spec, spec.mountpoint)
         except BaseException:
-            view.close()
             if spec.own_directory:
                 places.remove_own_directory(spec.mountpoint)
             raise
-        mount.view, mount.session = view, session
         mount.mounted_at = time.time()
         mount.on(Event.DONE)
 
@@ -286,28 +282,43 @@ class MountManager:
     def _move(self, mount: Mount, spec: MountSpec) -> None:
         """Show another commit at the same place. Where the kernel can, without a gap; else with one of milliseconds."""
         mount.on(Event.MOVE)
-        view = self._view(spec)
-        staging = self._new_staging_directory()
-        session = Session(view, staging, allow_other=self._limits.allow_other)
         try:
-            session.start()
-            if not kernel.replace_without_gap(staging, spec.mountpoint):
-                kernel.detach_all(staging)
-                kernel.detach_all(spec.mountpoint)
-                view = self._view(spec)
-                session = Session(view, spec.mountpoint, allow_other=self._limits.allow_other)
-                session.start()
+            view, session = self._swap_in(spec) or self._detach_and_mount(spec)
         except PachmountError as error:
-            view.close()
-            kernel.detach_all(staging)
             mount.on(Event.FAIL, error)
             raise
-        finally:
-            places.remove_own_directory(staging)
         self._linger(mount.session)
         mount.spec, mount.view, mount.session = spec, view, session
         mount.mounted_at, mount.position = time.time(), BranchPosition()
         mount.on(Event.DONE)
+
+    def _swap_in(self, spec: MountSpec) -> tuple[CommitView, Session] | None:
+        """Mount aside and put that in place of the old mount; None where this machine cannot."""
+        if not kernel.is_root():
+            return None
+        staging = self._new_staging_directory()
+        try:
+            view, session = self._open_session(spec, staging)
+            if kernel.replace_without_gap(staging, spec.mountpoint):
+                return view, session
+            kernel.detach_all(staging)
+            return None
+        finally:
+            places.remove_own_directory(staging)
+
+    def _detach_and_mount(self, spec: MountSpec) -> tuple[CommitView, Session]:
+        kernel.detach_all(spec.mountpoint)
+        return self._open_session(spec, spec.mountpoint)
+
+    def _open_session(self, spec: MountSpec, mountpoint: Path) -> tuple[CommitView, Session]:
+        view = self._view(spec)
+        session = Session(view, mountpoint, allow_other=self._limits.allow_other)
+        try:
+            session.start()
+        except BaseException:
+            view.close()
+            raise
+        return view, session
 
     def _unmount(self, mount: Mount) -> None:
         with self._operation(mount):
@@ -385,4 +396,6 @@ def _refuse_difference(spec: MountSpec, wish: Wish, resolved: Resolved, path_fil
     if differing:
         why = f"{spec.source} is mounted under that name (another {differing})"
         hint = f"give this one another name: --name {wish.name}-2"
+        if differing in ("branch", "commit"):
+            hint += f"; or move that mount: pachmount refresh {wish.name} --to {source.commit or source.branch}"
         raise NameTakenError(f"mount at '{wish.name}' already in use", why, hint)
