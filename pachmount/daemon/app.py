@@ -30,7 +30,8 @@ from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.manager import Limits, MountManager
+from pachmount.mounts.manager import MountManager
+from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.store import MountStore
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
@@ -73,15 +74,11 @@ class Daemon:
         state = where.lock_file.parent
         embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
         self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
-        self._manager = MountManager(
-            self._cluster,
-            self._contents,
-            self._gate,
-            MountStore(where.mounts_file),
-            where.mount_dir,
-            state / "staging",
-            Limits(settings.read_timeout, settings.call_timeout, settings.allow_other),
+        mounter = Mounter(
+            self._cluster, self._contents, self._gate, state / "staging", settings.read_timeout, settings.allow_other
         )
+        store = MountStore(where.mounts_file)
+        self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout)
         self._poll_interval = settings.poll_interval
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")

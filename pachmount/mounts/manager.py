@@ -21,14 +21,12 @@ from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
-from pachmount.mounts.readers import EmptyReader, LiveReader
+from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import Resolved, resolve
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
 from pachmount.names import DEFAULT_BRANCH, Source, check_mount_name
-from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
-from pachmount.vfs.view import CommitView, WaitGate
 
 log = logging.getLogger(__name__)
 
@@ -50,41 +48,27 @@ class Wish:
     mountpoint: Path | None = None
 
 
-@dataclass(frozen=True)
-class Limits:
-    """`read_timeout` and `call_timeout` in seconds."""
-
-    read_timeout: float
-    call_timeout: float
-    allow_other: bool
-
-
 class MountManager:
     """All mounts of one daemon. Every public method may be called from any thread."""
 
     def __init__(
         self,
         cluster: Cluster,
-        contents: Contents,
-        gate: WaitGate,
+        mounter: Mounter,
         store: MountStore,
         mount_dir: Path,
-        staging_dir: Path,
-        limits: Limits,
+        call_timeout: float,
     ) -> None:
         self.mount_dir = mount_dir
         self._cluster = cluster
-        self._contents = contents
-        self._gate = gate
+        self._mounter = mounter
         self._store = store
-        self._staging_dir = staging_dir
-        self._limits = limits
+        self._call_timeout = call_timeout
         self._heads = HeadWatch()
         self._lock = threading.Lock()
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
         self._lingering: list[Session] = []
-        self._staged = 0
 
     # --- looking
 
@@ -123,7 +107,7 @@ class MountManager:
 
     def resolve(self, wish: Wish) -> Resolved:
         """Check a wish against the cluster without changing anything."""
-        return resolve(self._cluster.client, wish.source, self._limits.call_timeout)
+        return resolve(self._cluster.client, wish.source, self._call_timeout)
 
     def mount(self, wish: Wish, resolved: Resolved | None = None) -> Mount:
         """Make a mount. The same wish again is fine and changes nothing; NameTakenError for another under that name."""
@@ -171,7 +155,7 @@ class MountManager:
         if not commit and not source.branch:
             why = "it was mounted by its commit alone"
             raise NotFoundError(f"mount '{name}' has no branch to follow", why, f"pachmount refresh {name} --to COMMIT")
-        resolved = resolve(self._cluster.client, source.at(commit), self._limits.call_timeout)
+        resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
         with self._operation(mount):
             spec = mount.spec
             if resolved.source.commit == spec.source.commit and resolved.complete == spec.complete:
@@ -206,7 +190,7 @@ class MountManager:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""
         specs = self._store.load()
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
-        self._clean_staging()
+        self._mounter.clean_staging()
         for spec in specs:
             mount = Mount(spec)
             mount.on(Event.MOUNT)
@@ -241,19 +225,6 @@ class MountManager:
         if first is not None:
             raise first
 
-    def _view(self, spec: MountSpec) -> CommitView:
-        view = CommitView(
-            LiveReader(self._cluster, self._limits.read_timeout) if spec.complete else EmptyReader(),
-            spec.source,
-            spec.time,
-            PathFilter(spec.paths),
-            self._contents,
-            self._gate,
-            self._limits.read_timeout,
-        )
-        view.tree.start()
-        return view
-
     def _start(self, mount: Mount) -> None:
         """From mounting to mounted; on failure nothing is left behind."""
         spec = mount.spec
@@ -262,7 +233,7 @@ class MountManager:
         else:
             places.check_foreign_directory(spec.mountpoint)
         try:
-            mount.view, mount.session = self._open_session(spec, spec.mountpoint)
+            mount.view, mount.session = self._mounter.open(spec)
         except BaseException:
             if spec.own_directory:
                 places.remove_own_directory(spec.mountpoint)
@@ -283,7 +254,7 @@ class MountManager:
         """Show another commit at the same place. Where the kernel can, without a gap; else with one of milliseconds."""
         mount.on(Event.MOVE)
         try:
-            view, session = self._swap_in(spec) or self._detach_and_mount(spec)
+            view, session = self._mounter.replace(spec)
         except PachmountError as error:
             mount.on(Event.FAIL, error)
             raise
@@ -291,34 +262,6 @@ class MountManager:
         mount.spec, mount.view, mount.session = spec, view, session
         mount.mounted_at, mount.position = time.time(), BranchPosition()
         mount.on(Event.DONE)
-
-    def _swap_in(self, spec: MountSpec) -> tuple[CommitView, Session] | None:
-        """Mount aside and put that in place of the old mount; None where this machine cannot."""
-        if not kernel.is_root():
-            return None
-        staging = self._new_staging_directory()
-        try:
-            view, session = self._open_session(spec, staging)
-            if kernel.replace_without_gap(staging, spec.mountpoint):
-                return view, session
-            kernel.detach_all(staging)
-            return None
-        finally:
-            places.remove_own_directory(staging)
-
-    def _detach_and_mount(self, spec: MountSpec) -> tuple[CommitView, Session]:
-        kernel.detach_all(spec.mountpoint)
-        return self._open_session(spec, spec.mountpoint)
-
-    def _open_session(self, spec: MountSpec, mountpoint: Path) -> tuple[CommitView, Session]:
-        view = self._view(spec)
-        session = Session(view, mountpoint, allow_other=self._limits.allow_other)
-        try:
-            session.start()
-        except BaseException:
-            view.close()
-            raise
-        return view, session
 
     def _unmount(self, mount: Mount) -> None:
         with self._operation(mount):
@@ -361,20 +304,6 @@ class MountManager:
                 self._store.save(specs)
             except OSError as error:
                 raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
-
-    def _new_staging_directory(self) -> Path:
-        with self._lock:
-            self._staged += 1
-            staging = self._staging_dir / str(self._staged)
-        staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return staging
-
-    def _clean_staging(self) -> None:
-        if self._staging_dir.is_dir():
-            for mount in kernel.our_mounts(self._staging_dir):
-                kernel.detach_all(Path(mount.mountpoint))
-            for directory in self._staging_dir.iterdir():
-                places.remove_own_directory(directory)
 
 
 def _refuse_difference(spec: MountSpec, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> None:
