@@ -1,20 +1,23 @@
-"""DaemonClient: the daemon's REST API as typed calls over its unix socket, for the CLI and the lab extension."""
+"""DaemonClient: the daemon's REST API as typed calls over its unix socket, for the CLI and the lab extension.
+
+Built on http.client: importing requests would cost more than everything else that `pachmount status` does.
+"""
 
 from __future__ import annotations
 
+import http.client
+import json
 import logging
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-import requests
-import urllib3.connection
-import urllib3.connectionpool
 from pydantic import BaseModel, ValidationError
-from requests.adapters import HTTPAdapter
 
 from pachmount import errors
 from pachmount.api import schema
@@ -34,14 +37,14 @@ log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _UnixConnection(urllib3.connection.HTTPConnection):
-    """An HTTP connection whose socket is a unix socket."""
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a unix socket."""
 
-    def __init__(self, *args: Any, socket_path: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, socket_path: str) -> None:
+        super().__init__("localhost")
         self._socket_path = socket_path
 
-    def _new_conn(self) -> socket.socket:
+    def connect(self) -> None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_TIMEOUT)
         try:
@@ -53,26 +56,15 @@ class _UnixConnection(urllib3.connection.HTTPConnection):
             connection.close()
             why = error.strerror or str(error)
             raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
-        return connection
+        self.sock = connection
 
-
-class _UnixPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _UnixConnection
-
-
-class _UnixAdapter(HTTPAdapter):
-    """Sends every request of a session to one unix socket."""
-
-    def __init__(self, socket_path: str) -> None:
-        self._pool = _UnixPool("localhost", socket_path=socket_path)
-        super().__init__()
-
-    def get_connection_with_tls_context(self, *_args: Any, **_kwargs: Any) -> _UnixPool:
-        return self._pool
-
-    def close(self) -> None:
-        self._pool.close()
-        super().close()
+    def usable(self, timeout: float) -> None:
+        """Connect if needed (also when the other side has closed an idle connection); `timeout` holds from now on."""
+        if self.sock is not None and select.select([self.sock], [], [], 0)[0]:
+            self.close()
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(timeout)
 
 
 class DaemonClient:
@@ -82,13 +74,10 @@ class DaemonClient:
     """
 
     def __init__(self, socket_path: Path | str) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies and no .netrc between us and our own socket
-        self._session.headers[schema.CLIENT_HEADER] = "1"
-        self._session.mount("http://", _UnixAdapter(os.fspath(socket_path)))
+        self._connection = _UnixConnection(os.fspath(socket_path))
 
     def close(self) -> None:
-        self._session.close()
+        self._connection.close()
 
     def __enter__(self) -> DaemonClient:
         return self
@@ -179,36 +168,43 @@ class DaemonClient:
         query: Mapping[str, Any] | None = None,
         body: str | None = None,
     ) -> Any:
-        url = f"http://localhost{route}"
         started = time.monotonic()
+        what = f"{method} {route}"
         try:
-            response = self._session.request(method, url, params=query, data=body, timeout=timeout)
-        except requests.Timeout as error:
-            why = f"no answer to {method} {route} within {timeout:.0f} s"
+            self._connection.usable(timeout)
+            target = f"{route}?{urlencode(query)}" if query else route
+            self._connection.request(method, target, body, {schema.CLIENT_HEADER: "1"})
+            response = self._connection.getresponse()
+            content = response.read()
+        except PachmountError:
+            raise
+        except TimeoutError as error:
+            self.close()
+            why = f"no answer to {what} within {timeout:.0f} s"
             raise DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart") from error
-        except requests.RequestException as error:
-            why = f"{method} {route} was cut off"
-            raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
-        log.debug("%s %s: %d in %.0f ms", method, route, response.status_code, (time.monotonic() - started) * 1000)
-        if not response.ok:
-            raise _error_of(response, f"{method} {route}")
-        if not response.content:
-            return None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise DaemonUnreachableError(
+                "lost the connection to the daemon", f"{what} was cut off", "pachmount status"
+            ) from error
+        log.debug("%s: %d in %.0f ms", what, response.status, (time.monotonic() - started) * 1000)
+        if response.status != http.client.OK:
+            raise _error_of(response.status, content, what)
         try:
-            return response.json()
-        except requests.JSONDecodeError as error:
-            raise InternalError(f"the daemon answered {method} {route} with something else than JSON") from error
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise InternalError(f"the daemon answered {what} with something else than JSON") from error
 
 
-def _error_of(response: requests.Response, request: str) -> PachmountError:
+def _error_of(status: int, content: bytes, request: str) -> PachmountError:
     try:
-        data = response.json()
-    except requests.JSONDecodeError:
+        data = json.loads(content)
+    except ValueError:
         data = None
     if isinstance(data, dict) and "error" in data:
         return errors.from_dict(data)
-    why = response.text.strip() or response.reason
-    return PachmountError(f"the daemon refused {request} with status {response.status_code}", why)
+    why = content.decode(errors="replace").strip()
+    return PachmountError(f"the daemon refused {request} with status {status}", why)
 
 
 def _one(model: type[_Model], data: Any) -> _Model:

@@ -141,9 +141,9 @@ def _list_files(state: State, what: str, limit: int, long: bool, as_json: bool) 
     for entry in files:
         path = entry.path.rstrip("/") + ("/" if entry.type == "dir" else "")
         if long:
-            output.answer(f"{entry.type:4}  {output.size(entry.size_bytes):>9}  {entry.hash[:16]:16}  {path}")
+            output.line(f"{entry.type:4}  {output.size(entry.size_bytes):>9}  {entry.hash[:16]:16}  {path}")
         else:
-            output.answer(path)
+            output.line(path)
 
 
 def _files(client: DaemonClient, source: str, limit: int) -> Iterator[FileAnswer]:

@@ -137,6 +137,7 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
 
 def main() -> None:
     """The console script."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # we have none, and looking for them takes a while
     sys.exit(run(sys.argv[1:]))
 
 

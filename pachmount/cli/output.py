@@ -1,21 +1,22 @@
 """What people and scripts read: lines, tables, JSON, sizes and times. The answer goes to stdout, the rest to stderr.
 
-Colour is Rich's decision: only on a terminal, never with NO_COLOR or TERM=dumb, always with FORCE_COLOR.
+Rich draws what moves (progress bars, spinners); lines are coloured here, by the same rules, because importing Rich
+costs more than a short command does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pachmount.errors import PachmountError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
 T = TypeVar("T")
@@ -26,27 +27,28 @@ SHORT_COMMIT = 8
 """How much of a commit id tables and messages show; JSON always has all of it."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A Rich console that prints what it is given: no markup, no wrapping."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+_CODES = {"bold": "1", "green": "32", "yellow": "33", "cyan": "36", "bold red": "1;31"}
 
 
-def line(text: str, style: str = "", *, stderr: bool = False) -> None:
-    console(stderr=stderr).print(text, style=style or None)
+def coloured(stream: TextIO) -> bool:
+    """Colour only on a terminal; never with NO_COLOR or TERM=dumb, and except for these always with FORCE_COLOR."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or os.environ.get("TTY_COMPATIBLE") == "1" or stream.isatty()
 
 
-def answer(text: str) -> None:
-    """A line of stdout without any styling: the fast way for long listings."""
-    print(text)  # noqa: T201
+def styled(text: str, style: str, stream: TextIO) -> str:
+    return f"\033[{_CODES[style]}m{text}\033[0m" if style and coloured(stream) else text
+
+
+def line(text: str, style: str = "") -> None:
+    """A line of the answer."""
+    print(styled(text, style, sys.stdout))  # noqa: T201
 
 
 def labelled(label: str, style: str, text: str) -> None:
     """`label: text` on stderr, the label in colour."""
-    from rich.text import Text
-
-    console(stderr=True).print(Text.assemble((f"{label}:", style), f" {text}"))
+    print(f"{styled(f'{label}:', style, sys.stderr)} {text}", file=sys.stderr)  # noqa: T201
 
 
 def note(text: str) -> None:
@@ -134,6 +136,7 @@ class Bar:
 
 
 def _progress_columns() -> Progress:
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
@@ -143,7 +146,7 @@ def _progress_columns() -> Progress:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def progress(*, enabled: bool) -> Bar:
@@ -157,7 +160,9 @@ def waiting(text: str, *, enabled: bool = True) -> AbstractContextManager[object
 
     if not (enabled and sys.stderr.isatty()):
         return nullcontext()
-    return console(stderr=True).status(text)
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def short(commit: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 
 from pachmount import __version__
 from pachmount.cli import options as opt
@@ -21,6 +21,7 @@ def version(state: State, as_json: opt.Json = False) -> None:
 
     The daemon is asked, not started.
     """
+    python = ".".join(str(part) for part in sys.version_info[:3])
     try:
         answer = state.client().status()
     except UnreachableError:
@@ -29,10 +30,10 @@ def version(state: State, as_json: opt.Json = False) -> None:
         daemon, cluster = answer.version, answer.cluster.version or None
     if as_json:
         output.json_answer(
-            {"client": __version__, "python": platform.python_version(), "daemon": daemon, "cluster": cluster}
+            {"client": __version__, "python": python, "daemon": daemon, "cluster": cluster}
         )
         return
-    output.line(f"pachmount  {__version__} (Python {platform.python_version()})")
+    output.line(f"pachmount  {__version__} (Python {python})")
     output.line(f"daemon     {daemon or 'not running'}")
     output.line(f"cluster    {cluster or 'not connected'}")
     if daemon is not None and daemon != __version__:
