@@ -262,7 +262,7 @@ class Box:
         assert not left, f"the daemon left mounts: {left}"
 
     def close(self) -> None:
-        """End every process that was started here, detach what is mounted, remove all files. Never fails, never hangs."""
+        """End every process that was started here, detach what is mounted, remove all files. Never fails or hangs."""
         for repo_address, repo in self._made:
             with contextlib.suppress(Exception), PfsClient(repo_address) as client:
                 client.delete_repo(repo, force=True)
@@ -316,8 +316,7 @@ class Server:
         log = open(f"{self._root}.log", "a")  # noqa: SIM115 (closed below)
         with log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pachmount.cli.main", "serve"]
-                + ["--root", str(self._root), "--listen", self._listen],
+                [sys.executable, "-m", "pachmount.cli.main", "serve", "--root", self._root, "--listen", self._listen],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
