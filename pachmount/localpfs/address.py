@@ -55,7 +55,8 @@ def parse(text: str, *, allow_remote: bool = False) -> Address:
     reach, unless `allow_remote`.
     """
     if text.startswith("unix:"):
-        path = Path(os.path.abspath(text.removeprefix("unix:").replace("//", "/", 1)))
+        name = text.removeprefix("unix:")
+        path = Path("/" + name.lstrip("/") if name.startswith("/") else name).absolute()
         if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
             raise InvalidAddressError(
                 f"cannot listen on {text}", f"a socket's path has at most {_LONGEST_SOCKET_PATH} bytes"

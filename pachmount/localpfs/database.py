@@ -136,11 +136,18 @@ class Database:
                 if self._writer.in_transaction:
                     self._writer.rollback()
 
-    def close(self) -> None:
-        with self._lock:
-            while not self._idle.empty():
-                self._idle.get_nowait().close()
-            self._writer.close()
+    def close(self, patience: float = 5.0) -> None:
+        """Close what nobody uses; wait up to `patience` seconds for a transaction that is being written.
+
+        What is still running then is lost when the process ends, as a whole.
+        """
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+        if self._lock.acquire(timeout=patience):
+            try:
+                self._writer.close()
+            finally:
+                self._lock.release()
 
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)

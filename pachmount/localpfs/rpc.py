@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import Message
@@ -15,12 +15,15 @@ from google.protobuf.message import Message
 from pachmount.localpfs.status import Code, Refusal
 
 Context = grpc.ServicerContext
+if TYPE_CHECKING:  # generic for the type checker only
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Service = grpc.GenericRpcHandler[Any, Any]
 Answer = Message | bytes  # bytes are a message that is already serialised
 
 _log = logging.getLogger(__name__)
 
 
-def unary(function: Callable[[Any, Context], Answer], request: type[Message]) -> grpc.RpcMethodHandler:
+def unary(function: Callable[[Any, Context], Answer], request: type[Message]) -> Handler:
     """One request, one answer."""
 
     def call(message: Any, context: Context) -> Answer | None:
@@ -31,7 +34,7 @@ def unary(function: Callable[[Any, Context], Answer], request: type[Message]) ->
     return grpc.unary_unary_rpc_method_handler(call, request.FromString, _serialize)
 
 
-def stream(function: Callable[[Any, Context], Iterable[Answer]], request: type[Message]) -> grpc.RpcMethodHandler:
+def stream(function: Callable[[Any, Context], Iterable[Answer]], request: type[Message]) -> Handler:
     """One request, a stream of answers."""
 
     def call(message: Any, context: Context) -> Iterator[Answer]:
@@ -41,9 +44,7 @@ def stream(function: Callable[[Any, Context], Iterable[Answer]], request: type[M
     return grpc.unary_stream_rpc_method_handler(call, request.FromString, _serialize)
 
 
-def client_stream(
-    function: Callable[[Iterator[Any], Context], Answer], request: type[Message]
-) -> grpc.RpcMethodHandler:
+def client_stream(function: Callable[[Iterator[Any], Context], Answer], request: type[Message]) -> Handler:
     """A stream of requests, one answer."""
 
     def call(messages: Iterator[Any], context: Context) -> Answer | None:
@@ -54,9 +55,7 @@ def client_stream(
     return grpc.stream_unary_rpc_method_handler(call, request.FromString, _serialize)
 
 
-def both_stream(
-    function: Callable[[Iterator[Any], Context], Iterable[Answer]], request: type[Message]
-) -> grpc.RpcMethodHandler:
+def both_stream(function: Callable[[Iterator[Any], Context], Iterable[Answer]], request: type[Message]) -> Handler:
     """Streams in both directions."""
 
     def call(messages: Iterator[Any], context: Context) -> Iterator[Answer]:
@@ -66,7 +65,7 @@ def both_stream(
     return grpc.stream_stream_rpc_method_handler(call, request.FromString, _serialize)
 
 
-def refuse(status: Refusal) -> grpc.RpcMethodHandler:
+def refuse(status: Refusal) -> Handler:
     """A method that always ends with this status."""
 
     def call(_: bytes, context: Context) -> bytes | None:

@@ -14,7 +14,7 @@ from types import FrameType
 import grpc
 
 from pachmount.errors import BusyError, CannotMountError
-from pachmount.localpfs import address, service_cluster
+from pachmount.localpfs import address, rpc, service_cluster
 from pachmount.localpfs.address import Address, TcpAddress, UnixAddress
 from pachmount.localpfs.service_commits import MAX_WAITING, CommitService
 from pachmount.localpfs.service_datums import DatumService
@@ -25,6 +25,7 @@ from pachmount.localpfs.store import Store
 
 _MESSAGE_BYTES = 20 * 1024 * 1024
 _STOP_SECONDS = 3.0
+_OTHER_CALLS = 128  # that run at the same time; a stream to a slow client counts as long as it lasts
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -55,7 +56,7 @@ def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_rem
 @contextlib.contextmanager
 def _running(store: Store, asked: Address) -> Iterator[Address]:
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=MAX_WAITING + 32, thread_name_prefix="call"),
+        ThreadPoolExecutor(max_workers=MAX_WAITING + _OTHER_CALLS, thread_name_prefix="call"),
         handlers=handlers(store),
         options=_OPTIONS,
     )
@@ -70,7 +71,7 @@ def _running(store: Store, asked: Address) -> Iterator[Address]:
             bound.path.unlink(missing_ok=True)
 
 
-def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
+def handlers(store: Store) -> list[rpc.Service]:
     """The handlers of every service over a store."""
     pfs = (
         RepoService(store).methods()

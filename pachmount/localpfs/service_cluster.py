@@ -21,14 +21,26 @@ VERSION = version_pb2.Version(
     go_version="none, this is the embedded server of pachmount",
     platform=f"{platform.machine()}",
 )
-_AUTH_METHODS = ("Authenticate", "Authorize", "GetPermissions", "WhoAmI", "GetRoleBinding", "GetRobotToken")
-_AUTH_METHODS += ("RevokeAuthToken", "Activate", "Deactivate", "ModifyRoleBinding", "GetGroups", "GetConfiguration")
+_AUTH_METHODS = (
+    "Activate",
+    "Authenticate",
+    "Authorize",
+    "Deactivate",
+    "GetConfiguration",
+    "GetGroups",
+    "GetPermissions",
+    "GetRobotToken",
+    "GetRoleBinding",
+    "ModifyRoleBinding",
+    "RevokeAuthToken",
+    "WhoAmI",
+)
 _NO_AUTH = Refusal(Code.UNIMPLEMENTED, "the auth service is not activated")
 _NO_LOGIN = Refusal(Code.UNKNOWN, "OIDC ID provider configuration not found")
 _OLD = unimplemented("this is the API of Pachyderm 1.x: please upgrade the client to one for 2.x")
 
 
-def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
+def handlers(store: Store) -> list[rpc.Service]:
     """The handlers of all services but PFS and PPS."""
 
     def inspect_cluster(request: admin_pb2.InspectClusterRequest, _: Context) -> admin_pb2.ClusterInfo:
@@ -55,7 +67,7 @@ def handlers(store: Store) -> list[grpc.GenericRpcHandler]:
     ]
 
 
-def _service(name: str, methods: dict[str, grpc.RpcMethodHandler]) -> grpc.GenericRpcHandler:
+def _service(name: str, methods: dict[str, rpc.Handler]) -> rpc.Service:
     return grpc.method_handlers_generic_handler(name, methods)
 
 

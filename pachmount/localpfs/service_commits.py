@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import handles, history, messages, model, rpc
@@ -28,7 +27,7 @@ class CommitService:
         self._store = store
         self._places = threading.BoundedSemaphore(MAX_WAITING)
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+    def methods(self) -> dict[str, rpc.Handler]:
         return {
             "StartCommit": rpc.unary(self._start, pfs_pb2.StartCommitRequest),
             "FinishCommit": rpc.unary(self._finish, pfs_pb2.FinishCommitRequest),

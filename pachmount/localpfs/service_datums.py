@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import grpc
-
 from pachmount.localpfs import handles, listing, messages, paths, rpc
 from pachmount.localpfs.datums import Combined, Datum, Input, Match, PfsInput, form_datums
 from pachmount.localpfs.glob import BadPatternError, compile_glob
@@ -16,8 +14,17 @@ from pachmount.localpfs.store import Store
 from pachmount.pfs.proto import pfs_pb2, pps_pb2
 
 _COMBINATIONS = ("cross", "union", "join", "group")
-_PIPELINE_METHODS = ("CreatePipeline", "CreatePipelineV2", "InspectPipeline", "ListPipeline", "DeletePipeline")
-_PIPELINE_METHODS += ("StartPipeline", "StopPipeline", "InspectJob", "ListJob")
+_PIPELINE_METHODS = (
+    "CreatePipeline",
+    "CreatePipelineV2",
+    "DeletePipeline",
+    "InspectJob",
+    "InspectPipeline",
+    "ListJob",
+    "ListPipeline",
+    "StartPipeline",
+    "StopPipeline",
+)
 _NO_PIPELINES = unimplemented("the embedded server keeps files and lists datums; it never runs pipelines or jobs")
 
 _Formed = list[Datum[pfs_pb2.FileInfo]]
@@ -29,7 +36,7 @@ class DatumService:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+    def methods(self) -> dict[str, rpc.Handler]:
         return {
             "ListDatum": rpc.stream(self._list, pps_pb2.ListDatumRequest),
             "CreateDatum": rpc.both_stream(self._create, pps_pb2.CreateDatumRequest),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-import grpc
-
 from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
 from pachmount.localpfs.archive import archive
 from pachmount.localpfs.glob import BadPatternError, Glob, compile_glob
@@ -31,7 +29,7 @@ class FileService:
         self._store = store
         self._pages = store.pages
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+    def methods(self) -> dict[str, rpc.Handler]:
         return {
             "ListFile": rpc.stream(self._list, pfs_pb2.ListFileRequest),
             "WalkFile": rpc.stream(self._walk, pfs_pb2.WalkFileRequest),

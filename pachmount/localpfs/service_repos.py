@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import handles, history, messages, model, rpc
@@ -28,7 +27,7 @@ class RepoService:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+    def methods(self) -> dict[str, rpc.Handler]:
         return {
             "CreateProject": rpc.unary(self._create_project, pfs_pb2.CreateProjectRequest),
             "InspectProject": rpc.unary(self._inspect_project, pfs_pb2.InspectProjectRequest),

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import diff, filetree, handles, history, listing, model, paths, rpc, tree
@@ -43,7 +42,7 @@ class WriteService:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def methods(self) -> dict[str, grpc.RpcMethodHandler]:
+    def methods(self) -> dict[str, rpc.Handler]:
         return {
             "ModifyFile": rpc.client_stream(self._modify, pfs_pb2.ModifyFileRequest),
             "CreateFileSet": rpc.client_stream(self._create_fileset, pfs_pb2.ModifyFileRequest),
@@ -201,7 +200,7 @@ class WriteService:
 
     def _shard_fileset(self, request: pfs_pb2.ShardFileSetRequest, _: Context) -> pfs_pb2.ShardFileSetResponse:
         with self._store.database.read() as db:
-            _, root = _load_fileset(db, request.file_set_id)
+            root = _load_fileset(db, request.file_set_id)[1]
         bounds = [""]
         number = size = 0
         for key, entry in filetree.files(listing.subtree(self._store.pages, root, paths.ROOT)):

@@ -1,6 +1,6 @@
 """Replays recorded conformance scenarios against a server and compares codes and answers.
 
-As a program: `python tests/localpfs/replay.py ADDRESS FILE...` prints the differences and the steps passed per file.
+As a program, `python -m tests.localpfs.replay ADDRESS FILE...` prints the differences and the steps passed per file.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2, json_format
+from google.protobuf import empty_pb2, json_format, message_factory
 from google.protobuf.message import Message
 
 from pachmount.pfs.proto import admin_pb2, auth_pb2, enterprise_pb2, health_pb2, pfs_pb2, pps_pb2, version_pb2
+from tests.localpfs.servers import connect
 
 VERSION = "2.11.6"
 _MODULES = {
@@ -201,7 +202,7 @@ class Replayer:
                 entries = list(_tar_entries(data))
             except (tarfile.TarError, ValueError) as error:
                 return f"no archive: {error}", want
-            return entries, [{k: v for k, v in entry.items()} for entry in want]
+            return entries, want
         got = [_plain(message) for message in outcome.messages]
         if "filter" in step:
             prefix = self._fill(step["filter"]["prefix"])
@@ -229,8 +230,6 @@ def _types(service: str, method: str) -> tuple[Any, Any, bool, bool]:
     found = descriptor.methods_by_name.get(method) if descriptor is not None else None
     if found is None:
         return empty_pb2.Empty, empty_pb2.Empty, False, False
-    from google.protobuf import message_factory
-
     make = message_factory.GetMessageClass
     return make(found.input_type), make(found.output_type), found.client_streaming, found.server_streaming
 
@@ -359,7 +358,8 @@ def _differences(what: str, want: Any, got: Any) -> Iterator[str]:
         other = got[number] if number < len(got) else None
         if not _matches(one, other) and shown < 3:
             shown += 1
-            yield f"  {what}[{number}]:\n    got      {json.dumps(other, sort_keys=True)}\n    expected {json.dumps(one, sort_keys=True)}"
+            got_text, want_text = json.dumps(other, sort_keys=True), json.dumps(one, sort_keys=True)
+            yield f"  {what}[{number}]:\n    got      {got_text}\n    expected {want_text}"
 
 
 def _tar_entries(data: bytes) -> Iterator[dict[str, Any]]:
@@ -382,8 +382,6 @@ def replay(channel: grpc.Channel, path: Path) -> Report:
 
 
 def main() -> int:
-    from servers import connect
-
     channel = connect(sys.argv[1])
     failed = 0
     for name in sys.argv[2:]:
