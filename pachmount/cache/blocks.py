@@ -20,6 +20,7 @@ WRITE_QUEUE_SHARE = 4
 """One part in so many of the memory is for blocks that wait for the disk."""
 WRITE_PATIENCE = 0.5
 """Seconds that a fetch which runs ahead of the disk waits before its block goes uncached."""
+CLOSE_SECONDS = 10.0
 
 BlockKey = tuple[bytes, int]
 """Content hash and block number."""
@@ -93,8 +94,11 @@ class BlockCache:
     def close(self) -> None:
         """Write what is queued and close the store."""
         if self._writer is not None:
-            self._queue.put(None)
-            self._writer.join(timeout=10)
+            try:
+                self._queue.put(None, timeout=CLOSE_SECONDS)
+                self._writer.join(timeout=CLOSE_SECONDS)
+            except queue.Full:
+                log.warning("the block cache did not write %d blocks in time", self._queue.qsize())
         if self._store is not None:
             self._store.close()
 

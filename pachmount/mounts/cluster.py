@@ -101,11 +101,21 @@ class Cluster:
         return self._contexts.active().project
 
     def identity(self) -> Identity:
-        """Who we are to the cluster; asked anew after IDENTITY_SECONDS."""
-        known = self._identity
+        """Who we are to the cluster; asked anew after IDENTITY_SECONDS.
+
+        Fails at once while the cluster is known not to answer: `check_health` notices when it does again.
+        """
+        client = self.client
+        known, error = self._identity, self._error
         if known is not None and time.monotonic() - known[0] < IDENTITY_SECONDS:
             return known[1]
-        identity = self.client.identity()
+        if self._unreachable_since is not None and error is not None:
+            raise error
+        try:
+            identity = client.identity(HEALTH_SECONDS)
+        except ClusterUnreachableError as failure:
+            self._note_unreachable(failure)
+            raise
         self._identity = (time.monotonic(), identity)
         return identity
 
@@ -183,15 +193,18 @@ class Cluster:
             if not self._version:
                 self._version = str(connection.client.version())
         except PachmountError as error:
-            if self._unreachable_since is None:
-                self._unreachable_since = time.time()
-                log.warning("the cluster does not answer: %s", error)
-            self._error = error
+            self._note_unreachable(error)
             return False
         if self._unreachable_since is not None:
             log.info("the cluster answers again")
         self._unreachable_since = self._error = None
         return True
+
+    def _note_unreachable(self, error: PachmountError) -> None:
+        self._error = error
+        if self._unreachable_since is None:
+            self._unreachable_since = time.time()
+            log.warning("the cluster does not answer: %s", error)
 
     def snapshot(self) -> ClusterSnapshot:
         """What is known without asking."""

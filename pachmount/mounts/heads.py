@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -24,6 +25,8 @@ class HeadWatch:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(PARALLEL_LOOKS, thread_name_prefix="heads")
+        self._lock = threading.Lock()
+        self._looking: set[str] = set()
 
     def refresh(self, client: PfsClient, mounts: Iterable[Mount], max_age: float, patience: float) -> list[Mount]:
         """Look at the branches of mounts last looked at more than `max_age` s ago; wait `patience` s for answers.
@@ -31,9 +34,19 @@ class HeadWatch:
         Returns the mounts whose repo the cluster says does not exist any more.
         """
         due = [m for m in mounts if m.spec.source.branch and time.monotonic() - m.position.checked_at > max_age]
-        looks = {self._pool.submit(self._look, client, mount): mount for mount in due}
+        with self._lock:
+            due = [mount for mount in due if mount.spec.name not in self._looking]
+            self._looking.update(mount.spec.name for mount in due)
+        looks = {self._pool.submit(self._look_once, client, mount): mount for mount in due}
         done, _ = wait(looks, timeout=patience)
         return [looks[look] for look in done if look.result()]
+
+    def _look_once(self, client: PfsClient, mount: Mount) -> bool:
+        try:
+            return self._look(client, mount)
+        finally:
+            with self._lock:
+                self._looking.discard(mount.spec.name)
 
     def _look(self, client: PfsClient, mount: Mount) -> bool:
         """Update `mount.position`; True if its repo is gone. Any other failure leaves what was known."""

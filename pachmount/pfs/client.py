@@ -104,11 +104,14 @@ class PfsClient:
         info = self._rpc.unary("/admin_v2.API/InspectCluster", request, admin_pb2.ClusterInfo.FromString)
         return ClusterInfo(info.id, info.deployment_id, tuple(info.warnings), info.paused)
 
-    def identity(self) -> Identity:
-        """Whether auth is on, and who we are."""
+    def identity(self, timeout: float | None = None) -> Identity:
+        """Whether auth is on, and who we are; `timeout` in seconds, by default that of every call."""
         try:
             answer = self._rpc.unary(
-                "/auth_v2.API/WhoAmI", auth_pb2.WhoAmIRequest(), auth_pb2.WhoAmIResponse.FromString
+                "/auth_v2.API/WhoAmI",
+                auth_pb2.WhoAmIRequest(),
+                auth_pb2.WhoAmIResponse.FromString,
+                timeout=timeout,
             )
         except LoginRequiredError:
             return Identity(AuthState.LOGGED_OUT)

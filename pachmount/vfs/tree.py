@@ -101,8 +101,11 @@ class Tree:
             return None if index is None else _node(listing, index)
         if path == b"/":
             return ROOT
-        parent, _, name = path.decode().rpartition("/")
-        return self._directory(parent).get(name.encode())
+        parent, _, name = path.rpartition(b"/")
+        try:
+            return self._directory(parent.decode()).get(name)
+        except UnicodeDecodeError:
+            return None  # stored names are ASCII
 
     def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         """Name and is-directory of each entry of a directory; NotFoundError if there is no such directory."""
