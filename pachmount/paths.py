@@ -54,7 +54,7 @@ def local_store(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def runtime_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """The directory of sockets and locks: below `XDG_RUNTIME_DIR`, else below the state directory (which is ours too)."""
+    """The directory of sockets and locks: below `XDG_RUNTIME_DIR`, else below the state directory."""
     value = env.get("XDG_RUNTIME_DIR", "")
     return Path(value) / "pachmount" if os.path.isabs(value) else state_dir(env) / "run"
 
