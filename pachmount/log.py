@@ -49,4 +49,4 @@ def configure(log_file: Path | None, level: str, *, json_lines: bool = False, to
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level.upper())
-    logging.getLogger("tornado.access").setLevel(logging.WARNING)
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # handlers log what failed, and why
