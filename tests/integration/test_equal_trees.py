@@ -65,7 +65,7 @@ def _imported(box: Box, source: Path, left_out: frozenset[str], *options: str) -
     repo = box.repo("tree")
     done = json.loads(box.ok("import", "--json", str(source), repo, *options, timeout=180))
     assert {Path(entry["path"]).name for entry in done["skipped"]} <= left_out
-    box.mount(repo)
+    box.ok("mount", repo)
     return Tree(box, source, left_out, box.path(repo))
 
 
