@@ -15,7 +15,7 @@ CLIENT_HEADER = "X-Pachmount-Client"
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class Request(Model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,13 +41,12 @@ def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_rem
     `on_ready` gets the address once calls are answered. Raises PachmountError when the server cannot start.
     """
     asked = address.parse(listen, allow_remote=allow_remote)
-    stopping = threading.Event()
-    with _signals(stopping):
+    with _stop_signals() as wait_for_stop:
         store = Store(root)
         try:
             with _running(store, asked) as bound:
                 on_ready(bound.public)
-                stopping.wait()
+                wait_for_stop()
         finally:
             store.close()
 
@@ -105,13 +103,21 @@ def _bind(server: grpc.Server, asked: Address) -> Address:
 
 
 @contextlib.contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
+def _stop_signals() -> Iterator[Callable[[], object]]:
+    """Take over SIGTERM and SIGINT; gives a function that returns after one of them came.
+
+    A pipe and not a threading.Event: a handler that comes in the middle of Event.wait would block for ever in set.
+    """
+    reader, writer = os.pipe()
+
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+        os.write(writer, b"x")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield lambda: os.read(reader, 1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
