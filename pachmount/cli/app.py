@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pachmount.cli import options
+from pachmount.cli import options, output
 from pachmount.cli.state import State
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -114,6 +114,8 @@ def _with_state(function: Callable[..., Any], uses_daemon: bool) -> Callable[...
         state.configure_logging()
         try:
             return function(state, **arguments)
+        except BrokenPipeError as error:  # sockets report theirs as errors of ours; Typer would end with code 1
+            raise output.OutputClosedError from error
         finally:
             state.close()
 

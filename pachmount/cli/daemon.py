@@ -23,9 +23,12 @@ _POLL_INTERVAL = 0.2
 Follow = Annotated[bool, typer.Option("--follow", "-f", metavar="", help="Go on printing what is added, until Ctrl-C.")]
 Lines = Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many of the last lines to print.")]
 LogLevel = Annotated[
-    str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info.")
+    str | None,
+    typer.Option("--log-level", metavar="LEVEL", help="How much to log: debug, info, warning or error. Default: info."),
 ]
-LogFormat = Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json. Default: text.")]
+LogFormat = Annotated[
+    str | None, typer.Option("--log-format", metavar="FORMAT", help="How to log: text or json. Default: text.")
+]
 AllowOther = Annotated[
     bool, typer.Option("--allow-other", metavar="", help="Let other users of this machine see the mounts.")
 ]

@@ -44,11 +44,13 @@ def _root(
 
     \b
     Examples:
-      pachmount import ./photos images@master   put a directory into a repository
-      pachmount mount images                    /pfs/images (or ~/pfs/images) shows it
-      pachmount status                          what is mounted, what is connected
+      pachmount import ./photos images         put a directory into a repository
+      pachmount mount images                   and see it at /pfs/images
+      pachmount status                         what is mounted and connected
       pachmount unmount images
-      pachmount login grpc://pachd.example:80   use a cluster, not the embedded server
+      pachmount login grpc://pachd.example:80  use a cluster from now on
+
+    The mount directory is /pfs if you can use it, else ~/pfs.
 
     Without a cluster everything works on an embedded server with its data below
     ~/.local/share/pachmount.
@@ -83,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
         code = build()(list(arguments), prog_name=PROGRAM, obj=state, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
-    except BrokenPipeError:
+    except (BrokenPipeError, output.OutputClosedError):
         # The reader went away. Python would complain again when it flushes at exit, so give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OUTPUT_CLOSED

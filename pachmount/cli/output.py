@@ -30,6 +30,10 @@ SHORT_COMMIT = 8
 _CODES = {"bold": "1", "green": "32", "yellow": "33", "cyan": "36", "bold red": "1;31"}
 
 
+class OutputClosedError(Exception):
+    """Whoever reads our answer has seen enough."""
+
+
 def coloured(stream: TextIO) -> bool:
     """Colour only on a terminal; never with NO_COLOR or TERM=dumb, and except for these always with FORCE_COLOR."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):

@@ -43,6 +43,8 @@ the command begins, such as an unknown option, are plain text.)
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
 
+_SIGPIPE = "A command whose output is not read to the end (`pachmount list | head`) ends with 141, as others do.\n"
+
 _MEANINGS = {
     ExitCode.OK: "done",
     ExitCode.FAILURE: "failure; `doctor`: a problem was found; a question was answered with no",
@@ -120,7 +122,7 @@ def _exit_codes() -> str:
     for code in ExitCode:
         ids = ", ".join(f"`{name}`" for name, error in BY_ID.items() if error.exit_code is code and _is_named(error))
         rows.append(f"| {int(code)} | {_MEANINGS[code]} | {ids} |")
-    return "\n".join(["## Exit codes", "", "| code | meaning | error ids |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["## Exit codes", "", "| code | meaning | error ids |", "|---|---|---|", *rows, "", _SIGPIPE])
 
 
 def _is_named(error: type[PachmountError]) -> bool:

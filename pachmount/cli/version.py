@@ -29,9 +29,7 @@ def version(state: State, as_json: opt.Json = False) -> None:
     else:
         daemon, cluster = answer.version, answer.cluster.version or None
     if as_json:
-        output.json_answer(
-            {"client": __version__, "python": python, "daemon": daemon, "cluster": cluster}
-        )
+        output.json_answer({"client": __version__, "python": python, "daemon": daemon, "cluster": cluster})
         return
     output.line(f"pachmount  {__version__} (Python {python})")
     output.line(f"daemon     {daemon or 'not running'}")
