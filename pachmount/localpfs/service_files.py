@@ -71,7 +71,7 @@ class FileService:
         directory = paths.directory_key(path)
         end = paths.subtree_end(directory)
         seen = tree.scan(self._pages, view.root, max(directory, window.marker.encode()), end)
-        if path != "/" and (path == _DOT_DOT or next(seen, None) is None):
+        if path != "/" and next(seen, None) is None:
             raise not_found(f"commit/{view.commit.id} does not contain item: ({path})")
         found = listing.subtree(self._pages, view.root, directory, window)
         return _infos(view, listing.checked([*entries, *found] if entries else found, view.problems))
@@ -80,7 +80,7 @@ class FileService:
         require(request, "file", "file cannot be nil")
         view = self._view(request.file)
         item = listing.find(self._pages, view.root, paths.clean(request.file.path), request.file.datum)
-        if item is None or request.file.path == "..":
+        if item is None:
             raise _no_file(request.file.path, view.commit)
         listing.check_one(item, view.problems)
         answer = messages.file_info_maker(view)(*item)

@@ -116,19 +116,16 @@ class Replayer:
 
     def _call(self, step: dict[str, Any]) -> Outcome:
         service, method = step["call"].split("/")
-        request_type, response_type, client_streams, server_streams = _types(service, method)
-        metadata = list(step.get("metadata", {}).items())
+        request_type, response_type = _types(service, method)
+        metadata = tuple(step.get("metadata", {}).items())
         limit = step.get("deadline_s", _DEFAULT_SECONDS)
-        if "requests" in step or client_streams:
-            sent: Any = (self._request(body, request_type) for body in step["requests"])
-            start = self._channel.stream_stream
+        path = f"/{step['call']}"
+        if "requests" in step:  # on the wire a single answer is a stream of one
+            many = self._channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
+            call = many((self._request(body, request_type) for body in step["requests"]), metadata=metadata)
         else:
-            sent = self._request(step.get("request", {}), request_type)
-            start = self._channel.unary_stream  # a single answer is a stream of one
-        call = start(f"/{step['call']}", request_type.SerializeToString, response_type.FromString)(
-            sent, metadata=metadata
-        )
-        del server_streams
+            one = self._channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
+            call = one(self._request(step.get("request", {}), request_type), metadata=metadata)
         return _collect(call, limit, step.get("take"), step.get("quiet_s"))
 
     def _request(self, body: dict[str, Any], request_type: type[Message]) -> Message:
@@ -189,7 +186,7 @@ class Replayer:
         self, step: dict[str, Any], method: str, outcome: Outcome, what: str, want: Any, by_rule: bool
     ) -> tuple[Any, Any]:
         """What the server gave and what is expected, in a form in which they can be compared."""
-        want = self._fill_expected(want)
+        want = self._fill(want)
         if method in _BYTES_METHODS:
             data = b"".join(message.value for message in outcome.messages)  # type: ignore[attr-defined]
             if any(not message.ByteSize() for message in outcome.messages):
@@ -218,27 +215,29 @@ class Replayer:
             got = got[:1] if what == "first" else got[-1:]
         return [_sorted_sets(one) for one in got], [_sorted_sets(_ruled(one, rules)) for one in want]
 
-    def _fill_expected(self, value: Any) -> Any:
-        return self._fill(value)
 
-
-def _types(service: str, method: str) -> tuple[Any, Any, bool, bool]:
+def _types(service: str, method: str) -> tuple[Any, Any]:
     """Request and response type of a method; of an unknown one types that hold nothing."""
     package, _, name = service.rpartition(".")
     module = _MODULES.get(package)
     descriptor = module.DESCRIPTOR.services_by_name.get(name) if module is not None else None
     found = descriptor.methods_by_name.get(method) if descriptor is not None else None
     if found is None:
-        return empty_pb2.Empty, empty_pb2.Empty, False, False
+        return empty_pb2.Empty, empty_pb2.Empty
     make = message_factory.GetMessageClass
-    return make(found.input_type), make(found.output_type), found.client_streaming, found.server_streaming
+    return make(found.input_type), make(found.output_type)
 
 
 def _collect(call: Any, limit: float, take: int | None, quiet: float | None) -> Outcome:
     """Read a call to its end, or as far as the step says; the client gives up after `limit` seconds."""
     messages: list[Message] = []
     gave_up = threading.Event()
-    timer = threading.Timer(limit, lambda: (gave_up.set(), call.cancel()))
+
+    def give_up() -> None:
+        gave_up.set()
+        call.cancel()
+
+    timer = threading.Timer(limit, give_up)
     timer.start()
     try:
         for message in call:

@@ -37,7 +37,7 @@ class Server:
 
     @property
     def pfs(self) -> Any:
-        return pfs_pb2_grpc.APIStub(self.channel)
+        return pfs_pb2_grpc.APIStub(self.channel)  # type: ignore[no-untyped-call]
 
     def kill(self) -> None:
         """End the process the hard way, as a crash would."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -103,7 +104,7 @@ def test_leftovers_of_a_killed_stream_are_removed(tmp_path: Path) -> None:
     before = sum(path.stat().st_size for path in packs.iterdir())
     taken = threading.Event()
 
-    def endless():  # type: ignore[no-untyped-def]
+    def endless() -> Iterator[pfs_pb2.ModifyFileRequest]:
         yield pfs_pb2.ModifyFileRequest(set_commit=on_branch("r"))
         for number in range(1000):
             if sum(path.stat().st_size for path in packs.iterdir()) > before + 10_000_000:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,20 @@ def test_data_is_there_after_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
         modify(server, on_branch("r"), add("/a", b"2"))
         assert read(server, on_branch("r"), "/a") == b"12"
+
+
+def test_server_ends_with_its_parent(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from tests.localpfs.servers import launch;"
+        f"print(launch(Path({str(tmp_path / 'store')!r}), 'unix://{tmp_path}/s', '--exit-with-parent')[1]['pid'])"
+    )
+    parent = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    pid = int(parent.stdout)
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "the server goes on without its parent"
+        threading.Event().wait(0.05)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_socket_in_a_missing_directory_is_an_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachmount.localpfs import diff, filetree, listing, tree
+from pachmount.localpfs.content import FileBuilder
 from pachmount.localpfs.listing import Window
 from pachmount.localpfs.pages import Entry, Page, decode
 from pachmount.localpfs.store import Store
@@ -126,7 +127,9 @@ def _expected(model: dict[bytes, bytes]) -> dict[bytes, tuple[int, bytes]]:
 def test_directories_are_kept_right(store: Store) -> None:
     chance = random.Random(7)
     for _ in range(15):
-        root, model, problems = tree.EMPTY, {}, []
+        root = tree.EMPTY
+        model: dict[bytes, bytes] = {}
+        problems: list[filetree.Problem] = []
         for _ in range(6):
             deletions, added = _random_changes(chance)
             staging = store.staging()
@@ -135,7 +138,7 @@ def test_directories_are_kept_right(store: Store) -> None:
                 additions = []
                 for key, data in sorted(added.items()):
                     staging.writer.seal()
-                    builder = filetree.FileBuilder(staging.writer)
+                    builder = FileBuilder(staging.writer)
                     builder.append(data)
                     additions.append((key, builder.finish()))
                 root, touched = filetree.lay_over(batch, root, deletions, additions, staging.writer)
