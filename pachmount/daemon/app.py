@@ -75,7 +75,12 @@ class Daemon:
         embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
         self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
         mounter = Mounter(
-            self._cluster, self._contents, self._gate, state / "staging", settings.read_timeout, settings.allow_other
+            self._cluster,
+            self._contents,
+            self._gate,
+            Path(os.path.realpath(state)) / "staging",
+            settings.read_timeout,
+            settings.allow_other,
         )
         store = MountStore(where.mounts_file)
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout)
@@ -210,7 +215,7 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
 def _refuse_own_paths_below(where: Places, settings: Settings) -> None:
     """A daemon that reads or writes below its own mounts waits for itself for ever."""
     for path in (settings.cache_dir, where.log_file, where.mounts_file, where.socket, paths.local_store()):
-        if f"{os.path.abspath(path)}/".startswith(f"{where.mount_dir}/"):
+        if f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(where.mount_dir)}/"):
             why = f"it lies below the mount directory {where.mount_dir}"
             raise ConfigurationError(f"cannot use '{path}'", why, "choose another mount directory: --mount-dir DIR")
 

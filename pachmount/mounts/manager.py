@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pachmount.errors import BusyError, CannotMountError, NameTakenError, NotFoundError, PachmountError
@@ -59,7 +59,7 @@ class MountManager:
         mount_dir: Path,
         call_timeout: float,
     ) -> None:
-        self.mount_dir = mount_dir
+        self.mount_dir = places.real_place(mount_dir)
         self._cluster = cluster
         self._mounter = mounter
         self._store = store
@@ -112,6 +112,8 @@ class MountManager:
     def mount(self, wish: Wish, resolved: Resolved | None = None) -> Mount:
         """Make a mount. The same wish again is fine and changes nothing; NameTakenError for another under that name."""
         check_mount_name(wish.name)
+        if wish.mountpoint is not None:
+            wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
         path_filter = PathFilter(wish.paths)
         with self._lock:

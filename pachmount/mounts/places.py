@@ -29,14 +29,21 @@ def prepare_own_directory(mount_dir: Path, name: str) -> Path:
     return target
 
 
-def check_foreign_directory(directory: Path) -> Path:
+def real_place(directory: Path) -> Path:
+    """`directory` as the kernel's mount table names it: without symbolic links. What lies in a mount stays as it is."""
+    place = Path(os.path.abspath(directory))
+    inside = (m for m in kernel.mount_table() if m.fs_type == kernel.FS_TYPE and _is_at_or_below(place, m.mountpoint))
+    return place if any(inside) else Path(os.path.realpath(place))
+
+
+def _is_at_or_below(place: Path, mountpoint: str) -> bool:
+    return f"{place}/".startswith(f"{mountpoint}/")
+
+
+def check_foreign_directory(target: Path) -> None:
     """A directory of the user's own to mount at: it must exist, be empty and writable, and not be a mount point."""
-    target = Path(os.path.abspath(directory))
     refuse_mounted(target)
     try:
-        if target.is_symlink():
-            target = target.resolve(strict=True)
-            refuse_mounted(target)
         _refuse_unless_empty(target)
     except FileNotFoundError as error:
         raise CannotMountError(f"cannot mount at '{target}'", "it does not exist", f"mkdir -p {target}") from error
@@ -44,7 +51,6 @@ def check_foreign_directory(directory: Path) -> Path:
         raise CannotMountError(f"cannot mount at '{target}'", error.strerror or str(error)) from error
     if not os.access(target, os.W_OK):
         raise CannotMountError(f"cannot mount at '{target}'", "the directory is not writable")
-    return target
 
 
 def refuse_mounted(target: Path) -> None:
@@ -53,7 +59,7 @@ def refuse_mounted(target: Path) -> None:
         if mount.mountpoint == str(target):
             why = f"{mount.source} is mounted there already"
             raise CannotMountError(f"cannot mount at '{target}'", why, f"pachmount unmount {target.name}")
-        if mount.fs_type == kernel.FS_TYPE and f"{target}/".startswith(f"{mount.mountpoint}/"):
+        if mount.fs_type == kernel.FS_TYPE and _is_at_or_below(target, mount.mountpoint):
             raise CannotMountError(f"cannot mount at '{target}'", f"it lies inside the mount at '{mount.mountpoint}'")
 
 
