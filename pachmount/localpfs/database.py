@@ -12,6 +12,7 @@ from pathlib import Path
 from pachmount.errors import ConfigurationError, DataError
 
 SCHEMA_VERSION = 1
+PLENTY = 1_000_000
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -85,9 +86,18 @@ _PAGE_BYTES = 16384
 _IDLE_READERS = 16
 
 
-def mark_garbage(db: sqlite3.Connection) -> None:
-    """Note that the store may hold what nobody needs, so that the next start sweeps."""
-    db.execute("INSERT OR REPLACE INTO meta VALUES ('garbage', '1')")
+def mark_garbage(db: sqlite3.Connection, pages: int = PLENTY) -> None:
+    """Note that about so many pages, or plenty of anything, may be needed no more, for the sweep at the next start."""
+    db.execute(
+        "INSERT INTO meta VALUES ('garbage', ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (pages,),
+    )
+
+
+def garbage(db: sqlite3.Connection) -> int:
+    """The pages that were noted since the last sweep."""
+    row = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'garbage'").fetchone()
+    return row[0] if row else 0
 
 
 class Database:

@@ -27,8 +27,11 @@ class Packs:
         self._end = 0
         self._dirty = False
 
-    def start(self, used: dict[int, int]) -> None:
-        """Cut off and remove what no finished call refers to. `used` = committed length in bytes of each pack."""
+    def start(self, used: dict[int, int], *, fresh: bool = False) -> None:
+        """Cut off and remove what no finished call refers to. `used` = committed length in bytes of each pack.
+
+        `fresh`: append to a new pack, not to the last one.
+        """
         for path in self._directory.glob("*.pack"):
             length = used.get(int(path.stem), 0)
             if length == 0:
@@ -36,7 +39,7 @@ class Packs:
             elif path.stat().st_size > length:
                 os.truncate(path, length)
         self._number = max(used, default=0)
-        if used.get(self._number, PACK_BYTES) >= PACK_BYTES:
+        if fresh or used.get(self._number, PACK_BYTES) >= PACK_BYTES:
             self._number += 1
         self._open()
 
@@ -75,6 +78,12 @@ class Packs:
             if self._dirty:
                 os.fdatasync(self._writer)
                 self._dirty = False
+
+    def remove(self, pack: int) -> None:
+        """Remove a pack that nothing refers to any more; not the one that is being appended to."""
+        with self._lock:
+            self._readers.pop(pack, None)
+        self._path(pack).unlink()
 
     def close(self) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sqlite3
 
-from pachmount.localpfs import tree
 from pachmount.localpfs.database import Database
 from pachmount.localpfs.pages import Inner, Page, PageCache, decode
 
@@ -81,10 +80,10 @@ class PageBatch:
             self._write(list(self._new))
         return page_id
 
-    def finish(self, *roots: int) -> None:
-        """Write every page that one of `roots` needs and drop the others."""
+    def finish(self, root: int) -> int:
+        """Write every new page that the tree needs and drop the others; how many were written now."""
         needed: list[int] = []
-        pending = [root for root in roots if root != tree.EMPTY]
+        pending = [root]
         while pending:
             page_id = pending.pop()
             if page_id not in self._new:
@@ -94,6 +93,7 @@ class PageBatch:
             if isinstance(page, Inner):
                 pending.extend(page.children)
         self._write(needed)
+        return len(needed)
 
     def _write(self, page_ids: list[int]) -> None:
         self._db.executemany("INSERT OR IGNORE INTO page VALUES (?, ?)", [(i, self._new[i]) for i in page_ids])

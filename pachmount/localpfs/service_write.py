@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import diff, filetree, handles, history, listing, model, paths, rpc, tree
 from pachmount.localpfs.content import ChunkWriter
+from pachmount.localpfs.database import mark_garbage
 from pachmount.localpfs.filetree import Deletions, Problem
 from pachmount.localpfs.handles import require
 from pachmount.localpfs.model import RepoName, Revision
@@ -128,7 +129,9 @@ class WriteService:
         root, touched = filetree.lay_over(batch, revision.root, deletions, additions, writer)
         root, problems = filetree.settle(batch, root, touched, revision.problems)
         writer.record(db)
-        batch.finish(root)
+        written = batch.finish(root)
+        if revision.root != revision.base:
+            mark_garbage(db, written)  # each took the place of one that only this commit had
         db.execute(
             "UPDATE revision SET root = ?, problems = ?, updated = ? WHERE key = ?",
             (root, model.dump_problems(problems), time.time_ns(), revision.key),

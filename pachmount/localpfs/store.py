@@ -15,10 +15,12 @@ from pathlib import Path
 from pachmount.errors import BusyError, NotPermittedError
 from pachmount.localpfs import sweep
 from pachmount.localpfs.content import Content
-from pachmount.localpfs.database import Database
+from pachmount.localpfs.database import Database, garbage
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pagestore import PageBatch, PageStore
 from pachmount.localpfs.staging import Staging
+
+_MUCH_GARBAGE = 2000  # pages, of about 10 KiB each; sweeping a store of a million files takes some ten seconds
 
 
 class Store:
@@ -78,11 +80,14 @@ class Store:
                 db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", (now,))
                 db.execute("INSERT INTO meta VALUES ('made', '1')")
             sweep.expire_filesets(db)
-            if db.execute("SELECT 1 FROM meta WHERE name = 'garbage'").fetchone():
+            swept = garbage(db) > _MUCH_GARBAGE
+            if swept:
                 sweep.sweep(db, self.content)
         with self.database.read() as db:
             used = dict(db.execute("SELECT id, used FROM pack").fetchall())
-        self._packs.start(used)
+            sparse = sweep.sparse_packs(db) if swept else []
+        self._packs.start(used, fresh=bool(sparse))
+        sweep.compact(self.database, self._packs, sparse)
 
 
 class News:

@@ -1,4 +1,4 @@
-"""Sweeping at start: removes pages, chunks and packs that no commit and no file set needs."""
+"""Sweeping at start: removes pages, chunks and packs that no commit and no file set needs, and closes the gaps."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import time
 
 from pachmount.localpfs import tree
 from pachmount.localpfs.content import CHUNK_BYTES, Content
+from pachmount.localpfs.database import Database, mark_garbage
+from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pages import HASH, Inner, decode
+
+_COMPACT_BYTES = 1024 * 1024 * 1024  # copied at one start, so that it does not take too long
+_FILESET_PAGES = 100  # a guess: most are small
 
 
 def expire_filesets(db: sqlite3.Connection) -> None:
     """Forget the file sets whose time is over."""
-    db.execute("DELETE FROM fileset WHERE expires < ?", (time.time_ns(),))
+    if db.execute("DELETE FROM fileset WHERE expires < ?", (time.time_ns(),)).rowcount:
+        mark_garbage(db, _FILESET_PAGES)
 
 
 def sweep(db: sqlite3.Connection, content: Content) -> None:
     """Remove what is not needed, inside the transaction `db`; only while no call is running.
 
-    Needs memory and time in proportion to the number of pages, not of files. Packs that hold nothing but removed
-    chunks go; a pack that is still needed keeps its removed chunks.
+    Needs memory and time in proportion to the number of pages, not of files. A pack that is still needed keeps its
+    removed chunks until `compact`.
     """
     db.execute("CREATE TEMP TABLE needed_page (id INTEGER PRIMARY KEY)")
     db.execute("CREATE TEMP TABLE needed_chunk (name BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -48,3 +54,35 @@ def sweep(db: sqlite3.Connection, content: Content) -> None:
     db.execute("DROP TABLE needed_page")
     db.execute("DROP TABLE needed_chunk")
     db.execute("DELETE FROM meta WHERE name = 'garbage'")
+
+
+def sparse_packs(db: sqlite3.Connection) -> list[int]:
+    """The packs of which less than half is still needed, as many as one start compacts."""
+    rows = db.execute(
+        "SELECT p.id, p.used, sum(c.length) FROM pack p JOIN chunk c ON c.pack = p.id GROUP BY p.id ORDER BY p.id"
+    )
+    chosen: list[int] = []
+    left = _COMPACT_BYTES
+    for pack, used, needed in rows:
+        if 2 * needed < used and needed <= left:
+            chosen.append(pack)
+            left -= needed
+    return chosen
+
+
+def compact(database: Database, packs: Packs, sparse: list[int]) -> None:
+    """Copy what is needed of sparse packs into the current one, which is none of them, and remove them."""
+    for pack in sparse:
+        with database.read() as db:
+            chunks = db.execute(
+                "SELECT name, start, length FROM chunk WHERE pack = ? ORDER BY start", (pack,)
+            ).fetchall()
+        places = [(*packs.append(packs.read(pack, start, length)), name) for name, start, length in chunks]
+        packs.sync()
+        with database.write() as db:
+            db.executemany("UPDATE chunk SET pack = ?, start = ? WHERE name = ?", places)
+            db.execute("DELETE FROM pack WHERE id = ?", (pack,))
+            for number in {place[0] for place in places}:
+                end = "SELECT max(start + length) FROM chunk WHERE pack = ?"
+                db.execute(f"INSERT OR REPLACE INTO pack VALUES (?, ({end}))", (number, number))  # noqa: S608 - no input
+        packs.remove(pack)

@@ -129,9 +129,12 @@ def test_sweep_keeps_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
             server.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo(name)))
         files = [add(f"/f{number}", b"%d" % number * 50) for number in range(500)]
         modify(server, on_branch("kept"), *files[:250], add("/big", big))
-        modify(server, on_branch("gone"), *files[100:], add("/big", big + b"x"))
+        modify(server, on_branch("gone"), *files[100:], add("/big", fill("other", 15_000_000)))
         server.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=repo("gone")))
+    packs = tmp_path / "store" / "packs"
+    before = sum(path.stat().st_size for path in packs.iterdir())
     Store(tmp_path / "store").close()
+    assert sum(path.stat().st_size for path in packs.iterdir()) < before / 2  # only the big file of "kept" is left
     with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
         for number in range(250):
             assert read(server, on_branch("kept"), f"/f{number}") == b"%d" % number * 50
@@ -143,3 +146,19 @@ def test_sweep_keeps_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
     store.close()
     assert chunks == 250 + 3 + 1  # small files; three pieces of the big one; the list of them
     assert pages <= 5
+
+
+def test_pages_that_an_open_commit_left_behind_are_swept(tmp_path: Path) -> None:
+    with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
+        server.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo("r")))
+        branch = pfs_pb2.Branch(name="master", repo=repo("r"))
+        commit = server.pfs.StartCommit(pfs_pb2.StartCommitRequest(branch=branch))
+        for number in range(2100):
+            modify(server, commit, add(f"/{number}"))
+    store = Store(tmp_path / "store")
+    with store.database.read() as db:
+        pages = db.execute("SELECT count(*) FROM page").fetchone()[0]
+    store.close()
+    assert pages < 100
+    with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
+        assert len(walk(server, commit)) == 2101
