@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 20
 WRITE_QUEUE_SHARE = 4
 """One part in so many of the memory is for blocks that wait for the disk."""
-WRITE_PATIENCE = 0.5
+WRITE_PATIENCE = 0.05
 """Seconds that a fetch which runs ahead of the disk waits before its block goes uncached."""
 CLOSE_SECONDS = 10.0
 
