@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from fake_daemon import FakeDaemon
 
-_DROPPED = ("PACH", "PFS_", "XDG_", "PACHMOUNT_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS")
+_DROPPED = ("PACH_", "PACHD_", "PACHMOUNT_", "PFS_", "XDG_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS")
 
 
 @dataclass
@@ -30,6 +31,7 @@ class User:
     def run(
         self, *arguments: str, stdin: str | None = None, timeout: float = 60, **env: str
     ) -> subprocess.CompletedProcess[str]:
+        """`pachmount ARGUMENTS`."""
         return subprocess.run(
             [sys.executable, "-m", "pachmount.cli.main", *arguments],
             input=stdin,
@@ -43,9 +45,9 @@ class User:
         )
 
 
-@pytest.fixture
-def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
-    """A user in a short temporary directory (socket paths are limited), in this process's environment too."""
+@contextlib.contextmanager
+def new_user() -> Iterator[User]:
+    """A user in a short temporary directory (socket paths are limited)."""
     with tempfile.TemporaryDirectory(prefix="pm-") as name:
         home = Path(name)
         env = {key: value for key, value in os.environ.items() if not key.startswith(_DROPPED)}
@@ -56,11 +58,18 @@ def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
             "PACH_CONFIG": str(home / "config.json"),
         }
         (home / "run").mkdir(mode=0o700)
-        for key in set(os.environ) - set(env):
-            monkeypatch.delenv(key)
-        for key, value in env.items():
-            monkeypatch.setenv(key, value)
         yield User(home, env)
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
+    """A new user, whose environment is this process's too."""
+    with new_user() as user:
+        for key in set(os.environ) - set(user.env):
+            monkeypatch.delenv(key)
+        for key, value in user.env.items():
+            monkeypatch.setenv(key, value)
+        yield user
 
 
 @pytest.fixture
