@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the command tree: `python -m pachmount.cli.reference [FILE]` (default: standard output)."""
+"""Writes docs/cli.md from the command tree: `python -m pachmount.cli.reference [FILE | --check]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import typer.main
 
 from pachmount.cli.main import PROGRAM, build
 from pachmount.errors import BY_ID, ExitCode, PachmountError
+
+PAGE = Path("docs/cli.md")
+"""Seen from the top of the repository."""
 
 _HEAD = """\
 # The command line
@@ -129,13 +132,21 @@ def _is_named(error: type[PachmountError]) -> bool:
     return error is not PachmountError
 
 
-def main() -> None:
+def main() -> int:
+    """Write the page to the given file or to standard output; with --check, compare it with docs/cli.md."""
     text = reference()
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
+    arguments = sys.argv[1:]
+    if arguments == ["--check"]:
+        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{PAGE} is not fresh: python -m pachmount.cli.reference {PAGE}", file=sys.stderr)  # noqa: T201
+        return 1
+    if arguments:
+        Path(arguments[0]).write_text(text, encoding="utf-8")
     else:
         sys.stdout.write(text)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from pachmount.cli.main import build, run
-from pachmount.cli.reference import commands, reference, visible_parameters
+from pachmount.cli.reference import PAGE, commands, reference, visible_parameters
 from pachmount.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ COMMANDS = dict(commands(typer.main.get_command(build())))
 
 def test_the_reference_is_fresh() -> None:
     fresh = reference()
-    assert (ROOT / "docs/cli.md").read_text(encoding="utf-8") == fresh, "python -m pachmount.cli.reference docs/cli.md"
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == fresh, "python -m pachmount.cli.reference docs/cli.md"
 
 
 @pytest.mark.parametrize("path", COMMANDS)

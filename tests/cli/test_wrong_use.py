@@ -140,7 +140,7 @@ def test_a_commit_that_does_not_exist_leaves_the_mount_where_it_is(mounted: User
         ("login unix://relative", ExitCode.USAGE, ["absolute path"]),
         ("login unix:///nowhere.sock", ExitCode.UNREACHABLE, ["/nowhere.sock"]),
         ("import data/a.txt images", ExitCode.USAGE, ["not a directory"]),
-        ("import data im*ges", ExitCode.USAGE, ["im*ges"]),
+        ("import data pho*tos", ExitCode.USAGE, ["pho*tos"]),
         ("import data images@master^", ExitCode.USAGE, ["commit"]),
         ("daemon start --log-level loud --mount-dir other", ExitCode.BAD_CONFIGURATION, ["log_level"]),
         ("serve --listen nonsense", ExitCode.USAGE, ["nonsense"]),
