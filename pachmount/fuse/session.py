@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from pachmount.errors import CannotMountError
@@ -30,7 +31,6 @@ class Session:
         self._ready = threading.Event()
         self._ended = threading.Event()
         self._failure = ""
-        self._thread = threading.Thread(target=self._serve, name=f"fuse {view.source.repo}", daemon=True)
 
     @property
     def alive(self) -> bool:
@@ -39,8 +39,16 @@ class Session:
     def start(self) -> None:
         """Mount; returns when the kernel shows the mount. Raises CannotMountError, leaving nothing mounted."""
         check_fuse()
+        from pachmount.fuse import binding  # says what is missing where libfuse cannot be loaded
+
+        operations = binding.ReadOnlyOperations(self.view, self._ready.set)
         with _mounting:
-            self._thread.start()
+            threading.Thread(
+                target=self._serve,
+                args=(lambda: binding.serve(operations, str(self.mountpoint), self._options()),),
+                name=f"fuse {self.view.source.repo}",
+                daemon=True,
+            ).start()
             self._ready.wait(MOUNT_SECONDS)
         if not self._ready.is_set() or self._ended.is_set():
             if self.alive:
@@ -55,13 +63,10 @@ class Session:
         """Wait for the end of the session; whether it has ended."""
         return self._ended.wait(timeout)
 
-    def _serve(self) -> None:
+    def _serve(self, serve: Callable[[], None]) -> None:
         said_before = _stderr_size()
         try:
-            from pachmount.fuse import binding
-
-            operations = binding.ReadOnlyOperations(self.view, self._ready.set)
-            binding.serve(operations, str(self.mountpoint), self._options())
+            serve()
         except RuntimeError:
             self._failure = _stderr_since(said_before) or "libfuse refused"
             log.exception("libfuse could not mount at %s: %s", self.mountpoint, self._failure)
