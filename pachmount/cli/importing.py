@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pachmount.pfs.upload import ImportResult, Progress
 
 SKIPPED_SHOWN = 10
+FILE_COST = 16 << 10
+"""Bytes that a file counts for in the progress bar beside its own: small files take their time, too."""
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory whose contents are imported.")]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="[PROJECT/]REPO[@BRANCH][:/PATH]. Branch: master.")]
@@ -121,12 +123,10 @@ def _connect(cluster: ClusterStatus) -> _Connection:
 
 def _shown_on(bar: output.Bar) -> Any:
     def show(progress: Progress) -> None:
-        if progress.phase == "upload":
-            bar.update(
-                f"importing {progress.files:,}/{progress.total_files:,} files", progress.bytes, progress.total_bytes
-            )
-        else:
-            bar.update("waiting for the cluster to finish the commit", progress.bytes, progress.total_bytes)
+        text = f"{progress.files:,}/{progress.total_files:,} files, {output.size(progress.bytes)}"
+        done = progress.bytes + progress.files * FILE_COST
+        total = progress.total_bytes + progress.total_files * FILE_COST
+        bar.update(f"importing {text}" if progress.phase == "upload" else f"finishing {text}", done, total)
 
     return show
 

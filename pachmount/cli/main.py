@@ -89,7 +89,10 @@ def run(arguments: Sequence[str]) -> int:
         # The reader went away. Python would complain again when it flushes at exit, so give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OUTPUT_CLOSED
-    except (KeyboardInterrupt, typer.Abort):  # Abort: Ctrl-C or the end of input at a question
+    except typer.Abort:  # Ctrl-C or the end of input at a question, whose line is still open
+        output.note("")
+        return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as failure:  # noqa: BLE001 (the last net: a traceback is not an answer)
         return _report(failure, state)

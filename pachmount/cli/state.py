@@ -78,7 +78,8 @@ class State:
         return typer.confirm(question, err=True)
 
     def configure_logging(self) -> None:
-        """-v shows what is asked of the daemon, -vv everything."""
-        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(2, self.verbose + 2 * self.debug)]
-        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
-        logging.getLogger("pachmount").setLevel(min(level, logging.DEBUG if self.verbose else level))
+        """-v shows what is asked of the daemon and the cluster, -vv and --debug the log of every library too."""
+        everything = self.debug or self.verbose > 1
+        level = logging.DEBUG if everything else logging.WARNING
+        logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
+        logging.getLogger("pachmount").setLevel(logging.DEBUG if self.verbose or everything else logging.WARNING)
