@@ -180,7 +180,7 @@ class Box:
     @property
     def embedded_pids(self) -> list[int]:
         """The embedded server's process, if it runs."""
-        return [pid for pid in self._processes() if b"pachmount.localpfs" in _command(pid)]
+        return [pid for pid in self.process_ids() if b"pachmount.localpfs" in _command(pid)]
 
     def mount(self, source: str, name: str = "", at: Path | None = None) -> dict[str, Any]:
         """Mount through the API (the command is tested where it matters: it takes half a second); the mount."""
@@ -297,7 +297,7 @@ class Box:
             return
         for server in self._servers:
             server.kill()
-        for pid in self._processes():
+        for pid in self.process_ids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for entry in reversed(self.mounts_in_kernel()):
@@ -307,7 +307,7 @@ class Box:
         if not self.mounts_in_kernel():
             shutil.rmtree(self.root, ignore_errors=True)
 
-    def _processes(self) -> Iterable[int]:
+    def process_ids(self) -> Iterable[int]:
         """Our processes: those with the box's unique directory in their environment as home."""
         mark = f"HOME={self.root}\0".encode()
         for entry in Path("/proc").iterdir():
