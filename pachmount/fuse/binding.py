@@ -132,8 +132,9 @@ class ReadOnlyOperations:
         return 0
 
     def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
-        if not name.startswith(b"user.pachmount."):
-            return -errno.ENODATA
+        """Only `user.*` is supported: `ls -l` asks for two others a file, and stops where the answer is EOPNOTSUPP."""
+        if not name.startswith(b"user."):
+            return -errno.EOPNOTSUPP
         found = self._view.xattrs(path).get(name.decode())
         return -errno.ENODATA if found is None else _fill(value, size, found)
 
