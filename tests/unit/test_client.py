@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,13 @@ def _answer(body: bytes, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def _whole_request(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as stream:
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        return head + b"\r\n" + (stream.read(int(length[1])) if length else b"")
+
+
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[Exchange]:
     """A client whose next requests get the given raw answers; and the list of requests as they were received."""
@@ -37,7 +45,7 @@ def exchange(tmp_path: Path) -> Iterator[Exchange]:
             connection, _ = listener.accept()
             with connection:
                 for answer in answers:
-                    received.append(connection.recv(65536))
+                    received.append(_whole_request(connection))
                     connection.sendall(answer)
 
         threads.append(threading.Thread(target=serve))
