@@ -68,10 +68,10 @@ def both_stream(function: Callable[[Iterator[Any], Context], Iterable[Answer]], 
 def refuse(status: Refusal) -> Handler:
     """A method that always ends with this status."""
 
-    def call(_: bytes, context: Context) -> bytes | None:
+    def call(_: Iterator[bytes], context: Context) -> Iterator[bytes]:
         context.abort(status.code, status.text)
 
-    return grpc.unary_unary_rpc_method_handler(call, None, None)
+    return grpc.stream_stream_rpc_method_handler(call, None, None)  # on the wire a single message is a stream of one
 
 
 def _serialize(answer: Answer) -> bytes:

@@ -64,7 +64,19 @@ def handlers(store: Store) -> list[rpc.Service]:
             {name: rpc.refuse(_NO_AUTH) for name in _AUTH_METHODS} | {"GetOIDCLogin": rpc.refuse(_NO_LOGIN)},
         ),
         _service("pfs.API", {"ListRepo": rpc.refuse(_OLD), "InspectRepo": rpc.refuse(_OLD)}),
+        _Rest(),
     ]
+
+
+class _Rest(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Every call that no other handler knows: refused with a sentence that says why."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> rpc.Handler:
+        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
+        text = (
+            f"unknown method {method} for service {service}: the embedded server keeps projects, repos and files only"
+        )
+        return rpc.refuse(unimplemented(text))
 
 
 def _service(name: str, methods: dict[str, rpc.Handler]) -> rpc.Service:
