@@ -97,10 +97,13 @@ def detach_dead_mounts(mount_dir: Path, also: list[Path]) -> list[Path]:
 
 
 def _is_dead(place: Path) -> bool:
-    """Whether a mount is not connected any more; asked in another process, since it might never answer."""
+    """Whether a mount is not connected any more; asked in another process, since it might never answer.
+
+    Asked with statfs: the kernel may answer a plain stat of a dead mount from its cache.
+    """
     try:
         done = subprocess.run(
-            ["stat", "--", str(place)],
+            ["stat", "--file-system", "--", str(place)],
             capture_output=True,
             timeout=PROBE_SECONDS,
             cwd="/",
