@@ -13,11 +13,8 @@ from pachmount.mounts.resolve import Resolved, check_commit_form
 from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path
 
 
-class MountsHandler(Handler):
-    """GET /mounts: all mounts and, as `unmounted`, all repos."""
-
-    async def get(self) -> None:
-        self.answer(await self.look(self.mounts))
+class MountsAnswering(Handler):
+    """The base of the routes that answer with all mounts and, as `unmounted`, all repos."""
 
     def mounts(self) -> schema.MountsAnswer:
         """Where branches stand is looked up within a second; what does not answer in time is told from memory."""
@@ -30,7 +27,14 @@ class MountsHandler(Handler):
         )
 
 
-class MountHandler(MountsHandler):
+class MountsHandler(MountsAnswering):
+    """GET /mounts."""
+
+    async def get(self) -> None:
+        self.answer(await self.look(self.mounts))
+
+
+class MountHandler(MountsAnswering):
     """PUT /_mount: check all entries, then mount one after the other."""
 
     async def put(self) -> None:
@@ -100,7 +104,7 @@ def _go_text(entry: schema.MountEntry) -> str:
     )
 
 
-class UnmountHandler(MountsHandler):
+class UnmountHandler(MountsAnswering):
     """PUT /_unmount: by name (or mount point), one after the other."""
 
     async def put(self) -> None:
@@ -113,7 +117,7 @@ class UnmountHandler(MountsHandler):
         return self.mounts()
 
 
-class UnmountAllHandler(MountsHandler):
+class UnmountAllHandler(MountsAnswering):
     """PUT /_unmount_all."""
 
     async def put(self) -> None:
@@ -124,7 +128,7 @@ class UnmountAllHandler(MountsHandler):
         return self.mounts()
 
 
-class CommitHandler(MountsHandler):
+class CommitHandler(MountsAnswering):
     """PUT /_commit: nothing to do for a read-only mount, as in the original."""
 
     async def put(self) -> None:
@@ -140,7 +144,7 @@ class CommitHandler(MountsHandler):
         return self.mounts()
 
 
-class RefreshHandler(MountsHandler):
+class RefreshHandler(MountsAnswering):
     """PUT /_refresh (ours): move mounts to the newest commit, or to a named one."""
 
     async def put(self) -> None:
