@@ -40,10 +40,9 @@ def test_the_beginning_of_a_huge_file_costs_little(box: Box) -> None:
     with path.open("rb", buffering=0) as shown:
         assert shown.read(65536) == random.Random(5).randbytes(65536)
     assert time.monotonic() - started < 3
-    assert fetched(box) - before < 40 * MIB
     with path.open("rb", buffering=0) as shown:
         assert os.pread(shown.fileno(), 100, 700 * MIB) == bytes(100)
-    assert fetched(box) - before < 80 * MIB, "a look into the middle does not fetch what is before it"
+    assert fetched(box) - before < 40 * MIB, "a look into the middle does not fetch what is before it"
 
 
 def test_equal_content_is_fetched_once_whatever_mount_commit_or_name_shows_it(box: Box) -> None:
@@ -101,8 +100,7 @@ def test_two_hundred_thousand_files_are_shown_within_bounded_memory(box: Box, ma
     assert box.path(many, *name.split("/")).stat().st_size == 0
     assert not Path(f"{box.path(many)}/{name}x").exists()
     assert box.status()["rss_bytes"] < 200 * MIB
-    for _ in range(3):
-        box.unmount(many)
-        box.mount(many)
-        box.listed(many, timeout=90)
+    box.unmount(many)
+    box.mount(many)
+    box.listed(many, timeout=90)
     assert box.status()["rss_bytes"] < 200 * MIB, "mounting again and again does not add up"
