@@ -14,6 +14,7 @@ RESERVED_MOUNT_NAMES = frozenset({"out"})
 """`out` is the scratch directory of datum mode, beside the mounts."""
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{32}")
+_COMMIT_PREFIX = re.compile(r"[0-9a-f]{8,31}")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _ANCESTRY = re.compile(r"(?P<base>[A-Za-z0-9_-]+)(?P<steps>(?:[\^~][0-9]*|\.[0-9]+)+)")
 _MOUNT_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
@@ -28,7 +29,8 @@ class Source:
     """What a mount shows: a repo at a branch or commit, whole or one subtree.
 
     `branch` and `commit` may be empty: neither given means branch `master`. `commit` may be an ancestry expression such
-    as `master^2` until it has been resolved. `path` is normalised: "" is the root, else `/a/b`.
+    as `master^2`, or the beginning of an id, until it has been resolved. `path` is normalised: "" is the root, else
+    `/a/b`.
     """
 
     project: str
@@ -54,6 +56,11 @@ def is_commit_id(text: str) -> bool:
     return _COMMIT_ID.fullmatch(text) is not None
 
 
+def is_commit_prefix(text: str) -> bool:
+    """Whether `text` may be the beginning of a commit id, as our messages show it (8 hex digits or more)."""
+    return _COMMIT_PREFIX.fullmatch(text) is not None
+
+
 def parse_source(text: str, default_project: str = DEFAULT_PROJECT) -> Source:
     """Read `[project/]repo[@branch[=commit] | @commit][:/path]`; raises InvalidSourceError."""
     spec, colon, path = text.partition(":")
@@ -71,8 +78,9 @@ def parse_source(text: str, default_project: str = DEFAULT_PROJECT) -> Source:
     branch, equals, commit = ref.partition("=")
     if equals and not commit:
         raise InvalidSourceError(f"invalid source '{text}'", "nothing stands after '='", _SOURCE_HINT)
-    if equals and not (is_commit_id(commit) or _ANCESTRY.fullmatch(commit)):
-        raise InvalidSourceError(f"invalid source '{text}'", f"'{commit}' is not a commit id (32 hex digits)")
+    if equals and not (is_commit_id(commit) or is_commit_prefix(commit) or _ANCESTRY.fullmatch(commit)):
+        why = f"'{commit}' is not a commit id (32 hex digits, or the first 8 or more of them)"
+        raise InvalidSourceError(f"invalid source '{text}'", why)
     if branch and not equals and (is_commit_id(branch) or _ANCESTRY.fullmatch(branch)):
         branch, commit = "", branch
     if branch:

@@ -58,6 +58,8 @@ class MountHandler(MountsAnswering):
     def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
         if entry is None:
             raise UsageError("mount request is null", "each entry of 'mounts' is an object")
+        if not entry.project and self.request.headers.get(schema.CLIENT_HEADER):
+            entry.project = self.services.cluster.default_project
         try:
             wish = _wish(entry)
             return wish, self.services.manager.resolve(wish)

@@ -115,8 +115,9 @@ def has_project(source: str) -> bool:
 def check_commit(commit: str) -> str:
     """`commit` if it can name a commit: an id or an ancestry such as `master^2`; raises UsageError."""
     probe = names.parse_source(f"repo@{commit}")
-    if probe.path or not probe.commit or probe.branch:
-        why = "a commit is an id (32 hex digits) or an ancestry such as master^"
+    is_prefix = not probe.commit and names.is_commit_prefix(probe.branch)
+    if probe.path or not (is_prefix or (probe.commit and not probe.branch)):
+        why = "a commit is an id (or its first 8 or more hex digits) or an ancestry such as master^"
         raise UsageError(f"'{commit}' is no commit", why, "pachmount list --commits REPO")
     return probe.commit
 

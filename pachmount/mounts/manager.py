@@ -327,6 +327,6 @@ def _refuse_difference(spec: MountSpec, wish: Wish, resolved: Resolved, path_fil
     if differing:
         why = f"{spec.source} is mounted under that name (another {differing})"
         hint = f"give this one another name: --name {wish.name}-2"
-        if differing in ("branch", "commit"):
-            hint += f"; or move that mount: pachmount refresh {wish.name} --to {source.commit or source.branch}"
+        if differing == "commit":
+            hint += f"; or move that mount: pachmount refresh {wish.name} --to {source.commit}"
         raise NameTakenError(f"mount at '{wish.name}' already in use", why, hint)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pachmount.errors import BusyError, NotFoundError, NotPermittedError
-from pachmount.names import DEFAULT_BRANCH, Source, is_commit_id
+from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
+from pachmount.names import DEFAULT_BRANCH, Source, is_commit_id, is_commit_prefix
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
 
@@ -15,6 +15,7 @@ READ_PERMISSIONS = frozenset({200, 206, 208, 211})
 """REPO_READ, REPO_LIST_COMMIT, REPO_LIST_BRANCH, REPO_LIST_FILE (wire-api.md A.7)."""
 WRITE_PERMISSION = 201
 ANCESTORS_SEARCHED = 100
+COMMITS_SEARCHED = 1000
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,13 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
     if source.commit:
         return _resolve_commit(client, repo, source, finish_timeout)
     branch = source.branch or DEFAULT_BRANCH
-    with _explained(f'branch "{branch}" not found in repo {repo}', f"pachmount list {repo}"):
-        head = client.inspect_branch(repo, branch).head
+    try:
+        with _explained(f'branch "{branch}" not found in repo {repo}', f"pachmount list {repo}"):
+            head = client.inspect_branch(repo, branch).head
+    except NotFoundError:
+        if not is_commit_prefix(branch):
+            raise
+        return _resolve_commit(client, repo, Source(source.project, source.repo, "", branch), finish_timeout)
     info = _settled(client, client.inspect_commit(head), finish_timeout)
     source = Source(source.project, source.repo, branch, info.commit.id)
     if info.state is CommitState.FINISHED:
@@ -63,11 +69,21 @@ def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_tim
         with _explained(f'branch "{source.branch}" not found in repo {repo}', f"pachmount list {repo}"):
             client.inspect_branch(repo, source.branch)
     with _explained(f"commit {repo}@{source.commit} not found", f"pachmount list --commits {repo}"):
-        info = _settled(client, client.inspect_commit(CommitRef(repo, source.commit)), finish_timeout)
+        commit = _whole_id(client, repo, source.commit) if is_commit_prefix(source.commit) else source.commit
+        info = _settled(client, client.inspect_commit(CommitRef(repo, commit)), finish_timeout)
     if info.state is not CommitState.FINISHED:
         raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
     branch = source.branch or info.commit.branch
     return Resolved(Source(source.project, source.repo, branch, info.commit.id), _time(info), pinned=True)
+
+
+def _whole_id(client: PfsClient, repo: RepoRef, prefix: str) -> str:
+    """The id that begins with `prefix`, among the newest commits; `prefix` itself if there is none."""
+    recent = client.list_commits(repo, number=COMMITS_SEARCHED)
+    found = {info.commit.id for info in recent if info.commit.id.startswith(prefix)}
+    if len(found) > 1:
+        raise UsageError(f"'{prefix}' is the beginning of {len(found)} commits of {repo}", "", "give more digits")
+    return found.pop() if found else prefix
 
 
 @contextmanager
@@ -92,5 +108,5 @@ def _time(info: CommitInfo) -> float:
 
 def check_commit_form(commit: str) -> None:
     """NotFoundError for text that is neither a commit id nor may be one (`invalid commit ID`, as the original says)."""
-    if not is_commit_id(commit):
+    if not (is_commit_id(commit) or is_commit_prefix(commit)):
         raise NotFoundError("invalid commit ID", f"'{commit}' is not 32 hex digits")

@@ -142,3 +142,16 @@ def test_unstorable(path: str) -> None:
 @pytest.mark.parametrize("path", ["/a/../b", "./a", ".."])
 def test_dots_cannot_be_stored(path: str) -> None:
     assert "not allowed" in names.unstorable_reason(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "branch", "commit"),
+    [
+        ("r@master=819430c1", "master", "819430c1"),
+        ("r@819430c1", "819430c1", ""),  # could be a branch too: only the cluster knows
+        ("r@819430c1f43743af94cf31d6f15d11fa", "", "819430c1f43743af94cf31d6f15d11fa"),
+    ],
+)
+def test_the_beginning_of_a_commit_id_is_accepted(text: str, branch: str, commit: str) -> None:
+    source = parse_source(text)
+    assert (source.branch, source.commit) == (branch, commit)
