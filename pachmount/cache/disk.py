@@ -29,6 +29,7 @@ FREE_SPACE_FLOOR = 0.05
 """Part of the file system that the cache leaves free."""
 EVICTION_SLACK = 0.05
 """Evict this much more than needed, so that not every write evicts."""
+EVICTION_BATCH = 1000
 RETRY_AFTER = 30.0
 """Seconds for which a disk that refused a write is left alone."""
 SCHEMA_VERSION = 1
@@ -100,6 +101,7 @@ class DiskBlocks:
             return
         now = int(time.time())
         rows = []
+        blocks = _last_fitting(blocks, self.limit)
         try:
             if not self._index.exists():  # somebody deleted the cache
                 self.close()
@@ -115,9 +117,7 @@ class DiskBlocks:
                     return
                 self._db.execute("BEGIN")
                 self._db.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?, ?)", rows)
-                touched, self._touched = self._touched, {}
-                touches = [(used, *key) for key, used in touched.items()]
-                self._db.executemany("UPDATE block SET used = ? WHERE hash = ? AND number = ?", touches)
+                self._record_uses(self._db)
                 self._total = self._db.execute("SELECT bytes, blocks FROM total").fetchone()
                 self._db.commit()
             self.disabled_reason = ""
@@ -126,7 +126,7 @@ class DiskBlocks:
 
     def clear(self) -> None:
         """Remove every block."""
-        while keys := self._oldest(1000):
+        while keys := self._oldest(1 << 62):
             self._remove(keys)
 
     def close(self) -> None:
@@ -208,22 +208,41 @@ class DiskBlocks:
 
     def _make_room(self, incoming: int) -> None:
         disk = shutil.disk_usage(self.directory)
+        with self._lock:
+            if self._db is not None:  # other processes may have added blocks
+                self._total = self._db.execute("SELECT bytes, blocks FROM total").fetchone()
         over_limit = self._total[0] + incoming - self.limit
         over_floor = incoming - (disk.free - int(disk.total * FREE_SPACE_FLOOR))
         needed = max(over_limit, over_floor)
         if needed <= 0:
             return
         needed += int(self.limit * EVICTION_SLACK)
-        while needed > 0 and (keys := self._oldest(100)):
+        while needed > 0 and (keys := self._oldest(needed)):
             needed -= self._remove(keys)
         if over_floor > 0 and needed > 0:
             raise OSError(f"less than {FREE_SPACE_FLOOR:.0%} of the disk is free")
 
-    def _oldest(self, count: int) -> list[BlockKey]:
+    def _oldest(self, size: int) -> list[BlockKey]:
+        """The least recently used blocks that make up `size` bytes, EVICTION_BATCH at most."""
         with self._lock:
             if self._db is None:
                 return []
-            return self._db.execute("SELECT hash, number FROM block ORDER BY used LIMIT ?", (count,)).fetchall()
+            with self._db:
+                self._record_uses(self._db)
+            query = "SELECT hash, number, size FROM block ORDER BY used LIMIT ?"
+            keys: list[BlockKey] = []
+            for digest, number, block_size in self._db.execute(query, (EVICTION_BATCH,)).fetchall():
+                if size <= 0:
+                    break
+                keys.append((digest, number))
+                size -= block_size
+            return keys
+
+    def _record_uses(self, db: sqlite3.Connection) -> None:
+        """Write down when blocks were read last. Called with the lock held."""
+        touched, self._touched = self._touched, {}
+        uses = [(used, *key) for key, used in touched.items()]
+        db.executemany("UPDATE block SET used = ? WHERE hash = ? AND number = ?", uses)
 
     def _remove(self, keys: list[BlockKey]) -> int:
         """Forget blocks, rows first; the number of bytes set free."""
@@ -244,3 +263,12 @@ class DiskBlocks:
             log.warning("the block cache in %s is off for now: %s", self.directory, reason)
         self.disabled_reason = reason
         self._disabled_until = time.monotonic() + RETRY_AFTER
+
+
+def _last_fitting(blocks: list[tuple[BlockKey, bytes]], limit: int) -> list[tuple[BlockKey, bytes]]:
+    """As many of the last blocks as fit into `limit` bytes together."""
+    first, room = len(blocks), limit
+    while first > 0 and len(blocks[first - 1][1]) <= room:
+        first -= 1
+        room -= len(blocks[first][1])
+    return blocks[first:]

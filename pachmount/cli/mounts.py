@@ -119,7 +119,7 @@ def check_commit(commit: str) -> str:
     if probe.path or not (is_prefix or (probe.commit and not probe.branch)):
         why = "a commit is an id (or its first 8 or more hex digits) or an ancestry such as master^"
         raise UsageError(f"'{commit}' is no commit", why, "pachmount list --commits REPO")
-    return probe.commit
+    return commit
 
 
 def _list_mounts(state: State, as_json: bool) -> None:

@@ -7,6 +7,8 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from pachmount.errors import DataError
+
 PACK_BYTES = 512 * 1024 * 1024
 _OPEN_FILES = 64
 
@@ -14,43 +16,38 @@ _OPEN_FILES = 64
 class Packs:
     """Append-only files `<number>.pack` in one directory; thread-safe.
 
-    Written bytes can be read at once. They survive a crash of the machine after `sync`.
+    Written bytes can be read at once. They survive a crash of the machine after `sync`. Reading waits for no writing.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(mode=0o700, exist_ok=True)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of everything about the pack that is appended to
+        self._readers_lock = threading.Lock()
         self._readers: OrderedDict[int, _Reader] = OrderedDict()
         self._number = 0
         self._writer = -1
         self._end = 0
         self._dirty = False
+        self._lost = 0
 
     def start(self, used: dict[int, int], *, fresh: bool = False) -> None:
         """Cut off and remove what no finished call refers to. `used` = committed length in bytes of each pack.
 
         `fresh`: append to a new pack, not to the last one.
         """
-        for path in self._directory.glob("*.pack"):
-            length = used.get(int(path.stem), 0)
-            if length == 0:
-                path.unlink()
-            elif path.stat().st_size > length:
-                os.truncate(path, length)
+        self._cut(used)
         self._number = max(used, default=0)
         if fresh or used.get(self._number, PACK_BYTES) >= PACK_BYTES:
             self._number += 1
-        self._open()
+        self._open(self._number)
 
     def append(self, data: bytes) -> tuple[int, int]:
         """Store `data`; the number of the pack and the offset in it."""
         with self._lock:
             if self._end >= PACK_BYTES:
-                os.fsync(self._writer)
-                os.close(self._writer)
-                self._number += 1
-                self._open()
+                self._sync()
+                self._open(self._number + 1)
             offset = self._end
             written = 0
             view = memoryview(data)
@@ -61,8 +58,8 @@ class Packs:
             return self._number, offset
 
     def read(self, pack: int, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises OSError if the pack does not have them."""
-        with self._lock:
+        """Exactly `length` bytes. Raises DataError if the pack does not have them."""
+        with self._readers_lock:
             reader = self._readers.get(pack)
             if reader is None:
                 reader = self._readers[pack] = _Reader(self._path(pack))
@@ -72,22 +69,34 @@ class Packs:
                 self._readers.move_to_end(pack)
         return reader.read(offset, length)
 
+    @property
+    def lost(self) -> int:
+        """Grows when bytes that were appended before may not have reached the disk, and never will."""
+        with self._lock:
+            return self._lost
+
     def sync(self) -> None:
         """Make everything that was appended so far durable."""
         with self._lock:
-            if self._dirty:
-                os.fdatasync(self._writer)
-                self._dirty = False
+            self._sync()
+
+    def give_back(self, used: dict[int, int]) -> None:
+        """`start` once more, while nobody writes: free the disk space of writes that failed."""
+        with self._lock:
+            self._cut(used, keep=self._number)
+            os.ftruncate(self._writer, used.get(self._number, 0))
+            self._end = used.get(self._number, 0)
 
     def remove(self, pack: int) -> None:
         """Remove a pack that nothing refers to any more; not the one that is being appended to."""
-        with self._lock:
+        with self._readers_lock:
             self._readers.pop(pack, None)
         self._path(pack).unlink()
 
     def close(self) -> None:
-        with self._lock:
+        with self._readers_lock:
             self._readers.clear()
+        with self._lock:
             if self._writer >= 0:
                 os.close(self._writer)
                 self._writer = -1
@@ -95,22 +104,61 @@ class Packs:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number}.pack"
 
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        self._writer = os.open(self._path(self._number), flags, 0o600)
-        self._end = os.fstat(self._writer).st_size
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _cut(self, used: dict[int, int], keep: int = -1) -> None:
+        for path in self._directory.glob("*.pack"):
+            if not path.stem.isdecimal() or int(path.stem) == keep:
+                continue
+            length = used.get(int(path.stem), 0)
+            if length == 0:
+                path.unlink()
+            elif path.stat().st_size > length:
+                os.truncate(path, length)
+
+    def _sync(self) -> None:
+        if not self._dirty:
+            return
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            os.fdatasync(self._writer)
+        except OSError:
+            # The system forgets what it could not write, and would say that all is well when asked again.
+            self._lost += 1
+            self._dirty = False
+            self._open(self._number + 1)
+            raise
+        self._dirty = False
+
+    def _open(self, number: int) -> None:
+        """Append to this pack from now on. When that fails, everything stays as it was."""
+        writer = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            sync_directory(self._directory)
+            end = os.fstat(writer).st_size
+        except BaseException:
+            os.close(writer)
+            raise
+        if self._writer >= 0:
+            os.close(self._writer)
+        self._writer, self._number, self._end = writer, number, end
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Reader:
     """An open pack; closed when the last thread that reads from it lets go."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = -1
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DataError(f"the store is damaged: {path} is missing") from error
         self._path = path
 
     def read(self, offset: int, length: int) -> bytes:
@@ -118,9 +166,10 @@ class _Reader:
         while len(data) < length:
             more = os.pread(self._file, length - len(data), offset + len(data))
             if not more:
-                raise OSError(f"{self._path}: {length} bytes wanted at {offset}, the file is too short")
+                raise DataError(f"the store is damaged: {self._path} ends before byte {offset + length}")
             data += more
         return data
 
     def __del__(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)

@@ -279,16 +279,6 @@ BY_INTENTION = {
         "subpath paths": "the field of 2.8 is understood",
     },
 }
-NOT_YET = (
-    "rw",
-    "commit rw",
-    "after commit",
-    "unmount rw",
-    "rw unknown branch",
-    "unmount it",
-    "leave",
-    "config: bad address",
-)
 IGNORED_KEYS = {"2.6.4": {"mountpoint", "commit", "files"}, "2.9.7": {"mountpoint"}}
 
 
@@ -366,7 +356,7 @@ def _only_theirs(repos: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _says(ours: str, recorded: str) -> bool:
     """Whether our text says what the original's did; ours may add a sentence, pachd's inner words may differ."""
     core = recorded.strip().splitlines()[-1].rpartition("}: ")[2]
-    core = re.sub(r" of type .*", "", core).removeprefix("error creating new client: ")
+    core = re.sub(r" of type .*|: context deadline exceeded", "", core).removeprefix("error creating new client: ")
     return (
         core in ours
         or core.partition(": ")[2] in ours.strip().splitlines()
@@ -392,12 +382,13 @@ def test_answers_are_those_of_the_original(box: Box, recorded_repos: dict[str, s
     replay.commit("rest_a", "$D1", {"/d": b"dev"}, "dev")
     replay.commit("rest_b", "$B1", {f"/{number}.txt": b"%d" % number for number in range(3)})
     compared, differing = 0, []
-    in_datum_mode = False
+    later = False
     for step in json.loads((RECORDINGS / f"{version}.json").read_text())["steps"]:
         note, path = step["note"], step.get("path", "")
-        in_datum_mode = (in_datum_mode or "datum" in note or note == "rw") and not note.startswith("config")
+        later = (later or note == "rw") and not note.startswith("config:")  # read-write, datums, login
         if note == "one behind":
             replay.commit("rest_a", "$A3", {"/f3": b"three"})
+            wait_until(lambda: "commits behind" in ask(box, "GET", "/mounts").body, "the next look at the branches", 2)
         elif note == "mount before delete":
             box.cluster().create_branch(RepoRef("default", recorded_repos["rest_b"]), "newb")  # as the rw steps did
         elif note == "branch deleted":
@@ -405,7 +396,7 @@ def test_answers_are_those_of_the_original(box: Box, recorded_repos: dict[str, s
         elif note == "repo deleted":
             box.cluster().delete_repo(RepoRef("default", recorded_repos["rest_a"]), force=True)
             wait_until(lambda: not ask(box, "GET", "/mounts").json["mounted"], "the next look at the branches", 2)
-        if note in NOT_YET or (path and path.partition("?")[0] not in ROUTES) or (in_datum_mode and compared > 10):
+        if later or (path and path.partition("?")[0] not in ROUTES):
             continue
         differences = replay.differences(step)
         if note not in BY_INTENTION[version]:

@@ -153,5 +153,5 @@ def test_dots_cannot_be_stored(path: str) -> None:
     ],
 )
 def test_the_beginning_of_a_commit_id_is_accepted(text: str, branch: str, commit: str) -> None:
-    source = parse_source(text)
+    source = names.parse_source(text)
     assert (source.branch, source.commit) == (branch, commit)
