@@ -275,6 +275,7 @@ BY_INTENTION = {
     "2.9.7": {
         "null entry": "400 instead of a closed connection",
         "remount after new commit": "no error",
+        "by commit (2.8+)": "clusters since 2.11 do not tell on which branch a commit was made",
         "subpath files": "the field of 2.6 is understood",
         "subpath paths": "the field of 2.8 is understood",
     },
