@@ -23,7 +23,7 @@ class MountStore:
     def load(self) -> list[MountSpec]:
         """What was mounted; a damaged file is set aside, and said so in the log."""
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = self._path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
         try:
