@@ -21,6 +21,8 @@ MAX_TRANSFERS = 32
 MAX_TRANSFERS_PER_CONTENT = 4
 SKIP_BLOCKS = 16
 """A transfer that is at most this far behind a wanted block is waited for rather than replaced."""
+READ_AHEAD_SHARE = 3
+"""One reader runs ahead by at most one part in so many of the memory: else its blocks are gone before it comes."""
 FIRST_RETRY_PAUSE = 0.1
 MAX_RETRY_PAUSE = 2.0
 MAX_WAIT = 1.0
@@ -44,7 +46,7 @@ class Contents:
         self.fetched_bytes = 0
         self.misses = 0
         self._timeout = timeout
-        self._max_window = max(1, read_ahead // BLOCK_BYTES)
+        self._max_window = max(1, min(read_ahead, cache.memory_limit // READ_AHEAD_SHARE) // BLOCK_BYTES)
         self._lock = threading.Lock()
         self._active: dict[bytes, _Content] = {}
         self._transfers: list[Transfer] = []
