@@ -158,7 +158,6 @@ def test_an_outage_from_beginning_to_end(outage: Outage) -> None:
         assert done.returncode == 0
         assert "unreachable" in done.stdout
         assert outage.server.address in box.refused("list", code=69, timeout=READ_TIMEOUT + 3 * SLACK)
-        box.refused("mount", "other", code=69, timeout=READ_TIMEOUT + 3 * SLACK)
         box.refused("refresh", outage.repo, code=69, timeout=READ_TIMEOUT + 3 * SLACK)
         assert box.mount_status(outage.repo)["state"] == "mounted"
         # the same open file reads on when the cluster is back
