@@ -11,9 +11,9 @@ from pachmount.pfs.model import FileEntry
 from pachmount.vfs.listing import Listing
 from tests.fakes import entries_of
 
-names = st.text(st.characters(codec="ascii", exclude_characters="/\0", min_codepoint=32), min_size=1, max_size=8).filter(
-    lambda name: name not in (".", "..")
-)
+names = st.text(
+    st.characters(codec="ascii", exclude_characters="/\0", min_codepoint=32), min_size=1, max_size=8
+).filter(lambda name: name not in (".", ".."))
 paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
 
 
