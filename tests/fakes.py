@@ -16,7 +16,8 @@ def entries_of(files: dict[str, bytes]) -> list[FileEntry]:
     """What a server lists for these files: directories too, in the byte order of full paths."""
     keys: dict[str, FileEntry] = {}
     for path, data in files.items():
-        digest = content_hash(data) if len(data) < VERIFIABLE_BYTES else content_hash(data[:1000] + bytes(path, "ascii"))
+        verifiable = len(data) < VERIFIABLE_BYTES
+        digest = content_hash(data if verifiable else data[:1000] + path.encode())
         keys[path] = FileEntry(path, False, len(data), digest)
         parent = path.rpartition("/")[0]
         while parent:
