@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pachmount import paths
+from pachmount.cli import options as opt
 from pachmount.cli import output
 from pachmount.cli.state import State
 from pachmount.daemon.spawn import read_ready
@@ -33,10 +34,18 @@ Listen = Annotated[
 AllowRemote = Annotated[
     bool, typer.Option("--allow-remote", metavar="", help="Listen on an address that other machines reach.")
 ]
+Check = Annotated[bool, typer.Option("--check", metavar="", help="Do not serve: check all that is stored.")]
+Collect = Annotated[bool, typer.Option("--gc", metavar="", help="Do not serve: remove what no commit needs.")]
 
 
 def serve(
-    state: State, root: Root = None, listen: Listen = DEFAULT_LISTEN, allow_remote: AllowRemote = False
+    state: State,
+    root: Root = None,
+    listen: Listen = DEFAULT_LISTEN,
+    allow_remote: AllowRemote = False,
+    check: Check = False,
+    collect: Collect = False,
+    as_json: opt.Json = False,
 ) -> ExitCode:
     """Run the embedded server in the foreground, for others to connect to.
 
@@ -45,12 +54,16 @@ def serve(
       pachmount serve
       pachmount serve --root ~/shared --listen 127.0.0.1:30650
       pachmount login grpc://127.0.0.1:30650     from another terminal
+      pachmount serve --check                    is everything as it was written?
 
     Without a cluster the daemon runs such a server by itself. There is no
     login and no encryption: with --allow-remote everybody who can connect may
-    read and change everything. Ctrl-C and SIGTERM end it.
+    read and change everything. Ctrl-C and SIGTERM end it. --check and --gc
+    need the data for themselves: stop the daemon or server that has it.
     """
     directory = Path(os.path.abspath(root)) if root is not None else paths.local_store()
+    if check or collect:
+        return _maintain(directory, "--check" if check else "--gc", as_json)
     paths.make_private_dir(directory)
     process, read_end = _start(directory, listen, allow_remote)
     _hand_signals_on(process)
@@ -75,6 +88,13 @@ def serve(
         sys.stderr.flush()
     code = process.wait()
     return ExitCode.OK if code in (0, -signal.SIGTERM, -signal.SIGINT) else ExitCode.FAILURE
+
+
+def _maintain(directory: Path, flag: str, as_json: bool) -> ExitCode:
+    """Let the embedded server's program do it, which prints what there is to say."""
+    command = [sys.executable, "-m", "pachmount.localpfs", "--root", str(directory), flag]
+    done = subprocess.run([*command, "--json"] if as_json else command, check=False)
+    return ExitCode(done.returncode) if done.returncode >= 0 else ExitCode.FAILURE
 
 
 def _start(directory: Path, listen: str, allow_remote: bool) -> tuple[subprocess.Popen[bytes], int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pachmount.errors import InternalError, PachmountError
+from pachmount.localpfs import maintenance
 from pachmount.localpfs.server import serve
 
 PARENT_CHECK_SECONDS = 0.5
@@ -23,7 +24,11 @@ def main() -> int:
     """Run the server; the exit code of the process."""
     parser = argparse.ArgumentParser(prog="python -m pachmount.localpfs", description="Serve a local PFS store.")
     parser.add_argument("--root", type=Path, required=True, help="directory of the store; made if it is missing")
-    parser.add_argument("--listen", required=True, help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--listen", help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
+    what.add_argument("--check", action="store_true", help="check the store, which no server may have open")
+    what.add_argument("--gc", action="store_true", help="remove what no commit needs from the store")
+    parser.add_argument("--json", action="store_true", help="with --check and --gc: the report as JSON")
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one line of JSON: ready, or the error")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other machines reach")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started us is gone")
@@ -36,10 +41,14 @@ def main() -> int:
         tell({"ready": True, "pid": os.getpid(), "address": address})
 
     try:
+        if not arguments.listen:
+            return (maintenance.check if arguments.check else maintenance.collect)(
+                arguments.root, as_json=arguments.json
+            )
         serve(arguments.root, arguments.listen, on_ready, allow_remote=arguments.allow_remote)
     except PachmountError as error:
         tell({"ready": False, "error": error.to_dict()})
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)  # noqa: T201
         return int(error.exit_code)
     except Exception as error:
         tell({"ready": False, "error": InternalError("the embedded server failed", repr(error)).to_dict()})

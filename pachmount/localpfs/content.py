@@ -7,10 +7,15 @@ several chunks is a chunk as well, whose name is therefore the hash of the file.
 
 from __future__ import annotations
 
+import errno
+import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
+from pachmount.errors import DataError
 from pachmount.localpfs.database import Database, mark_garbage
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pages import HASH, Entry
@@ -18,6 +23,9 @@ from pachmount.localpfs.pages import HASH, Entry
 CHUNK_BYTES = 4 * 1024 * 1024
 
 _Place = tuple[int, int, int]  # pack, start, length
+
+
+_log = logging.getLogger(__name__)
 
 
 def digest(data: bytes) -> bytes:
@@ -30,6 +38,9 @@ class Content:
     def __init__(self, database: Database, packs: Packs) -> None:
         self._database = database
         self.packs = packs
+        self._writers_lock = threading.Lock()
+        self._writers = 0
+        self._failed = False
 
     def place(self, name: bytes) -> _Place | None:
         """Where a chunk lies, or None if the store does not have it."""
@@ -39,10 +50,7 @@ class Content:
 
     def chunk(self, name: bytes, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes [start, stop) of a chunk."""
-        place = self.place(name)
-        if place is None:
-            raise LookupError(f"chunk {name.hex()} is not in the store")
-        return _cut(self.packs, place, start, stop)
+        return _cut(self.packs, self._known(name), start, stop)
 
     def names(self, entry: Entry) -> list[bytes]:
         """The names of a file's chunks, in order."""
@@ -60,12 +68,41 @@ class Content:
         first = offset // CHUNK_BYTES
         within = offset % CHUNK_BYTES
         for name in self.names(entry)[first:]:
-            place = self.place(name)
-            if place is None:
-                raise LookupError(f"chunk {name.hex()} is not in the store")
+            place = self._known(name)
             for start in range(within, place[2], piece):
                 yield _cut(self.packs, place, start, min(start + piece, place[2]))
             within = 0
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around everything that makes a ChunkWriter: when the last of them ends, the space of failed ones is freed."""
+        with self._writers_lock:
+            self._writers += 1
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            with self._writers_lock:
+                self._writers -= 1
+                self._failed = self._failed or failed
+                if self._failed and not self._writers:
+                    self._give_back()
+
+    def _give_back(self) -> None:
+        try:
+            with self._database.read() as db:
+                used = dict(db.execute("SELECT id, used FROM pack").fetchall())
+            self.packs.give_back(used)
+            self._failed = False
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("the space of a failed write is not free yet: %s", error)
+
+    def _known(self, name: bytes) -> _Place:
+        place = self.place(name)
+        if place is None:
+            raise DataError(f"the store is damaged: chunk {name.hex()} is missing")
+        return place
 
 
 class ChunkWriter:
@@ -78,6 +115,7 @@ class ChunkWriter:
         self._content = content
         self._new: dict[bytes, _Place] = {}
         self._sealed = False
+        self._lost = content.packs.lost
 
     def put(self, data: bytes) -> bytes:
         """Store a chunk unless the store has it; its name."""
@@ -98,14 +136,13 @@ class ChunkWriter:
     def seal(self) -> None:
         """Before the transaction that ends the call: do the slow part of making it durable, open no other one."""
         self._sealed = True
-        if self._new:
-            self._content.packs.sync()
+        self._sync()
 
     def record(self, db: sqlite3.Connection) -> None:
         """Make the chunks durable and enter them into the database."""
         if not self._new:
             return
-        self._content.packs.sync()
+        self._sync()
         rows = [(name, *place) for name, place in self._new.items()]
         db.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?)", rows)
         used: dict[int, int] = {}
@@ -116,6 +153,16 @@ class ChunkWriter:
             used.items(),
         )
         self._new.clear()
+
+    def abandon(self) -> None:
+        """The call fails: what was not recorded is not needed."""
+        self._content.packs.retract(self._new.values())
+
+    def _sync(self) -> None:
+        if self._new:
+            self._content.packs.sync()
+            if self._content.packs.lost != self._lost:
+                raise OSError(errno.EIO, "the disk did not take what was written")
 
 
 class FileBuilder:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pachmount.errors import ConfigurationError, DataError
+from pachmount.errors import ConfigurationError, DataError, StorageFullError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PLENTY = 1_000_000
 
 _SCHEMA = """
@@ -69,7 +70,7 @@ CREATE TABLE fileset (
     deletions TEXT NOT NULL,
     expires INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE page (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE page (id INTEGER PRIMARY KEY, data BLOB NOT NULL, crc INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE chunk (
     name BLOB PRIMARY KEY,
     pack INTEGER NOT NULL,
@@ -80,7 +81,12 @@ CREATE TABLE pack (id INTEGER PRIMARY KEY, used INTEGER NOT NULL);
 """
 
 # From version n (the key) to n + 1: the statements that bring an older store up to date.
-_UPGRADES: dict[int, str] = {}
+_UPGRADES = {
+    1: """
+ALTER TABLE page ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+UPDATE page SET crc = crc32(data);
+""",
+}
 
 _PAGE_BYTES = 16384
 _IDLE_READERS = 16
@@ -100,6 +106,11 @@ def garbage(db: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
+def full(error: sqlite3.Error) -> bool:
+    """Whether this means that the disk has no space left."""
+    return "disk is full" in str(error)
+
+
 class Database:
     """Connections to the metadata: many readers, one writer at a time; thread-safe."""
 
@@ -111,6 +122,8 @@ class Database:
             self._writer = self._connect(cache_kib=16 * 1024)
             self._prepare()
         except sqlite3.DatabaseError as error:
+            if full(error):
+                raise StorageFullError(f"cannot open the store {path.parent}", "the disk is full") from error
             raise DataError(f"cannot open the store {path.parent}", str(error)) from error
 
     @contextmanager
@@ -159,8 +172,15 @@ class Database:
             finally:
                 self._lock.release()
 
+    def shrink(self) -> None:
+        """Give the space of removed rows back to the disk, while nobody else uses the database."""
+        with self._lock:
+            self._writer.execute("VACUUM")
+            self._writer.execute("PRAGMA wal_checkpoint (TRUNCATE)")
+
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

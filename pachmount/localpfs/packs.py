@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 from pachmount.errors import DataError
@@ -79,6 +80,15 @@ class Packs:
         """Make everything that was appended so far durable."""
         with self._lock:
             self._sync()
+
+    def retract(self, places: Iterable[tuple[int, int, int]]) -> None:
+        """Undo appends (pack, start, length) that nobody needs, as far as nothing was appended behind them."""
+        with self._lock:
+            for number, start, length in sorted(places, reverse=True):
+                if (number, start + length) != (self._number, self._end):
+                    break
+                self._end = start
+            os.ftruncate(self._writer, self._end)  # also what a write that failed half-way has left
 
     def give_back(self, used: dict[int, int]) -> None:
         """`start` once more, while nobody writes: free the disk space of writes that failed."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import zlib
 
+from pachmount.errors import DataError
 from pachmount.localpfs.database import Database
 from pachmount.localpfs.pages import Inner, Page, PageCache, decode
 
 _CACHE_BYTES = 64 * 1024 * 1024
 _SPILL_BYTES = 8 * 1024 * 1024
+_SELECT = "SELECT data, crc FROM page WHERE id = ?"
 
 
 class PageStore:
@@ -26,7 +29,7 @@ class PageStore:
         page = self._cache.get(page_id)
         if page is None:
             with self._database.read() as db:
-                row = db.execute("SELECT data FROM page WHERE id = ?", (page_id,)).fetchone()
+                row = db.execute(_SELECT, (page_id,)).fetchone()
             page = self._decoded(page_id, row)
         return page
 
@@ -34,19 +37,27 @@ class PageStore:
         """`load` inside a transaction that may hold pages nobody else sees yet."""
         page = self._cache.get(page_id)
         if page is None:
-            row = db.execute("SELECT data FROM page WHERE id = ?", (page_id,)).fetchone()
+            row = db.execute(_SELECT, (page_id,)).fetchone()
             page = self._decoded(page_id, row)
         return page
 
     def new_id(self) -> int:
         return next(self._ids)
 
-    def _decoded(self, page_id: int, row: tuple[bytes] | None) -> Page:
-        if row is None:
-            raise LookupError(f"page {page_id} is not in the store")
-        page = decode(row[0])
-        self._cache.put(page_id, page, len(row[0]))
+    def _decoded(self, page_id: int, row: tuple[bytes, int] | None) -> Page:
+        page = decode(intact(page_id, row))
+        if row is not None:
+            self._cache.put(page_id, page, len(row[0]))
         return page
+
+
+def intact(page_id: int, row: tuple[bytes, int] | None) -> bytes:
+    """The bytes of a page as they were written. Raises DataError if there is no such page, or another content."""
+    if row is None:
+        raise DataError(f"the store is damaged: page {page_id} is missing")
+    if zlib.crc32(row[0]) != row[1]:
+        raise DataError(f"the store is damaged: page {page_id} is not as it was written")
+    return row[0]
 
 
 class PageBatch:
@@ -96,7 +107,8 @@ class PageBatch:
         return len(needed)
 
     def _write(self, page_ids: list[int]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO page VALUES (?, ?)", [(i, self._new[i]) for i in page_ids])
+        rows = ((i, self._new[i], zlib.crc32(self._new[i])) for i in page_ids)
+        self._db.executemany("INSERT OR IGNORE INTO page VALUES (?, ?, ?)", rows)
         self._new.clear()
         self._decoded.clear()
         self._held = 0

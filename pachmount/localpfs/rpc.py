@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import Message
 
+from pachmount.errors import DataError
+from pachmount.localpfs.database import full
 from pachmount.localpfs.status import Code, Refusal
 
 Context = grpc.ServicerContext
@@ -88,7 +90,13 @@ def _statuses(context: Context) -> Iterator[None]:
         raise  # the client went away
     except Exception as error:  # noqa: BLE001 - the last place before the wire; the server has to live on
         if _is_full(error):
-            context.abort(Code.RESOURCE_EXHAUSTED, f"no space left for the store: {error}")
+            context.abort(Code.RESOURCE_EXHAUSTED, f"no space left on the disk of the store: {error}")
+        if isinstance(error, DataError):
+            _log.error("%s; look with: pachmount serve --check", error)
+            context.abort(Code.DATA_LOSS, f"{error}; look with: pachmount serve --check")
+        if isinstance(error, OSError | sqlite3.OperationalError):
+            _log.error("the store cannot be read or written: %s", error)
+            context.abort(Code.INTERNAL, f"the store cannot be read or written: {error}")
         if not context.is_active():
             return  # nobody is there to be told, and what went wrong is that they left
         _log.exception("a call failed")
@@ -98,4 +106,4 @@ def _statuses(context: Context) -> Iterator[None]:
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+    return isinstance(error, sqlite3.OperationalError) and full(error)

@@ -7,7 +7,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -29,8 +29,7 @@ _LIFE_S = 600  # of a new file set
 _MAX_LIFE_S = 1800
 
 
-@dataclass(frozen=True)
-class _OneOff:
+class _OneOff(NamedTuple):
     """A write to a branch whose head is finished, or that does not exist: it gets a commit of its own."""
 
     repo: RepoName
@@ -62,18 +61,18 @@ class WriteService:
             raise unknown("first message must be a commit")
         with self._store.database.read() as db:
             _target(db, first.set_commit)  # tell the client early; what counts is the look at the end
-        staging = self._store.staging()
-        self._stage(staging, requests, context)
-        with self._store.change() as db:
-            target = _target(db, first.set_commit)
-            one_off = isinstance(target, _OneOff)
-            revision = history.start(db, target.repo, target.branch, None) if isinstance(target, _OneOff) else target
-            batch = self._store.batch(db)
-            delta = staging.finish(batch)
-            additions = filetree.files(tree.scan(batch, delta.root))
-            self._apply(db, batch, revision, delta.deletions, additions, staging.writer)
-            if one_off:
-                history.finish(db, self._store.pages, model.revision(db, revision.key))
+        with self._store.staging() as staging:
+            self._stage(staging, requests, context)
+            with self._store.change() as db:
+                target = _target(db, first.set_commit)
+                one_off = isinstance(target, _OneOff)
+                revision = history.start(db, *target, None) if isinstance(target, _OneOff) else target
+                batch = self._store.batch(db)
+                delta = staging.finish(batch)
+                additions = filetree.files(tree.scan(batch, delta.root))
+                self._apply(db, batch, revision, delta.deletions, additions, staging.writer)
+                if one_off:
+                    history.finish(db, self._store.pages, model.revision(db, revision.key))
         return Empty()
 
     def _stage(self, staging: Staging, requests: Iterable[pfs_pb2.ModifyFileRequest], context: Context) -> None:
@@ -140,8 +139,11 @@ class WriteService:
     def _create_fileset(
         self, requests: Iterator[pfs_pb2.ModifyFileRequest], context: Context
     ) -> pfs_pb2.CreateFileSetResponse:
-        staging = self._store.staging()
-        self._stage(staging, requests, context)
+        with self._store.staging() as staging:
+            self._stage(staging, requests, context)
+            return self._keep_fileset(staging)
+
+    def _keep_fileset(self, staging: Staging) -> pfs_pb2.CreateFileSetResponse:
         with self._store.database.write() as db:
             batch = self._store.batch(db)
             delta = staging.finish(batch)
@@ -150,8 +152,7 @@ class WriteService:
 
     def _get_fileset(self, request: pfs_pb2.GetFileSetRequest, _: Context) -> pfs_pb2.CreateFileSetResponse:
         require(request, "commit", "commit cannot be nil")
-        writer = self._store.staging().writer
-        with self._store.database.write() as db:
+        with self._store.staging() as staging, self._store.database.write() as db:
             view = handles.view(db, request.commit)
             if request.type == pfs_pb2.GetFileSetRequest.TOTAL or view.revision is None:
                 return _insert_fileset(db, view.root, view.problems, Deletions(), _LIFE_S)
@@ -163,19 +164,18 @@ class WriteService:
                     deletions.files.add(key)
                 if new is not None and not new.is_dir:
                     additions.append((key, new))
-            return _save_fileset(db, self._store.batch(db), [(deletions, additions)], writer, _LIFE_S)
+            return _save_fileset(db, self._store.batch(db), [(deletions, additions)], staging.writer, _LIFE_S)
 
     def _add_fileset(self, request: pfs_pb2.AddFileSetRequest, _: Context) -> Empty:
         require(request, "commit", "commit cannot be nil")
-        writer = self._store.staging().writer
-        with self._store.change() as db:
+        with self._store.staging() as staging, self._store.change() as db:
             revision = handles.resolve(db, request.commit)
             deletions, root = _load_fileset(db, request.file_set_id)
             if revision.finished is not None:
                 raise unknown(f"commit {revision} has already finished")
             batch = self._store.batch(db)
-            writer.seal()
-            self._apply(db, batch, revision, deletions, filetree.files(tree.scan(batch, root)), writer)
+            staging.seal()
+            self._apply(db, batch, revision, deletions, filetree.files(tree.scan(batch, root)), staging.writer)
         return Empty()
 
     def _renew_fileset(self, request: pfs_pb2.RenewFileSetRequest, _: Context) -> Empty:
@@ -191,15 +191,14 @@ class WriteService:
     def _compose_filesets(self, request: pfs_pb2.ComposeFileSetRequest, _: Context) -> pfs_pb2.CreateFileSetResponse:
         life = request.ttl_seconds or _LIFE_S
         _check_life(life)
-        writer = self._store.staging().writer
-        with self._store.database.write() as db:
-            writer.seal()
+        with self._store.staging() as staging, self._store.database.write() as db:
+            staging.seal()
             batch = self._store.batch(db)
             layers = []
             for fileset_id in request.file_set_ids:
                 deletions, root = _load_fileset(db, fileset_id)
                 layers.append((deletions, filetree.files(tree.scan(batch, root))))
-            return _save_fileset(db, batch, layers, writer, life)
+            return _save_fileset(db, batch, layers, staging.writer, life)
 
     def _shard_fileset(self, request: pfs_pb2.ShardFileSetRequest, _: Context) -> pfs_pb2.ShardFileSetResponse:
         with self._store.database.read() as db:

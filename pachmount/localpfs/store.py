@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pachmount.errors import BusyError, NotPermittedError
+from pachmount.errors import BusyError, DataError, NotPermittedError
 from pachmount.localpfs import sweep
 from pachmount.localpfs.content import Content
 from pachmount.localpfs.database import Database, garbage
-from pachmount.localpfs.packs import Packs
+from pachmount.localpfs.packs import Packs, sync_directory
 from pachmount.localpfs.pagestore import PageBatch, PageStore
 from pachmount.localpfs.staging import Staging
+
+_log = logging.getLogger(__name__)
 
 _MUCH_GARBAGE = 2000  # pages, of about 10 KiB each; sweeping a store of a million files takes some ten seconds
 
@@ -29,19 +33,20 @@ class Store:
     Locks, in the order in which they are taken: the database's writer lock, then the page cache's or the packs' lock.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, thorough: bool = False) -> None:
         """Open the store at `root`, making it if it is new.
 
-        Raises BusyError if another process has it, ConfigurationError if it is of a newer version, DataError if it is
-        damaged.
+        `thorough`: remove everything that is not needed, however little it is. Raises BusyError if another process has
+        the store, ConfigurationError if it is of a newer version, DataError if it is damaged, StorageFullError if the
+        disk is full.
         """
         self.root = root
-        self._lock_file = _lock(root)
+        self._lock_file = lock(root)
         try:
             self.database = Database(root / "pfs.db")
             self._packs = Packs(root / "packs")
             self.content = Content(self.database, self._packs)
-            self._start()
+            self._start(thorough)
             self.pages = PageStore(self.database)
         except BaseException:
             os.close(self._lock_file)
@@ -53,8 +58,16 @@ class Store:
         with self.database.read() as db:
             return str(db.execute("SELECT value FROM meta WHERE name = 'cluster'").fetchone()[0])
 
-    def staging(self) -> Staging:
-        return Staging(self.database, self.pages, self.content)
+    @contextmanager
+    def staging(self) -> Iterator[Staging]:
+        """A place to collect one change in, for the length of the block."""
+        with self.content.writing():
+            staging = Staging(self.database, self.pages, self.content)
+            try:
+                yield staging
+            except BaseException:
+                staging.writer.abandon()
+                raise
 
     def batch(self, db: sqlite3.Connection) -> PageBatch:
         return PageBatch(self.pages, db)
@@ -72,22 +85,40 @@ class Store:
         self._packs.close()
         os.close(self._lock_file)
 
-    def _start(self) -> None:
-        now = time.time_ns()
-        with self.database.write() as db:
-            db.execute("INSERT OR IGNORE INTO meta VALUES ('cluster', ?)", (secrets.token_hex(16),))
-            if not db.execute("SELECT 1 FROM meta WHERE name = 'made'").fetchone():
-                db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", (now,))
-                db.execute("INSERT INTO meta VALUES ('made', '1')")
-            sweep.expire_filesets(db)
-            swept = garbage(db) > _MUCH_GARBAGE
-            if swept:
-                sweep.sweep(db, self.content)
+    def _start(self, thorough: bool) -> None:
+        self._initialise()
+        swept = False
+        try:
+            with self.database.write() as db:
+                sweep.expire_filesets(db)
+                if thorough or garbage(db) > _MUCH_GARBAGE:
+                    swept = sweep.sweep(db, self.content)
+        except (DataError, sqlite3.OperationalError) as error:
+            self._put_off(error, thorough)
         with self.database.read() as db:
             used = dict(db.execute("SELECT id, used FROM pack").fetchall())
-            sparse = sweep.sparse_packs(db) if swept else []
+            sparse = sweep.sparse_packs(db, *((1.0, sys.maxsize) if thorough else ())) if swept else []
         self._packs.start(used, fresh=bool(sparse))
-        sweep.compact(self.database, self._packs, sparse)
+        try:
+            sweep.compact(self.database, self._packs, sparse)
+        except (DataError, OSError, sqlite3.OperationalError) as error:
+            self._put_off(error, thorough)
+
+    def _initialise(self) -> None:
+        with self.database.read() as db:
+            if db.execute("SELECT 1 FROM meta WHERE name = 'made'").fetchone():
+                return
+        with self.database.write() as db:
+            row = (time.time_ns(),)
+            db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", row)
+            db.execute("INSERT INTO meta VALUES ('cluster', ?), ('made', '1')", (secrets.token_hex(16),))
+        sync_directory(self.root)
+
+    def _put_off(self, error: Exception, thorough: bool) -> None:
+        """Sweeping can wait, unless it is what was asked for."""
+        if thorough:
+            raise error
+        _log.warning("cannot remove what is not needed from the store %s: %s", self.root, error)
 
 
 class News:
@@ -127,7 +158,8 @@ class News:
                 self._condition.wait(timeout=5)
 
 
-def _lock(root: Path) -> int:
+def lock(root: Path) -> int:
+    """Take the store for this process; the descriptor to close in the end. Raises BusyError if it is taken."""
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

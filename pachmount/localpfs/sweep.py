@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 
 from pachmount.localpfs import tree
 from pachmount.localpfs.content import CHUNK_BYTES, Content
 from pachmount.localpfs.database import Database, mark_garbage
 from pachmount.localpfs.packs import Packs
-from pachmount.localpfs.pages import HASH, Inner, decode
+from pachmount.localpfs.pages import Inner, decode
+from pachmount.localpfs.pagestore import intact
 
 _COMPACT_BYTES = 1024 * 1024 * 1024  # copied at one start, so that it does not take too long
 _FILESET_PAGES = 100  # a guess: most are small
@@ -21,21 +23,40 @@ def expire_filesets(db: sqlite3.Connection) -> None:
         mark_garbage(db, _FILESET_PAGES)
 
 
-def sweep(db: sqlite3.Connection, content: Content) -> None:
+def sweep(db: sqlite3.Connection, content: Content, wanted: Callable[[], bool] = lambda: True) -> bool:
     """Remove what is not needed, inside the transaction `db`; only while no call is running.
 
     Needs memory and time in proportion to the number of pages, not of files. A pack that is still needed keeps its
-    removed chunks until `compact`.
+    removed chunks until `compact`. Gives up, and says so, as soon as it is not `wanted` any more. Raises DataError if
+    the store is damaged.
     """
     db.execute("CREATE TEMP TABLE needed_page (id INTEGER PRIMARY KEY)")
     db.execute("CREATE TEMP TABLE needed_chunk (name BLOB PRIMARY KEY) WITHOUT ROWID")
+    try:
+        if not _mark(db, content, wanted):
+            return False
+        db.execute("DELETE FROM page WHERE id NOT IN (SELECT id FROM needed_page)")
+        db.execute("DELETE FROM chunk WHERE name NOT IN (SELECT name FROM needed_chunk)")
+        db.execute("DELETE FROM pack WHERE id NOT IN (SELECT pack FROM chunk)")
+    finally:
+        db.execute("DROP TABLE needed_page")
+        db.execute("DROP TABLE needed_chunk")
+    db.execute("DELETE FROM meta WHERE name = 'garbage'")
+    return True
+
+
+def _mark(db: sqlite3.Connection, content: Content, wanted: Callable[[], bool]) -> bool:
+    """Note the pages and chunks that commits and file sets need; whether that came to its end."""
     roots = db.execute("SELECT root FROM revision UNION SELECT base FROM revision UNION SELECT root FROM fileset")
     pending = [root for (root,) in roots.fetchall() if root != tree.EMPTY]
     while pending:
+        if not wanted():
+            return False
         page_id = pending.pop()
         if not db.execute("INSERT OR IGNORE INTO needed_page VALUES (?)", (page_id,)).rowcount:
             continue
-        page = decode(db.execute("SELECT data FROM page WHERE id = ?", (page_id,)).fetchone()[0])
+        row = db.execute("SELECT data, crc FROM page WHERE id = ?", (page_id,)).fetchone()
+        page = decode(intact(page_id, row))
         if isinstance(page, Inner):
             pending.extend(page.children)
             continue
@@ -45,33 +66,30 @@ def sweep(db: sqlite3.Connection, content: Content) -> None:
                 names.add(entry.chunk)
             elif not entry.is_dir and entry.size > CHUNK_BYTES:
                 names.add(entry.hash)
-                listed = content.chunk(entry.hash)
-                names.update(listed[at : at + HASH] for at in range(0, len(listed), HASH))
+                names.update(content.names(entry))
         db.executemany("INSERT OR IGNORE INTO needed_chunk VALUES (?)", [(name,) for name in names])
-    db.execute("DELETE FROM page WHERE id NOT IN (SELECT id FROM needed_page)")
-    db.execute("DELETE FROM chunk WHERE name NOT IN (SELECT name FROM needed_chunk)")
-    db.execute("DELETE FROM pack WHERE id NOT IN (SELECT pack FROM chunk)")
-    db.execute("DROP TABLE needed_page")
-    db.execute("DROP TABLE needed_chunk")
-    db.execute("DELETE FROM meta WHERE name = 'garbage'")
+    return True
 
 
-def sparse_packs(db: sqlite3.Connection) -> list[int]:
-    """The packs of which less than half is still needed, as many as one start compacts."""
+def sparse_packs(db: sqlite3.Connection, share: float = 0.5, limit: int = _COMPACT_BYTES) -> list[int]:
+    """The packs of which less than `share` is still needed, as long as what has to be copied is within the limit."""
     rows = db.execute(
         "SELECT p.id, p.used, sum(c.length) FROM pack p JOIN chunk c ON c.pack = p.id GROUP BY p.id ORDER BY p.id"
     )
     chosen: list[int] = []
-    left = _COMPACT_BYTES
+    left = limit
     for pack, used, needed in rows:
-        if 2 * needed < used and needed <= left:
+        if needed < used * share and needed <= left:
             chosen.append(pack)
             left -= needed
     return chosen
 
 
 def compact(database: Database, packs: Packs, sparse: list[int]) -> None:
-    """Copy what is needed of sparse packs into the current one, which is none of them, and remove them."""
+    """Copy what is needed of sparse packs into the current one, which is none of them, and remove them.
+
+    Raises DataError, and leaves the pack at hand as it is, if not all of it can be read.
+    """
     for pack in sparse:
         with database.read() as db:
             chunks = db.execute(

@@ -25,13 +25,13 @@ def _built(store: Store, *pieces: bytes) -> Entry:
     """The entry of a file appended piece by piece, each piece in a call of its own."""
     entry: Entry | None = None
     for piece in pieces:
-        staging = store.staging()
-        builder = FileBuilder(staging.writer, entry)
-        builder.append(piece)
-        entry = builder.finish()
-        staging.writer.seal()
-        with store.change() as db:
-            staging.writer.record(db)
+        with store.staging() as staging:
+            builder = FileBuilder(staging.writer, entry)
+            builder.append(piece)
+            entry = builder.finish()
+            staging.writer.seal()
+            with store.change() as db:
+                staging.writer.record(db)
     assert entry is not None
     return entry
 
@@ -47,10 +47,10 @@ def test_hash_does_not_depend_on_the_pieces(store: Store, size: int) -> None:
     cuts = sorted(chance.randint(0, size) for _ in range(3))
     pieces = [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, size], strict=True)]
     assert _built(store, *pieces) == whole
-    staging = store.staging()
-    builder = FileBuilder(staging.writer, _built(store, data[: cuts[1]]))
-    builder.extend(_built(store, data[cuts[1] :]))
-    assert builder.finish() == whole
+    with store.staging() as staging:
+        builder = FileBuilder(staging.writer, _built(store, data[: cuts[1]]))
+        builder.extend(_built(store, data[cuts[1] :]))
+        assert builder.finish() == whole
 
 
 def test_reading_from_any_offset(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pachmount.errors import BusyError, ConfigurationError, InvalidAddressError, NotPermittedError, from_dict
+from pachmount.errors import BusyError, InvalidAddressError, NotPermittedError, from_dict
 from pachmount.localpfs import address
-from pachmount.localpfs.store import Store
 from pachmount.pfs.proto import pfs_pb2
 from tests.localpfs.servers import add, launch, modify, on_branch, read, repo, running, start
 
@@ -114,18 +112,6 @@ def test_no_addresses(text: str) -> None:
 def test_socket_path_too_long() -> None:
     with pytest.raises(InvalidAddressError):
         address.parse("unix:///" + "x" * 107)
-
-
-def test_newer_store_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path / "store").close()
-    with sqlite3.connect(tmp_path / "store" / "pfs.db") as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-    process, said = launch(tmp_path / "store", f"unix://{tmp_path}/s")
-    process.wait(10)
-    error = from_dict(said["error"])
-    assert isinstance(error, ConfigurationError)
-    assert "99" in error.what
 
 
 def test_data_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -132,8 +132,7 @@ def test_directories_are_kept_right(store: Store) -> None:
         problems: list[filetree.Problem] = []
         for _ in range(6):
             deletions, added = _random_changes(chance)
-            staging = store.staging()
-            with store.change() as db:
+            with store.staging() as staging, store.change() as db:
                 batch = store.batch(db)
                 additions = []
                 for key, data in sorted(added.items()):

@@ -1,0 +1,65 @@
+"""Looking after a store while no server has it: `--check` and `--gc`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.errors import NotFoundError, StorageFullError
+from pachmount.localpfs import verify
+from pachmount.localpfs.database import full
+from pachmount.localpfs.store import Store, lock
+
+
+@dataclass
+class Collected:
+    """What collecting garbage came to, in bytes of the store's files."""
+
+    store: str
+    before: int
+    after: int
+
+
+def check(root: Path, *, as_json: bool) -> int:
+    """Check a store and print the report; the exit code: 1 if it is damaged."""
+    _require(root)
+    held = lock(root)
+    try:
+        report = verify.check(root)
+    finally:
+        os.close(held)
+    print(json.dumps(dataclasses.asdict(report)) if as_json else "\n".join(report.lines()))  # noqa: T201
+    return 1 if report.damaged else 0
+
+
+def collect(root: Path, *, as_json: bool) -> int:
+    """Remove everything that no commit and no living file set needs, and print how much that was; the exit code."""
+    _require(root)
+    before = _size(root)
+    try:
+        store = Store(root, thorough=True)
+        try:
+            store.database.shrink()
+        finally:
+            store.close()
+    except (OSError, sqlite3.OperationalError) as error:
+        if isinstance(error, sqlite3.Error) and not full(error):
+            raise
+        raise StorageFullError(f"cannot clean up the store {root}", str(error), "free some space first") from error
+    done = Collected(str(root), before, _size(root))
+    freed = f"removed {done.before - done.after} bytes, {done.after} are left"
+    print(json.dumps(dataclasses.asdict(done)) if as_json else f"{root}: {freed}")  # noqa: T201
+    return 0
+
+
+def _require(root: Path) -> None:
+    if not (root / "pfs.db").is_file():
+        raise NotFoundError(f"there is no store in {root}")
+
+
+def _size(root: Path) -> int:
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())

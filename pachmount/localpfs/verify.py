@@ -1,0 +1,203 @@
+"""Checking a whole store that no server has open: is everything there that is referred to, and as it was written?"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pachmount.errors import ConfigurationError, DataError
+from pachmount.localpfs import model
+from pachmount.localpfs.content import digest
+from pachmount.localpfs.database import SCHEMA_VERSION
+from pachmount.localpfs.packs import Packs
+from pachmount.localpfs.tree import EMPTY, get
+from pachmount.localpfs.verify_tree import Pages, TreeCheck
+
+_SHOWN = 100
+_FILES = {"lock", "packs", "pfs.db", "pfs.db-wal", "pfs.db-shm", "pfs.db-journal"}
+
+
+@dataclass
+class Report:
+    """What a check found. Leftovers are harmless: the next start or `--gc` removes them."""
+
+    store: str
+    commits: int = 0
+    filesets: int = 0
+    pages: int = 0
+    files: int = 0
+    chunks: int = 0
+    bytes: int = 0
+    damaged: int = 0
+    damage: list[str] = field(default_factory=list)
+    leftover_pages: int = 0
+    leftover_chunks: int = 0
+    leftover_bytes: int = 0
+    strays: list[str] = field(default_factory=list)
+
+    def complain(self, text: str) -> None:
+        self.damaged += 1
+        if len(self.damage) < _SHOWN:
+            self.damage.append(text)
+
+    def lines(self) -> Iterator[str]:
+        """The report for people."""
+        yield from (f"damaged: {text}" for text in self.damage)
+        if self.damaged > len(self.damage):
+            yield f"and {self.damaged - len(self.damage)} more"
+        yield from (f"does not belong here: {path}" for path in self.strays)
+        yield (
+            f"{self.commits} commits, {self.filesets} file sets, {self.files} files in {self.pages} pages, "
+            f"{self.chunks} chunks with {self.bytes} bytes"
+        )
+        if self.leftover_pages or self.leftover_chunks or self.leftover_bytes:
+            yield (
+                f"not needed any more: {self.leftover_pages} pages, {self.leftover_chunks} chunks, "
+                f"{self.leftover_bytes} bytes of packs"
+            )
+        yield f"{self.store}: " + (f"{self.damaged} problems" if self.damaged else "no damage")
+
+
+def check(root: Path) -> Report:
+    """Check the store in the directory `root`, whose lock the caller holds. Changes nothing."""
+    report = Report(str(root))
+    _check_files(root, report)
+    try:
+        with closing(sqlite3.connect(f"file:{root / 'pfs.db'}?mode=rw", uri=True, isolation_level=None)) as db:
+            _Check(root, db, report).run()
+    except sqlite3.DatabaseError as error:
+        report.complain(f"pfs.db: {error}")
+    return report
+
+
+def _check_files(root: Path, report: Report) -> None:
+    report.strays += [str(path) for path in root.iterdir() if path.name not in _FILES]
+    packs = root / "packs"
+    if packs.is_dir():
+        report.strays += [str(path) for path in packs.iterdir() if path.suffix != ".pack" or not path.stem.isdecimal()]
+
+
+class _Check:
+    def __init__(self, root: Path, db: sqlite3.Connection, report: Report) -> None:
+        self._directory = root / "packs"
+        self._db = db
+        self._report = report
+
+    def run(self) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version != SCHEMA_VERSION:
+            hint = "start the server once" if version < SCHEMA_VERSION else "update pachmount"
+            raise ConfigurationError(f"the store has version {version}, this program checks {SCHEMA_VERSION}", "", hint)
+        complain = self._report.complain
+        for (text,) in self._db.execute("PRAGMA integrity_check"):
+            if text != "ok":
+                complain(f"pfs.db: {text}")
+        for table, row, parent, _ in self._db.execute("PRAGMA foreign_key_check"):
+            complain(f"pfs.db: row {row} of {table} refers to a {parent} that is not there")
+        self._packs = Packs(self._directory)
+        try:
+            with tempfile.TemporaryDirectory(prefix="pachmount-check-") as scratch:
+                self._db.execute("ATTACH ? AS scratch", (os.path.join(scratch, "needed"),))
+                self._db.execute("PRAGMA scratch.journal_mode = OFF")
+                self._db.execute("CREATE TABLE scratch.needed (name BLOB PRIMARY KEY) WITHOUT ROWID")
+                self._db.execute("BEGIN")
+                self._check_trees()
+                self._check_rows()
+                self._check_chunks()
+                self._db.execute("COMMIT")
+                self._db.execute("DETACH scratch")
+        finally:
+            self._packs.close()
+
+    def _check_trees(self) -> None:
+        trees = TreeCheck(self._db, self._length, self._listed, self._need)
+        for root, what in self._roots():
+            trees.check(root, lambda text, what=what: self._report.complain(f"{what}: {text}"))  # type: ignore[misc]
+        total = self._count("SELECT count(*) FROM page")
+        self._report.pages = len(trees.seen)
+        self._report.files = trees.files
+        self._report.leftover_pages = max(total - len(trees.seen), 0)
+
+    def _roots(self) -> Iterator[tuple[int, str]]:
+        """The roots of all trees, each once, with what to call it."""
+        known = {EMPTY}
+        for found in model.revisions(self._db, None):
+            self._report.commits += 1
+            for root, of in ((found.root, ""), (found.base, ", the state it started from")):
+                if root not in known:
+                    known.add(root)
+                    yield root, f"commit {found}{of}"
+        for fileset, root in self._db.execute("SELECT id, root FROM fileset"):
+            self._report.filesets += 1
+            if root not in known:
+                known.add(root)
+                yield root, f"file set {fileset}"
+
+    def _check_rows(self) -> None:
+        """Branches have heads in their repos, and finished commits the size that their files have."""
+        query = (
+            "SELECT b.name FROM branch b WHERE NOT EXISTS "
+            "(SELECT 1 FROM revision v WHERE v.key = b.head AND v.repo = b.repo)"
+        )
+        for (name,) in self._db.execute(query):
+            self._report.complain(f"the head of the branch {name} is not there")
+        pages = Pages(self._db)
+        for found in model.revisions(self._db, None):
+            if found.finished is None or found.error:
+                continue
+            try:
+                entries = [get(pages, found.root, key) for key in (b"/", b"")]
+            except DataError:
+                continue  # complained about before
+            size = sum(entry.size for entry in entries if entry is not None)
+            if size != found.size:
+                self._report.complain(f"commit {found} has {size} bytes, {found.size} are noted")
+
+    def _check_chunks(self) -> None:
+        """Every chunk lies in a pack, apart from all others, and has the hash that is its name."""
+        ends: dict[int, int] = {}
+        used = dict(self._db.execute("SELECT id, used FROM pack").fetchall())
+        query = (
+            "SELECT c.name, c.pack, c.start, c.length, n.name IS NOT NULL "
+            "FROM chunk c LEFT JOIN scratch.needed n ON n.name = c.name ORDER BY c.pack, c.start"
+        )
+        for name, pack, start, length, needed in self._db.execute(query):
+            where = f"chunk {name.hex()} in {pack}.pack"
+            if start < ends.get(pack, 0):
+                self._report.complain(f"{where} overlaps another one")
+            ends[pack] = max(ends.get(pack, 0), start + length)
+            if start + length > used.get(pack, 0):
+                self._report.complain(f"{where} lies behind the end of the pack")
+            try:
+                if digest(self._packs.read(pack, start, length)) != name:
+                    self._report.complain(f"{where} is not as it was written")
+            except (DataError, OSError) as error:
+                self._report.complain(f"{where}: {error}")
+            if needed:
+                self._report.chunks += 1
+                self._report.bytes += length
+            else:
+                self._report.leftover_chunks += 1
+        stored = sum(path.stat().st_size for path in self._directory.glob("*.pack"))
+        self._report.leftover_bytes = max(stored - self._report.bytes, 0)
+
+    def _length(self, name: bytes) -> int | None:
+        row = self._db.execute("SELECT length FROM chunk WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _listed(self, name: bytes) -> bytes:
+        row = self._db.execute("SELECT pack, start, length FROM chunk WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise DataError(f"chunk {name.hex()} is missing")
+        return self._packs.read(*row)
+
+    def _need(self, names: list[bytes]) -> None:
+        self._db.executemany("INSERT OR IGNORE INTO scratch.needed VALUES (?)", [(name,) for name in names])
+
+    def _count(self, query: str) -> int:
+        return int(self._db.execute(query).fetchone()[0])
