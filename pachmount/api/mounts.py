@@ -20,7 +20,7 @@ class MountsAnswering(Handler):
         """Where branches stand is looked up within a second; what does not answer in time is told from memory."""
         self.require_login()
         manager, cluster = self.services.manager, self.services.cluster
-        manager.look_at_heads()
+        manager.look_at_heads(unmount_deleted=True)
         return schema.MountsAnswer(
             mounted=[answers.mount(mount) for mount in manager.mounts()],
             unmounted=[answers.repo(info) for info in cluster.repos()],

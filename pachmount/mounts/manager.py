@@ -94,14 +94,19 @@ class MountManager:
             self._lingering = [session for session in self._lingering if session.alive]
             return len(self._lingering)
 
-    def look_at_heads(self, max_age: float = FRESH_HEAD_SECONDS, patience: float = HEAD_PATIENCE) -> None:
-        """Learn where the mounts stand on their branches; mounts of a repo that was deleted are unmounted."""
+    def look_at_heads(self, max_age: float = FRESH_HEAD_SECONDS, *, unmount_deleted: bool = False) -> None:
+        """Learn where the mounts stand on their branches.
+
+        With `unmount_deleted` those whose repo the cluster clearly says is gone are unmounted, as the original does
+        when it lists mounts; nothing else ever unmounts by itself.
+        """
         mounts = [mount for mount in self.mounts() if mount.state is State.MOUNTED]
         if not mounts:
             return
-        for mount in self._heads.refresh(self._cluster.client, mounts, max_age, patience):
-            log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
-            self._unmount(mount)
+        for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
+            if unmount_deleted:
+                log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
+                self._unmount(mount)
 
     # --- making
 
