@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -254,6 +255,33 @@ def test_changes_that_are_given_up_show_nothing_of_themselves(box: Box) -> None:
     assert os.listdir(box.path(name)) == ["file"]
 
 
+def test_a_killed_import_shows_nothing_of_itself(box: Box) -> None:
+    name = box.repo("killed")
+    commit = box.put(name, {"/file": b"before"})
+    source = box.root / "source"
+    source.mkdir()
+    for number in range(300):
+        (source / f"{number}").write_bytes(random.Random(number).randbytes(MIB))
+    for wait in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+        with subprocess.Popen(
+            [sys.executable, "-m", "pachmount.cli.main", "import", str(source), name],
+            env=box.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=box.root,
+        ) as command:
+            opened = Path(f"/proc/{command.pid}/io")
+            wait_until(lambda: _read_bytes(opened) > 20 * MIB, "the import reads its files")  # noqa: B023
+            time.sleep(wait)  # any moment is as good as any other
+            command.kill()
+    assert box.mount(name)["commit"] == commit
+    assert os.listdir(box.path(name)) == ["file"]
+
+
+def _read_bytes(io: Path) -> int:
+    return int(dict(line.split(": ") for line in io.read_text().splitlines())["rchar"])
+
+
 def test_a_deleted_repo_takes_its_mount_along_and_a_deleted_branch_does_not(box: Box) -> None:
     name, client = box.repo("deleted"), box.cluster()
     ref = RepoRef("default", name)
@@ -264,5 +292,6 @@ def test_a_deleted_repo_takes_its_mount_along_and_a_deleted_branch_does_not(box:
     assert box.path(name, "file").read_bytes() == b"text"
     assert box.mount_status(name)["state"] == "mounted"
     client.delete_repo(ref, force=True)
-    wait_until(lambda: box.status()["mounts"] == [], "the mount goes with its repo", timeout=30)
+    with box.daemon() as daemon:
+        wait_until(lambda: daemon.mounts().mounted == [], "the mount goes with its repo")
     assert not box.path(name).exists()
