@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,8 @@ from pachmount.localpfs.status import Code, Refusal, invalid, not_found, unknown
 from pachmount.localpfs.store import Store
 from pachmount.pfs.proto import pfs_pb2
 
+CANCEL_NOTICE_SECONDS = 0.02
+"""How long after the end of a stream gRPC may take to say that the client broke it off; mostly spent in the fsync."""
 _LIFE_S = 600  # of a new file set
 _MAX_LIFE_S = 1800
 
@@ -76,11 +79,17 @@ class WriteService:
         return Empty()
 
     def _stage(self, staging: Staging, requests: Iterable[pfs_pb2.ModifyFileRequest], context: Context) -> None:
+        gone = threading.Event()
+        if not context.add_callback(gone.set):
+            gone.set()
         for request in requests:
             self._stage_one(staging, request)
-        if not context.is_active():  # a stream that broke off is not a stream that ended
-            raise Refusal(Code.CANCELLED, "the client has gone")
+        ended = time.monotonic()
         staging.seal()
+        # A stream that broke off is not a stream that ended, but gRPC ends the iteration in both cases, and says that
+        # the call was cancelled a moment later: its events come one after the other.
+        if gone.wait(max(0.0, ended + CANCEL_NOTICE_SECONDS - time.monotonic())):
+            raise Refusal(Code.CANCELLED, "the client has gone")
 
     def _stage_one(self, staging: Staging, request: pfs_pb2.ModifyFileRequest) -> None:
         body = request.WhichOneof("body")
