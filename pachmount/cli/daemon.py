@@ -80,6 +80,8 @@ def start(
     too, so this is rarely needed. What is set in
     pachmount.toml or by PACHMOUNT_* variables need not be given here.
     """
+    if not spawn.is_listening(state.places.socket):
+        process.check_mount_dir(state.places.mount_dir)
     started = spawn.ensure_daemon(state.places, _flags(log_level, log_format, allow_other, cache_dir, cache_size))
     answer = state.client().status()
     verb = "started" if started else "already running"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -192,7 +193,7 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
     Examples:
       pachmount refresh images
       pachmount refresh images --to master^    one commit back
-      pachmount refresh images --to 5c0e...    any commit, by its whole id
+      pachmount refresh images --to 5c0e1b2a   any commit, by its id or its beginning
 
     A file that a program has open keeps showing the commit it was opened in.
     """
@@ -218,8 +219,14 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
 
 
 def _resolve(mounted: list[MountStatus], target: str) -> MountStatus:
-    """The mount that a user means by a name or a directory. The directory itself is never touched: it may be dead."""
+    """The mount that a user means by a name or a directory, perhaps through a link.
+
+    The directory itself is never touched: it may be dead.
+    """
     directory = os.path.abspath(target)
+    with contextlib.suppress(OSError):  # not a link
+        directory = os.path.join(os.path.dirname(directory), os.readlink(directory))
+    directory = os.path.normpath(directory)
     real = os.path.join(os.path.realpath(os.path.dirname(directory)), os.path.basename(directory))
     for entry in mounted:
         if entry.name == target:

@@ -62,7 +62,6 @@ def test_a_link_to_a_directory_leads_to_the_directory(box: Box, repo: str, place
     assert box.mounts_in_kernel() == []
 
 
-@pytest.mark.xfail(strict=True, reason="cli: a link as the target of unmount is not followed")
 def test_a_link_to_a_mounted_directory_names_the_mount(box: Box, repo: str, place: Path) -> None:
     link = place.with_name(f"{place.name}-link")
     link.symlink_to(place)
@@ -202,7 +201,6 @@ def test_a_mount_in_use_disappears_at_once(box: Box, repo: str) -> None:
         assert file.read() == b"text"
 
 
-@pytest.mark.xfail(strict=True, reason="cli: daemon start does not look at the mount directory")
 def test_the_mount_directory_itself_must_be_usable(new_box: Callable[..., Box]) -> None:
     box = new_box(start=False)
     (box.root / "file").write_bytes(b"")
