@@ -41,7 +41,7 @@ _BYTES_METHODS = ("GetFile", "GetFileTAR")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _ID = re.compile(r"[0-9a-f]{32}")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
-_DEFAULT_SECONDS = 60.0
+DEFAULT_SECONDS = 60.0
 
 # Steps that cannot be meant for an embedded server, or that record an accident of the recorded build.
 LEFT_OUT = {
@@ -96,7 +96,7 @@ class Replayer:
     def _step(self, step: dict[str, Any]) -> str:
         if "join" in step:
             thread, outcomes = self._running.pop(step["join"])
-            thread.join(_DEFAULT_SECONDS)
+            thread.join(DEFAULT_SECONDS)
             if not outcomes:
                 return "  the call in the background did not end"
             outcome = outcomes[0]
@@ -116,9 +116,9 @@ class Replayer:
 
     def _call(self, step: dict[str, Any]) -> Outcome:
         service, method = step["call"].split("/")
-        request_type, response_type = _types(service, method)
+        request_type, response_type = types_of(service, method)
         metadata = tuple(step.get("metadata", {}).items())
-        limit = step.get("deadline_s", _DEFAULT_SECONDS)
+        limit = step.get("deadline_s", DEFAULT_SECONDS)
         path = f"/{step['call']}"
         if "requests" in step:  # on the wire a single answer is a stream of one
             many = self._channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
@@ -126,13 +126,13 @@ class Replayer:
         else:
             one = self._channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
             call = one(self._request(step.get("request", {}), request_type), metadata=metadata)
-        return _collect(call, limit, step.get("take"), step.get("quiet_s"))
+        return collect(call, limit, step.get("take"), step.get("quiet_s"))
 
     def _request(self, body: dict[str, Any], request_type: type[Message]) -> Message:
         left = copy.deepcopy(body)
         raw = None
         if "raw" in left.get("add_file", {}):
-            raw = _raw(left["add_file"].pop("raw"))  # content is taken as it is
+            raw = raw_bytes(left["add_file"].pop("raw"))  # content is taken as it is
         message = json_format.ParseDict(self._fill(left), request_type(), ignore_unknown_fields=True)
         if raw is not None:
             message.add_file.raw.value = raw  # type: ignore[attr-defined]
@@ -154,11 +154,11 @@ class Replayer:
         return self._values[name]
 
     def _save(self, step: dict[str, Any], messages: list[Message]) -> None:
-        plain = [_plain(message) for message in messages]
+        dicts = [plain(message) for message in messages]
         for name, path in step.get("save", {}).items():
             first, _, rest = path.partition(".")
             number, path = (int(first), rest) if first.isdecimal() else (0, path)
-            value = _pick(plain[number], path)
+            value = _pick(dicts[number], path)
             if isinstance(value, str):
                 self._values[name] = value
 
@@ -196,11 +196,11 @@ class Replayer:
             if what == "sha256":
                 return hashlib.sha256(data).hexdigest(), want
             try:
-                entries = list(_tar_entries(data))
+                entries = list(tar_entries(data))
             except (tarfile.TarError, ValueError) as error:
                 return f"no archive: {error}", want
             return entries, want
-        got = [_plain(message) for message in outcome.messages]
+        got = [plain(message) for message in outcome.messages]
         if "filter" in step:
             prefix = self._fill(step["filter"]["prefix"])
             got = [one for one in got if str(_pick(one, step["filter"]["field"]) or "").startswith(prefix)]
@@ -213,10 +213,10 @@ class Replayer:
             return len(got), want
         if what in ("first", "last"):
             got = got[:1] if what == "first" else got[-1:]
-        return [_sorted_sets(one) for one in got], [_sorted_sets(_ruled(one, rules)) for one in want]
+        return [sorted_sets(one) for one in got], [sorted_sets(ruled(one, rules)) for one in want]
 
 
-def _types(service: str, method: str) -> tuple[Any, Any]:
+def types_of(service: str, method: str) -> tuple[Any, Any]:
     """Request and response type of a method; of an unknown one types that hold nothing."""
     package, _, name = service.rpartition(".")
     module = _MODULES.get(package)
@@ -228,7 +228,7 @@ def _types(service: str, method: str) -> tuple[Any, Any]:
     return make(found.input_type), make(found.output_type)
 
 
-def _collect(call: Any, limit: float, take: int | None, quiet: float | None) -> Outcome:
+def collect(call: Any, limit: float, take: int | None, quiet: float | None) -> Outcome:
     """Read a call to its end, or as far as the step says; the client gives up after `limit` seconds."""
     messages: list[Message] = []
     gave_up = threading.Event()
@@ -269,7 +269,7 @@ def _quiet(call: Any, messages: list[Message], quiet: float | None) -> Outcome:
     return Outcome("OK", "", messages)
 
 
-def _raw(source: dict[str, Any]) -> bytes:
+def raw_bytes(source: dict[str, Any]) -> bytes:
     if "text" in source:
         return str(source["text"]).encode()
     return fill(source["fill"], source["size"], source.get("offset", 0))
@@ -282,7 +282,7 @@ def fill(seed: str, size: int, offset: int = 0) -> bytes:
     return blocks[offset - first * 64 :][:size]
 
 
-def _plain(message: Message) -> Any:
+def plain(message: Message) -> Any:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
@@ -295,12 +295,12 @@ def _pick(value: Any, path: str) -> Any:
     return value
 
 
-def _ruled(value: Any, rules: list[str], *, in_children: bool = False) -> Any:
+def ruled(value: Any, rules: list[str], *, in_children: bool = False) -> Any:
     if isinstance(value, list):
-        return [_ruled(one, rules, in_children=in_children) for one in value]
+        return [ruled(one, rules, in_children=in_children) for one in value]
     if not isinstance(value, dict):
         return value
-    made = {key: _ruled(one, rules, in_children=in_children or key == "child_commits") for key, one in value.items()}
+    made = {key: ruled(one, rules, in_children=in_children or key == "child_commits") for key, one in value.items()}
     if "strip_commit_branch" in rules and not in_children and "id" in made and isinstance(made.get("repo"), dict):
         made.pop("branch", None)
     is_info = ("commit" in made and "origin" in made) or ("branch" in made and "head" in made)
@@ -309,12 +309,12 @@ def _ruled(value: Any, rules: list[str], *, in_children: bool = False) -> Any:
     return made
 
 
-def _sorted_sets(value: Any) -> Any:
+def sorted_sets(value: Any) -> Any:
     if isinstance(value, list):
-        return [_sorted_sets(one) for one in value]
+        return [sorted_sets(one) for one in value]
     if not isinstance(value, dict):
         return value
-    made = {key: _sorted_sets(one) for key, one in value.items()}
+    made = {key: sorted_sets(one) for key, one in value.items()}
     for name in ("branches", "child_commits"):
         if isinstance(made.get(name), list):
             made[name].sort(key=lambda one: json.dumps(one, sort_keys=True))
@@ -361,7 +361,7 @@ def _differences(what: str, want: Any, got: Any) -> Iterator[str]:
             yield f"  {what}[{number}]:\n    got      {got_text}\n    expected {want_text}"
 
 
-def _tar_entries(data: bytes) -> Iterator[dict[str, Any]]:
+def tar_entries(data: bytes) -> Iterator[dict[str, Any]]:
     if not data:
         return
     if len(data) % 512:

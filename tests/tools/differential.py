@@ -1,0 +1,218 @@
+"""Runs one random sequence of calls on two servers and compares codes and answers.
+
+`python -m tests.tools.differential ADDRESS_A ADDRESS_B [--seed N] [--steps N]`; an address is HOST:PORT or
+unix:///PATH. Each server gets a new project, which is removed in the end unless there are differences.
+
+What only one server can know is put aside before comparing: ids become the names of what they stand for, times and
+texts of errors are not compared (only whether they are there), nor are the hashes of files of 1,000,000 bytes and more,
+and what the versions of pachd differ in everywhere (the branch in commits, created_at, updated_at).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+import random
+import re
+import string
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from tests.localpfs.replay import (
+    DEFAULT_SECONDS,
+    Outcome,
+    collect,
+    plain,
+    raw_bytes,
+    sorted_sets,
+    tar_entries,
+    types_of,
+)
+from tests.localpfs.servers import connect
+from tests.tools.operations import Operations, Step
+
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
+_ID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}|[0-9a-f]{32}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_BIG = 1_000_000
+_UNCOMPARED = {"created_at", "updated_at", "size_bytes_upper_bound", "compacting_time", "validating_time", "auth_info"}
+_SHOWN = 1500
+
+
+class Side:
+    """One of the two servers, with the ids that it gave to what both have."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+        self._values = {"project": "d" + "".join(random.choices(string.ascii_lowercase, k=10))}
+
+    def run(self, step: Step) -> tuple[str, str, Any]:
+        """The code, the text and the comparable answer of a call."""
+        request_type, response_type = types_of(step.service, step.method)
+        path = f"/{step.service}/{step.method}"
+        if step.requests is not None:
+            many = self._channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
+            call = many(iter([self._message(body, request_type) for body in step.requests]))
+        else:
+            one = self._channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
+            call = one(self._message(step.request or {}, request_type))
+        outcome = collect(call, DEFAULT_SECONDS, None, None)
+        if step.save and outcome.code == "OK":
+            self._save(step.save, plain(outcome.messages[0]))
+        return outcome.code, self._named(outcome.text), self._comparable(step.method, outcome)
+
+    def clean_up(self) -> None:
+        """Remove the project with all that is in it."""
+        project = {"name": "$project"}
+        names = self.run(Step("ListRepo", {"type": "user", "projects": [project]}))[2]
+        for info in names:
+            repo = {"name": info["repo"]["name"], "type": "user", "project": project}
+            self.run(Step("DeleteRepo", {"repo": repo, "force": True}))
+        self.run(Step("DeleteProject", {"project": project, "force": True}))
+
+    def _save(self, name: str, answer: dict[str, Any]) -> None:
+        found = answer.get("file_set_id") or answer.get("id") or answer.get("commit", {}).get("id")
+        if found and found not in self._values.values():
+            self._values[name] = found
+        elif found:  # known already under another name
+            self._values.setdefault(name, found)
+
+    def _message(self, body: dict[str, Any], request_type: Any) -> Any:
+        left = copy.deepcopy(body)
+        raw = raw_bytes(left["add_file"].pop("raw")) if "raw" in left.get("add_file", {}) else None
+        message = json_format.ParseDict(self._filled(left), request_type())
+        if raw is not None:
+            message.add_file.raw.value = raw
+        return message
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._filled(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._filled(one) for one in value]
+        if isinstance(value, str):
+            # What was never made has an id that no server knows.
+            return _VARIABLE.sub(
+                lambda m: "$" if m[0] == "$$" else self._values.get(m[1] or m[2], "0" * 12 + "4" + "0" * 19), value
+            )
+        return value
+
+    def _comparable(self, method: str, outcome: Outcome) -> Any:
+        if method in ("GetFile", "GetFileTAR"):
+            data = b"".join(message.value for message in outcome.messages)  # type: ignore[attr-defined]
+            if method == "GetFile" or outcome.code != "OK":
+                return [len(data), hashlib.sha256(data).hexdigest()]
+            try:
+                return list(tar_entries(data))
+            except (tarfile.TarError, ValueError) as error:
+                return f"no archive: {error}"
+        return [self._normal(sorted_sets(plain(message))) for message in outcome.messages]
+
+    def _normal(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._normal(one) for one in value]
+        if isinstance(value, str):
+            return self._named(value)
+        if not isinstance(value, dict):
+            return value
+        made = {key: self._normal(one) for key, one in value.items() if key not in _UNCOMPARED}
+        if "id" in made and isinstance(made.get("repo"), dict):
+            made.pop("branch", None)
+        if "hash" in made and int(made.get("size_bytes", 0)) >= _BIG:
+            made["hash"] = "<hash>"
+        return made
+
+    def _named(self, text: str) -> str:
+        if _TIME.fullmatch(text):
+            return "<time>"
+        for name, value in self._values.items():
+            text = text.replace(value, f"${name}")
+        return _ID.sub("<id>", text)
+
+
+@dataclass
+class Comparison:
+    """What a run came to."""
+
+    steps: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+
+def compare(
+    channels: tuple[grpc.Channel, grpc.Channel],
+    seed: int,
+    steps: int,
+    *,
+    texts: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Run `steps` random calls on both servers. Ends early after ten differences, since one brings forth others."""
+    sides = [Side(channel) for channel in channels]
+    operations = Operations(seed)
+    result = Comparison()
+    for number in range(steps):
+        step = operations.next()
+        one, other = (side.run(step) for side in sides)
+        result.steps += 1
+        result.codes[f"{step.method} {one[0]}"] += 1
+        if one[0] != other[0] or one[2] != other[2] or (texts and one[1] != other[1]):
+            difference = _described(number, step, one, other)
+            result.differences.append(difference)
+            tell(difference)
+            if len(result.differences) == 10:
+                break
+        operations.learn(one[0] == other[0] == "OK")
+    if not result.differences:
+        for side in sides:
+            side.clean_up()
+    return result
+
+
+def _described(number: int, step: Step, one: tuple[str, str, Any], other: tuple[str, str, Any]) -> str:
+    asked = json.dumps(step.request if step.requests is None else step.requests, ensure_ascii=False)
+    lines = [f"step {number}: {step.method} {asked[:_SHOWN]}"]
+    for name, (code, text, answer) in (("A", one), ("B", other)):
+        lines.append(f"  {name}: {code} {text!r}")
+        lines += [f"     {line}" for line in _lines(answer, (other if name == "A" else one)[2])]
+    return "\n".join(lines)
+
+
+def _lines(answer: Any, against: Any) -> list[str]:
+    """The parts of an answer that the other one does not have."""
+    if not isinstance(answer, list) or not isinstance(against, list):
+        return [json.dumps(answer)[:_SHOWN]]
+    alone = [part for at, part in enumerate(answer) if at >= len(against) or part != against[at]]
+    return [
+        f"{len(answer)} messages",
+        *[json.dumps(part, ensure_ascii=False, sort_keys=True)[:_SHOWN] for part in alone[:3]],
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address_a")
+    parser.add_argument("address_b")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--texts", action="store_true", help="compare the texts of errors too")
+    arguments = parser.parse_args()
+    channels = (connect(arguments.address_a), connect(arguments.address_b))
+    result = compare(channels, arguments.seed, arguments.steps, texts=arguments.texts, tell=print)
+    for what, count in sorted(result.codes.items()):
+        print(f"{count:6} {what}")
+    print(f"seed {arguments.seed}: {result.steps} steps, {len(result.differences)} differences")
+    return 1 if result.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
