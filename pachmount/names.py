@@ -61,6 +61,12 @@ def is_commit_prefix(text: str) -> bool:
     return _COMMIT_PREFIX.fullmatch(text) is not None
 
 
+def ancestry_branch(commit: str) -> str:
+    """The branch that an ancestry such as `master^2` starts from; "" if it starts from a commit, or is none."""
+    match = _ANCESTRY.fullmatch(commit)
+    return "" if match is None or is_commit_id(match["base"]) else match["base"]
+
+
 def parse_source(text: str, default_project: str = DEFAULT_PROJECT) -> Source:
     """Read `[project/]repo[@branch[=commit] | @commit][:/path]`; raises InvalidSourceError."""
     spec, colon, path = text.partition(":")

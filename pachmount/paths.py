@@ -99,8 +99,9 @@ class Places:
 def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:
     """The paths of the daemon for `mount_dir` (default: `default_mount_dir`); `PFS_SOCK_PATH` overrides the socket."""
     directory = Path(os.path.abspath(mount_dir)) if mount_dir is not None else default_mount_dir(env)
-    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
-    instance = f"{directory.name or 'root'}-{digest}"
+    real = os.path.realpath(directory)  # one directory has one daemon, by whatever links it is reached
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:8]
+    instance = f"{os.path.basename(real) or 'root'}-{digest}"
     state = state_dir(env) / instance
     chosen = env.get("PFS_SOCK_PATH", "")
     socket = Path(os.path.abspath(chosen)) if chosen else _short(runtime_dir(env) / f"{instance}.sock", env)

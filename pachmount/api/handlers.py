@@ -62,12 +62,22 @@ class Handler(tornado.web.RequestHandler):
         return await self._run(self.services.workers, work)
 
     async def _run(self, executor: Executor, work: Callable[[], T]) -> T:
-        future = asyncio.get_running_loop().run_in_executor(executor, work)
+        future = asyncio.get_running_loop().run_in_executor(executor, self._with_embedded_server, work)
         try:
             return await asyncio.wait_for(asyncio.shield(future), HANDLER_SECONDS)
         except asyncio.TimeoutError as error:
             why = f"it goes on, but took more than {HANDLER_SECONDS:.0f} s"
             raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error
+
+    def _with_embedded_server(self, work: Callable[[], T]) -> T:
+        """Once more if the embedded server was gone (another daemon's, which stopped) and could be started again."""
+        try:
+            return work()
+        except ClusterUnreachableError:
+            cluster = self.services.cluster
+            if not (cluster.is_embedded and cluster.check_health()):
+                raise
+            return work()
 
     def require_login(self) -> None:
         """The gates of the original: a cluster is configured (404) and knows us (401). Blocking."""

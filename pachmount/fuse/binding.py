@@ -94,7 +94,7 @@ class ReadOnlyOperations:
     def getattr(self, path: bytes, buf: Any) -> int:
         node = self._view.find(path)
         if node is None:
-            return -errno.ENOENT
+            return -errno.ENAMETOOLONG if len(path) - path.rindex(b"/") - 1 > NAME_MAX else -errno.ENOENT
         memmove(buf, byref(self.attributes(path, node)), sizeof(fuse.c_stat))
         return 0
 

@@ -14,9 +14,9 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from pachmount.localpfs import paths, tree
-from pachmount.localpfs.content import ChunkWriter, FileBuilder
 from pachmount.localpfs.pages import HASH, Entry, Item
 from pachmount.localpfs.tree import Change, PageReader, PageWriter
+from pachmount.localpfs.writing import ChunkWriter, FileBuilder
 
 _PLACEHOLDER = Entry(True, 0, bytes(HASH))
 _BATCH = 10_000

@@ -12,6 +12,7 @@ from pachmount.errors import DataError
 
 PACK_BYTES = 512 * 1024 * 1024
 _OPEN_FILES = 64
+_VECTOR = 512  # pieces in one call of the system
 
 
 class Packs:
@@ -43,20 +44,29 @@ class Packs:
             self._number += 1
         self._open(self._number)
 
-    def append(self, data: bytes) -> tuple[int, int]:
-        """Store `data`; the number of the pack and the offset in it."""
+    def append(self, *pieces: bytes | memoryview) -> tuple[int, int, int]:
+        """Store the pieces one after the other; the number of the pack, the offset in it, the length of all."""
         with self._lock:
             if self._end >= PACK_BYTES:
                 self._sync()
                 self._open(self._number + 1)
-            offset = self._end
-            written = 0
-            view = memoryview(data)
-            while written < len(data):  # at an explicit place, so that a write that fails half-way leaves no trace
-                written += os.pwrite(self._writer, view[written:], offset + written)
-            self._end += written
+            offset = end = self._end
+            for start in range(0, len(pieces), _VECTOR):
+                end = self._write(list(pieces[start : start + _VECTOR]), end)
+            self._end = end
             self._dirty = True
-            return self._number, offset
+            return self._number, offset, end - offset
+
+    def _write(self, pieces: list[bytes | memoryview], at: int) -> int:
+        """Write at an explicit place, so that a write that fails half-way leaves no trace; where it ended."""
+        while pieces:
+            written = os.pwritev(self._writer, pieces, at)
+            at += written
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.pop(0))
+            if written:
+                pieces[0] = memoryview(pieces[0])[written:]
+        return at
 
     def read(self, pack: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises DataError if the pack does not have them."""

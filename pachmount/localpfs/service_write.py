@@ -13,7 +13,6 @@ from typing import NamedTuple
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import diff, filetree, handles, history, listing, model, paths, rpc, tree
-from pachmount.localpfs.content import ChunkWriter
 from pachmount.localpfs.database import mark_garbage
 from pachmount.localpfs.filetree import Deletions, Problem
 from pachmount.localpfs.handles import require
@@ -24,6 +23,7 @@ from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.staging import Staging, copied_files
 from pachmount.localpfs.status import Code, Refusal, invalid, not_found, unknown
 from pachmount.localpfs.store import Store
+from pachmount.localpfs.writing import ChunkWriter
 from pachmount.pfs.proto import pfs_pb2
 
 CANCEL_NOTICE_SECONDS = 0.02

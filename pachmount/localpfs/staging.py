@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pachmount.localpfs import paths, tree
-from pachmount.localpfs.content import ChunkWriter, Content, FileBuilder
+from pachmount.localpfs.content import Content
 from pachmount.localpfs.database import Database, mark_garbage
 from pachmount.localpfs.filetree import Deletions, appended, files, with_directories
 from pachmount.localpfs.pages import Entry, Item
 from pachmount.localpfs.pagestore import PageBatch, PageStore
+from pachmount.localpfs.writing import ChunkWriter, FileBuilder
 
 _SPILL_FILES = 20_000
 

@@ -63,11 +63,12 @@ class Store:
         """A place to collect one change in, for the length of the block."""
         with self.content.writing():
             staging = Staging(self.database, self.pages, self.content)
+            failed = True
             try:
                 yield staging
-            except BaseException:
-                staging.writer.abandon()
-                raise
+                failed = False
+            finally:
+                staging.writer.close(failed=failed)
 
     def batch(self, db: sqlite3.Connection) -> PageBatch:
         return PageBatch(self.pages, db)

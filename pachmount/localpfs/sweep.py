@@ -95,7 +95,7 @@ def compact(database: Database, packs: Packs, sparse: list[int]) -> None:
             chunks = db.execute(
                 "SELECT name, start, length FROM chunk WHERE pack = ? ORDER BY start", (pack,)
             ).fetchall()
-        places = [(*packs.append(packs.read(pack, start, length)), name) for name, start, length in chunks]
+        places = [(*packs.append(packs.read(pack, start, length))[:2], name) for name, start, length in chunks]
         packs.sync()
         with database.write() as db:
             db.executemany("UPDATE chunk SET pack = ?, start = ? WHERE name = ?", places)

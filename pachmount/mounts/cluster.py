@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 DIAL_SECONDS = 5.0
 HEALTH_SECONDS = 2.0
+RECONNECT_SECONDS = 0.1
 IDENTITY_SECONDS = 2.0
 """How long an answer to "who am I" is good for."""
 
@@ -189,7 +190,7 @@ class Cluster:
         try:
             if connection.embedded:
                 self._embedded.ensure()
-            connection.client.health(HEALTH_SECONDS)
+            _ask_health(connection)
             if not self._version:
                 self._version = str(connection.client.version())
         except PachmountError as error:
@@ -240,6 +241,19 @@ class Cluster:
             former.client.close()
             if former.embedded and not connection.embedded:
                 self._embedded.stop()
+
+
+def _ask_health(connection: Connection) -> None:
+    """Raise if the cluster does not serve. The embedded server may just have been started: gRPC tries again soon."""
+    deadline = time.monotonic() + HEALTH_SECONDS
+    while True:
+        try:
+            connection.client.health(HEALTH_SECONDS)
+            return
+        except ClusterUnreachableError:
+            if not connection.embedded or time.monotonic() > deadline:
+                raise
+            time.sleep(RECONNECT_SECONDS)
 
 
 def _dial(connection: Connection) -> None:

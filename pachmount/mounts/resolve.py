@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
-from pachmount.names import DEFAULT_BRANCH, Source, is_commit_id, is_commit_prefix
+from pachmount.names import DEFAULT_BRANCH, Source, ancestry_branch, is_commit_id, is_commit_prefix
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
 
@@ -73,7 +73,7 @@ def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_tim
         info = _settled(client, client.inspect_commit(CommitRef(repo, commit)), finish_timeout)
     if info.state is not CommitState.FINISHED:
         raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
-    branch = source.branch or info.commit.branch
+    branch = source.branch or ancestry_branch(source.commit) or info.commit.branch
     return Resolved(Source(source.project, source.repo, branch, info.commit.id), _time(info), pinned=True)
 
 

@@ -185,6 +185,19 @@ def test_a_second_daemon_for_another_mount_directory_shares_cache_and_store(new_
     wait_until(lambda: repo in second.run("list").stdout, "it has a server of its own", timeout=30)
 
 
+@pytest.mark.skipif(bool(EXTERNAL_CLUSTER), reason="only the embedded server ends with a daemon")
+def test_the_embedded_server_outlives_the_daemon_that_started_it(new_box: Callable[..., Box]) -> None:
+    """For the other daemon's user nothing happens, although it looks at the cluster only once a minute."""
+    first = new_box()
+    repo = first.repo("shared")
+    first.put(repo, {"/file": b"text"})
+    second = new_box(share=first, PACHMOUNT_POLL_INTERVAL="60")
+    second.mount(repo)
+    first.ok("daemon", "stop")
+    assert f"default/{repo}" in second.ok("list")
+    assert second.path(repo, "file").read_bytes() == b"text"
+
+
 def test_a_damaged_list_of_mounts_is_set_aside(mounted: tuple[Box, str, list[str]]) -> None:
     box, repo, _ = mounted
     box.ok("daemon", "stop")

@@ -155,3 +155,10 @@ def test_dots_cannot_be_stored(path: str) -> None:
 def test_the_beginning_of_a_commit_id_is_accepted(text: str, branch: str, commit: str) -> None:
     source = names.parse_source(text)
     assert (source.branch, source.commit) == (branch, commit)
+
+
+@pytest.mark.parametrize(
+    ("commit", "branch"), [("master^2", "master"), ("dev.1", "dev"), (f"{ID}^", ""), (ID, ""), ("819430c1", "")]
+)
+def test_the_branch_that_an_ancestry_starts_from(commit: str, branch: str) -> None:
+    assert names.ancestry_branch(commit) == branch
