@@ -185,7 +185,7 @@ def test_a_second_daemon_for_another_mount_directory_shares_cache_and_store(new_
     wait_until(lambda: repo in second.run("list").stdout, "it has a server of its own", timeout=30)
 
 
-@pytest.mark.skipif(bool(EXTERNAL_CLUSTER), reason="only the embedded server ends with a daemon")
+@own_server
 def test_the_embedded_server_outlives_the_daemon_that_started_it(new_box: Callable[..., Box]) -> None:
     """For the other daemon's user nothing happens, although it looks at the cluster only once a minute."""
     first = new_box()
