@@ -7,9 +7,10 @@ from hashlib import blake2b
 
 import pytest
 
-from pachmount.localpfs.content import CHUNK_BYTES, FileBuilder
+from pachmount.localpfs.content import CHUNK_BYTES
 from pachmount.localpfs.pages import Entry
 from pachmount.localpfs.store import Store
+from pachmount.localpfs.writing import FileBuilder
 from pachmount.pfs.proto import pfs_pb2
 from tests.localpfs.replay import fill
 from tests.localpfs.servers import Server, add, delete, modify, on_branch, read, walk

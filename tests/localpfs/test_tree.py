@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachmount.localpfs import diff, filetree, listing, tree
-from pachmount.localpfs.content import FileBuilder
 from pachmount.localpfs.listing import Window
 from pachmount.localpfs.pages import Entry, Page, decode
 from pachmount.localpfs.store import Store
+from pachmount.localpfs.writing import FileBuilder
 
 
 class Memory:

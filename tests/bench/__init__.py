@@ -1,0 +1,1 @@
+"""Measurements; `scripts/bench NAME` runs the module of that name here."""
