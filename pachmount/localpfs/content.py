@@ -1,8 +1,9 @@
 """File content: cut into chunks that are stored once however often they occur; how it is read.
 
-A file is cut every 4 MiB, so its chunks and its hash depend on nothing but its bytes. A chunk is named by its BLAKE2b
-hash of 32 bytes, and a file's hash is that of its chunks' names one after the other. The list of names of a file with
-several chunks is a chunk as well, whose name is therefore the hash of the file.
+A file is cut every 4 MiB, so its chunks and its hash depend on nothing but its bytes. A chunk is named by its hash:
+BLAKE2b with 32 bytes, as a cluster does it, or SHA-256 if it is big, since most processors have that built in. A file's
+hash is that of its chunks' names one after the other. The list of names of a file with several chunks is a chunk as
+well, whose name is therefore the hash of the file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 
 from pachmount.errors import DataError
 from pachmount.localpfs.database import Database
@@ -20,6 +21,7 @@ from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pages import HASH, Entry
 
 CHUNK_BYTES = 4 * 1024 * 1024
+_BIG = 1_000_000  # bytes; up to here hashes are those of a cluster
 
 Place = tuple[int, int, int]  # pack, start, length
 
@@ -29,10 +31,15 @@ _log = logging.getLogger(__name__)
 
 def digest(*pieces: bytes | memoryview) -> bytes:
     """The name of the chunk that these pieces make one after the other."""
-    made = blake2b(digest_size=HASH)
+    made = sha256() if sum(map(len, pieces)) >= _BIG else blake2b(digest_size=HASH)
     for piece in pieces:
         made.update(piece)
     return made.digest()
+
+
+def is_named(name: bytes, data: bytes) -> bool:
+    """Whether this is the name of a chunk; version 1 of the store named big ones in another way."""
+    return name in (digest(data), blake2b(data, digest_size=HASH).digest())
 
 
 class Content:

@@ -15,6 +15,7 @@ import grpc
 from pachmount.errors import BusyError, CannotMountError
 from pachmount.localpfs import address, rpc, service_cluster
 from pachmount.localpfs.address import Address, TcpAddress, UnixAddress
+from pachmount.localpfs.idle import Calls, Counting, sweeping
 from pachmount.localpfs.service_commits import MAX_WAITING, CommitService
 from pachmount.localpfs.service_datums import DatumService
 from pachmount.localpfs.service_files import FileService
@@ -53,15 +54,18 @@ def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_rem
 
 @contextlib.contextmanager
 def _running(store: Store, asked: Address) -> Iterator[Address]:
+    calls = Calls()
     server = grpc.server(
         ThreadPoolExecutor(max_workers=MAX_WAITING + _OTHER_CALLS, thread_name_prefix="call"),
         handlers=handlers(store),
+        interceptors=[Counting(calls)],
         options=_OPTIONS,
     )
     bound = _bind(server, asked)
     server.start()
     try:
-        yield bound
+        with sweeping(store, calls):
+            yield bound
     finally:
         store.news.close()  # calls that wait end by themselves
         server.stop(_STOP_SECONDS).wait(2 * _STOP_SECONDS)

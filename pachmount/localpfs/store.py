@@ -80,6 +80,21 @@ class Store:
             yield db
         self.news.announce()
 
+    def needs_sweep(self) -> bool:
+        """Whether much is stored that is not needed any more."""
+        with self.database.read() as db:
+            return garbage(db) > _MUCH_GARBAGE
+
+    def sweep(self, wanted: Callable[[], bool]) -> None:
+        """Remove what is not needed, while no call is running; gives up when that is not `wanted` any more."""
+        with self.database.write() as db:
+            sweep.expire_filesets(db)
+            swept = sweep.sweep(db, self.content, wanted)
+        if swept:
+            with self.database.read() as db:
+                used = dict(db.execute("SELECT id, used FROM pack").fetchall())
+            self._packs.give_back(used)
+
     def close(self) -> None:
         self.news.close()
         self.database.close()

@@ -38,6 +38,8 @@ def sweep(db: sqlite3.Connection, content: Content, wanted: Callable[[], bool] =
         db.execute("DELETE FROM page WHERE id NOT IN (SELECT id FROM needed_page)")
         db.execute("DELETE FROM chunk WHERE name NOT IN (SELECT name FROM needed_chunk)")
         db.execute("DELETE FROM pack WHERE id NOT IN (SELECT pack FROM chunk)")
+        ends = db.execute("SELECT max(start + length), pack FROM chunk GROUP BY pack").fetchall()
+        db.executemany("UPDATE pack SET used = ? WHERE id = ?", ends)  # what lies behind can be cut off at once
     finally:
         db.execute("DROP TABLE needed_page")
         db.execute("DROP TABLE needed_chunk")

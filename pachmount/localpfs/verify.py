@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pachmount.errors import ConfigurationError, DataError
 from pachmount.localpfs import model
-from pachmount.localpfs.content import digest
+from pachmount.localpfs.content import is_named
 from pachmount.localpfs.database import SCHEMA_VERSION
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.tree import EMPTY, get
@@ -174,7 +174,7 @@ class _Check:
             if start + length > used.get(pack, 0):
                 self._report.complain(f"{where} lies behind the end of the pack")
             try:
-                if digest(self._packs.read(pack, start, length)) != name:
+                if not is_named(name, self._packs.read(pack, start, length)):
                     self._report.complain(f"{where} is not as it was written")
             except (DataError, OSError) as error:
                 self._report.complain(f"{where}: {error}")

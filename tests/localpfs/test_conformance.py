@@ -31,8 +31,11 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
 
 @pytest.mark.skipif(not _SCENARIOS, reason="no recorded scenarios beside the project; set PACHMOUNT_CONFORMANCE")
 @pytest.mark.parametrize("path", _SCENARIOS or [Path("none")], ids=lambda path: path.stem)
-def test_scenario(channel: grpc.Channel, path: Path) -> None:
+def test_scenario(channel: grpc.Channel, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = replay(channel, path)
+    with capsys.disabled():
+        print(f"\n  {path.stem}: {report.passed} of {report.passed + len(report.differences)} steps passed", end="")
+        print(f", {report.skipped} not for this server" if report.skipped else "", end=" ")
     assert not report.differences, "\n".join(report.differences)
     assert report.passed
 
