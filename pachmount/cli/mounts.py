@@ -193,7 +193,7 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
     Examples:
       pachmount refresh images
       pachmount refresh images --to master^    one commit back
-      pachmount refresh images --to 5c0e1b2a   any commit, by its id or its beginning
+      pachmount refresh images --to 5c0e1b2a   any commit, by its id
 
     A file that a program has open keeps showing the commit it was opened in.
     """

@@ -108,7 +108,7 @@ def test_a_copy_is_equal(tree: Tree) -> None:
 
 
 def test_grep_finds_the_same_lines(tree: Tree) -> None:
-    command = 'cd "$1" && grep -rcE "[0-9]{3}|the" . "${@:2}" | LC_ALL=C sort'
+    command = 'cd "$1" && grep -RcE "[0-9]{3}|the" . "${@:2}" | LC_ALL=C sort'
     options = [f"--exclude-dir={name}" for name in sorted(NOT_DATA)]
     assert tree.box.out(command, tree.source, *options) == tree.box.out(command, tree.mount, *options)
 

@@ -1,0 +1,40 @@
+"""The documents point at things that exist, and name the version that is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from pachmount import __version__
+from pachmount.cli import reference
+from pachmount.cli.app import build
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_paths_lead_somewhere(document: Path) -> None:
+    text = document.read_text()
+    linked = [target for target in re.findall(r"\]\(([^)#]+)", text) if not target.startswith("http")]
+    missing = [target for target in linked if not (document.parent / target).exists()]
+    named = re.findall(r"`((?:tests|scripts|docs|pachmount)/[\w/.-]+\.(?:py|md))`", text)
+    missing += [path for path in named if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    root = typer.main.get_command(build())
+    known = {path.removeprefix("pachmount ") for path, _ in reference.commands(root)}
+    used = set(re.findall(r"^ +pachmount ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert used
+    assert used <= known
+
+
+def test_the_changelog_has_the_version() -> None:
+    first = re.search(r"^## \[(?:Unreleased\] *— *)?([\w.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first.group(1) in (__version__, "Unreleased")
