@@ -10,7 +10,7 @@ import typer
 
 from pachmount import __version__
 from pachmount.cli import reference
-from pachmount.cli.app import build
+from pachmount.cli.main import build
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
