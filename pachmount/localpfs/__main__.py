@@ -77,5 +77,6 @@ def _teller(descriptor: int | None) -> Callable[[dict[str, Any]], None]:
 
 if __name__ == "__main__":
     code = main()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # not sys.exit, which waits without a limit for threads that still answer calls
