@@ -24,7 +24,7 @@ from pachmount.localpfs.staging import Staging
 
 _log = logging.getLogger(__name__)
 
-_MUCH_GARBAGE = 2000  # pages, of about 10 KiB each; sweeping a store of a million files takes some ten seconds
+_MUCH_GARBAGE = 5000  # pages, of about 4 KiB each; sweeping a store of a million files takes some ten seconds
 
 
 class Store:

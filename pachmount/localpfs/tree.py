@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 from pachmount.localpfs.pages import Entry, Inner, Item, Leaf, Page, encode_inner, encode_leaf
 
 EMPTY = 0
-LEAF_ITEMS = 128
+LEAF_ITEMS = 48  # a change writes whole pages anew, so small ones keep scattered changes small; four fill one of SQLite
 LEAF_BYTES = 48 * 1024
 INNER_ITEMS = 128
-_SMALL = 32  # a page with fewer items is joined with its neighbour
+_SMALL = 12  # a page with fewer items is joined with its neighbour
 
 Change = tuple[bytes, Entry | None]
 

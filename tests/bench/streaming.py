@@ -19,12 +19,22 @@ from tests.localpfs.servers import connect
 _MESSAGE = 2 * 1024 * 1024  # what service_files.py sends
 
 
-def seconds_to_stream(mib: int) -> float:
+def seconds_to_stream(messages: int, size: int = _MESSAGE) -> float:
     """The best of three, over a unix socket, without looking at the messages."""
     with tempfile.TemporaryDirectory(prefix="pachmount-bench-") as folder:
         socket = Path(folder) / "s"
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.streaming", "--serve", str(socket), "--mib", str(mib)]
+            [
+                sys.executable,
+                "-m",
+                "tests.bench.streaming",
+                "--serve",
+                str(socket),
+                "--messages",
+                str(messages),
+                "--size",
+                str(size),
+            ]
         )
         try:
             with connect(f"unix://{socket}") as channel:
@@ -36,11 +46,11 @@ def seconds_to_stream(mib: int) -> float:
             process.wait()
 
 
-def _serve(socket: str, mib: int) -> None:
-    message = bytes(_MESSAGE)
+def _serve(socket: str, messages: int, size: int) -> None:
+    message = bytes(size)
 
     def stream(_request: bytes, _context: Any) -> Iterator[bytes]:
-        for _ in range(mib * 1024 * 1024 // _MESSAGE):
+        for _ in range(messages):
             yield message
 
     handler = grpc.method_handlers_generic_handler("bench", {"Stream": grpc.unary_stream_rpc_method_handler(stream)})
@@ -52,16 +62,19 @@ def _serve(socket: str, mib: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench streaming", description=__doc__)
-    parser.add_argument("--mib", type=int, default=1024)
+    parser.add_argument("--messages", type=int, default=512)
+    parser.add_argument("--size", type=int, default=_MESSAGE)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        _serve(arguments.serve, arguments.mib)
+        _serve(arguments.serve, arguments.messages, arguments.size)
         return 0
     report = Report("streaming")
     report.print_header()
-    speed = arguments.mib * 1024 * 1024 / seconds_to_stream(arguments.mib) / 1e9
-    report.add(Row(f"{arguments.mib} MiB in messages of 2 MiB", speed, "GB/s"))
+    for messages, size in ((arguments.messages, arguments.size), (100_000, 100)):
+        took = seconds_to_stream(messages, size)
+        report.add(Row(f"{messages} messages of {size} bytes", messages * size / took / 1e9, "GB/s"))
+        report.add(Row("  per message", took / messages * 1e6, "us"))
     print(f"stored as {report.save()}")
     return 0
 

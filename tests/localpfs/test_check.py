@@ -96,7 +96,9 @@ def _change_leaf(root: Path, change: Callable[[Leaf], bytes], *, honest: bool = 
     """Put another page in the place of the leaf with the most entries; `honest`: with the right checksum."""
     db = sqlite3.connect(root / "pfs.db")
     leaves = [(page_id, decode(data)) for page_id, data in db.execute("SELECT id, data FROM page")]
-    page_id, page = max(((i, p) for i, p in leaves if isinstance(p, Leaf)), key=lambda pair: len(pair[1].keys))
+    page_id, page = max(
+        ((i, p) for i, p in leaves if isinstance(p, Leaf)), key=lambda pair: (any(pair[1].kinds), len(pair[1].keys))
+    )
     data = change(page)
     with db:
         db.execute("UPDATE page SET data = ? WHERE id = ?", (data, page_id))
@@ -256,3 +258,15 @@ def test_check_of_another_version(root: Path) -> None:
     done = tool(root, "--check")
     assert done.returncode == ConfigurationError.exit_code
     assert "start the server once" in done.stderr
+
+
+def test_by_the_command_line(root: Path) -> None:
+    command = [sys.executable, "-m", "pachmount.cli.main", "serve", "--root", str(root)]
+    done = subprocess.run([*command, "--check"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("no damage\n")
+    done = subprocess.run([*command, "--gc", "--json"], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["store"] == str(root)
+    done = subprocess.run([*command[:-1], str(root / "nothing"), "--check"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == NotFoundError.exit_code
+    assert "there is no store" in done.stderr
