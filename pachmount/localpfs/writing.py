@@ -35,6 +35,7 @@ class ChunkWriter:
         self._lost = content.packs.lost
         self._workers: ThreadPoolExecutor | None = None
         self._ahead = threading.Semaphore(_AHEAD)
+        self._failed: BaseException | None = None
 
     def put(self, *pieces: Piece) -> bytes:
         """Store a chunk made of these pieces unless the store has it; its name."""
@@ -55,12 +56,15 @@ class ChunkWriter:
         return name
 
     def put_soon(self, pieces: list[Piece]) -> Future[bytes]:
-        """`put` in the background. Waits while much is under way."""
+        """`put` in the background. Waits while much is under way; raises what an earlier one raised."""
         if self._workers is None:
             self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="chunks")
         self._ahead.acquire()
+        if self._failed is not None:
+            self._ahead.release()
+            raise self._failed
         done = self._workers.submit(self.put, *pieces)
-        done.add_done_callback(lambda _: self._ahead.release())
+        done.add_done_callback(self._done)
         return done
 
     def get(self, name: bytes) -> bytes:
@@ -75,9 +79,9 @@ class ChunkWriter:
 
     def record(self, db: sqlite3.Connection) -> None:
         """Make the chunks durable and enter them into the database."""
-        self._sync()
         with self._lock:
             new = dict(self._new)
+        self._sync()  # after that look: what other threads append meanwhile may be on disk or not
         rows = [(name, *place) for name, place in new.items()]
         db.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?)", rows)
         used: dict[int, int] = {}
@@ -97,6 +101,11 @@ class ChunkWriter:
             self._workers.shutdown(cancel_futures=True)
         if failed:
             self._content.packs.retract(self._new.values())
+
+    def _done(self, future: Future[bytes]) -> None:
+        if not future.cancelled() and future.exception() is not None:
+            self._failed = future.exception()
+        self._ahead.release()
 
     def _sync(self) -> None:
         if self._new:

@@ -148,7 +148,7 @@ def test_killed_and_started_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
 
 def test_gc_on_a_full_disk_says_so_or_succeeds(disk: Path, tmp_path: Path) -> None:
     with running(disk / "store", f"unix://{tmp_path}/s") as server:
-        for name in ("r", "gone"):
+        for name in ("gone", "r"):  # what is to go lies before what stays, which has to be copied
             server.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo(name)))
             modify(server, on_branch(name), add("/kept", fill(name, 6_000_000)))
         server.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=repo("gone")))
@@ -163,3 +163,19 @@ def test_gc_on_a_full_disk_says_so_or_succeeds(disk: Path, tmp_path: Path) -> No
     assert (report.damage, report.leftover_bytes) == ([], 0)
     with running(disk / "store", f"unix://{tmp_path}/s") as server:
         assert read(server, on_branch("r"), "/kept") == fill("r", 6_000_000)
+
+
+def test_an_endless_file_is_refused_soon(server: Server, disk: Path) -> None:
+    sent = 0
+
+    def endless() -> Iterator[pfs_pb2.ModifyFileRequest]:
+        nonlocal sent
+        yield pfs_pb2.ModifyFileRequest(set_commit=on_branch("r"))
+        while sent < 2000:
+            sent += 1
+            yield add("/endless", os.urandom(1_000_000))
+
+    _refused(lambda: server.pfs.ModifyFile(endless()))
+    assert sent < 200
+    _is_unharmed(server)
+    _works(server)
