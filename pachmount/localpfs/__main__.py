@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from pachmount.localpfs import maintenance
 from pachmount.localpfs.server import serve
 
 PARENT_CHECK_SECONDS = 0.5
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def main() -> int:
@@ -35,6 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.exit_with_parent:
         threading.Thread(target=_stop_without_parent, args=(os.getppid(),), daemon=True).start()
+    _keep_memory()
     tell = _teller(arguments.ready_fd)
 
     def on_ready(address: str) -> None:
@@ -54,6 +57,16 @@ def main() -> int:
         tell({"ready": False, "error": InternalError("the embedded server failed", repr(error)).to_dict()})
         raise
     return 0
+
+
+def _keep_memory() -> None:
+    """Let the C library keep the memory of messages for the next ones; clearing it anew costs as much as hashing."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # not glibc
+    mallopt(_M_TRIM_THRESHOLD, 32 * 1024 * 1024)
+    mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
 
 
 def _stop_without_parent(parent: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pachmount.errors import DataError
 
 PACK_BYTES = 512 * 1024 * 1024
+_EARLY_BYTES = 128 * 1024 * 1024
 _OPEN_FILES = 64
 _VECTOR = 512  # pieces in one call of the system
 
@@ -55,7 +56,11 @@ class Packs:
                 end = self._write(list(pieces[start : start + _VECTOR]), end)
             self._end = end
             self._dirty = True
-            return self._number, offset, end - offset
+            place = self._number, offset, end - offset
+            early = os.dup(self._writer) if end // _EARLY_BYTES > offset // _EARLY_BYTES else -1
+        if early >= 0:
+            self._sync_early(early, place[0])
+        return place
 
     def _write(self, pieces: list[bytes | memoryview], at: int) -> int:
         """Write at an explicit place, so that a write that fails half-way leaves no trace; where it ended."""
@@ -133,6 +138,19 @@ class Packs:
                 path.unlink()
             elif path.stat().st_size > length:
                 os.truncate(path, length)
+
+    def _sync_early(self, descriptor: int, number: int) -> None:
+        """Begin with the work of `sync` while more is coming; nobody waits for this but the one who appended."""
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            with self._lock:
+                self._lost += 1
+                if number == self._number:
+                    self._open(number + 1)
+            raise
+        finally:
+            os.close(descriptor)
 
     def _sync(self) -> None:
         if not self._dirty:

@@ -76,9 +76,17 @@ def _big(report: Report, folder: Path, server: Server, mib: int) -> None:
         for number in range(mib):
             stream.write(number.to_bytes(8, "big") + block[8:])
     os.sync()
-    theirs = seconds(lambda: _copy(source, folder / "big-copy"))
-    (folder / "big-copy").unlink()
-    ours = seconds(lambda: _import(server, "big", _pieces("/big", source)))
+    theirs = ours = float("inf")
+    for number in range(3):
+        _warm(folder, mib)
+        theirs = min(theirs, seconds(lambda: _copy(source, folder / "big-copy")))
+        (folder / "big-copy").unlink()
+        _warm(folder, mib)
+        name = "big" if not number else f"big{number}"
+        changes = _pieces("/big", source, number.to_bytes(8, "big"))  # nothing that the store has already
+        start = time.perf_counter()
+        _import(server, name, changes)
+        ours = min(ours, time.perf_counter() - start)
     _against(report, f"import {mib} MiB", ours, "cp, fsync", theirs, 0.3)
 
     theirs = seconds(lambda: subprocess.run(f"cat {source} > /dev/null", shell=True, check=True), 3)
@@ -175,10 +183,23 @@ def _tree(source: Path) -> Iterator[pfs_pb2.ModifyFileRequest]:
             yield add("/" + str(path.relative_to(source)), path.read_bytes())
 
 
-def _pieces(path: str, source: Path) -> Iterator[pfs_pb2.ModifyFileRequest]:
+def _warm(folder: Path, mib: int) -> None:
+    """Let the system have free memory that was in use already, before cp and before us.
+
+    A virtual machine may have to ask its host for every other page, which makes cp of 1 GiB three times as slow.
+    """
+    scratch = folder / "scratch"
+    with scratch.open("wb") as stream:
+        for _ in range(mib + mib // 4):
+            stream.write(bytes(_MIB))
+    scratch.unlink()
+    os.sync()
+
+
+def _pieces(path: str, source: Path, mark: bytes) -> Iterator[pfs_pb2.ModifyFileRequest]:
     with source.open("rb") as stream:
         while data := stream.read(_PIECE):
-            yield add(path, data)
+            yield add(path, data[:8] + mark + data[16:])
 
 
 def _import(server: Server, name: str, changes: Iterator[pfs_pb2.ModifyFileRequest]) -> None:
