@@ -63,6 +63,27 @@ class Deletions:
         return sorted(found)
 
 
+class Touched:
+    """Keys of directories in ascending order; packed, since a change may touch a million of them."""
+
+    _PACK = 1024
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._last: list[bytes] = []
+
+    def note(self, directory: bytes) -> None:
+        self._last.append(directory)
+        if len(self._last) == self._PACK:
+            self._packed.append(b"\0".join(self._last))  # which is in no directory's key
+            self._last = []
+
+    def backwards(self) -> Iterator[bytes]:
+        yield from reversed(self._last)
+        for packed in reversed(self._packed):
+            yield from reversed(packed.split(b"\0"))
+
+
 def files(items: Iterable[Item]) -> Iterator[Item]:
     return (item for item in items if not item[1].is_dir)
 
@@ -85,25 +106,24 @@ def with_directories(changes: Iterable[Change]) -> Iterator[Change]:
 
 def lay_over(
     pages: PageWriter, root: int, deletions: Deletions, additions: Iterable[Item], writer: ChunkWriter
-) -> tuple[int, set[bytes]]:
+) -> tuple[int, Touched]:
     """The tree after the deletions and then the additions, which append to files that are there.
 
     Also the keys of the directories that `settle` has to compute anew.
     """
-    touched: set[bytes] = set()
-    changes = _noting(_merged(pages, root, deletions, additions, writer), touched)
-    return tree.update(pages, root, with_directories(changes)), touched
+    touched = Touched()
+    changes = with_directories(_merged(pages, root, deletions, additions, writer))
+    return tree.update(pages, root, _noting(changes, touched)), touched
 
 
-def settle(
-    pages: PageWriter, root: int, touched: Iterable[bytes], problems: Iterable[Problem]
-) -> tuple[int, list[Problem]]:
+def settle(pages: PageWriter, root: int, touched: Touched, problems: Iterable[Problem]) -> tuple[int, list[Problem]]:
     """Compute the touched directories anew. `problems` are those of the tree before; the result has those of now."""
-    order = sorted(touched, reverse=True)  # what lies below a directory sorts behind it, so children come first
-    unseen = set(order)
-    found = [problem for problem in problems if problem.directory.encode() not in unseen]
+    before = list(problems)
+    again = {problem.directory.encode() for problem in before}
+    again.intersection_update(touched.backwards() if again else ())
+    found = [problem for problem in before if problem.directory.encode() not in again]
     done: dict[bytes, Entry | None] = {}
-    for directory in order:
+    for directory in touched.backwards():  # what lies below a directory sorts behind it, so children come first
         done[directory] = _summary(pages, root, directory, done, found)
         if len(done) >= _BATCH:
             root = tree.update(pages, root, sorted(done.items()))
@@ -151,18 +171,11 @@ def appended(writer: ChunkWriter, base: Entry, more: Entry) -> Entry:
     return builder.finish()
 
 
-def _noting(changes: Iterable[Change], touched: set[bytes]) -> Iterator[Change]:
-    last = b""
+def _noting(changes: Iterable[Change], touched: Touched) -> Iterator[Change]:
+    """`changes` as they are, with every directory among them noted."""
     for key, entry in changes:
-        if key[:1] == paths.ROOT:
-            directory = paths.parent(key)
-            if directory != last:
-                last = directory
-                while directory not in touched:
-                    touched.add(directory)
-                    if directory == paths.ROOT:
-                        break
-                    directory = paths.parent(directory)
+        if entry is _PLACEHOLDER:
+            touched.note(key)
         yield key, entry
 
 
