@@ -127,8 +127,11 @@ class Cluster:
 
     def repos(self) -> list[RepoInfo]:
         """All repos; the last ones known while the cluster does not answer."""
+        client = self.client
+        if self._unreachable_since is not None:
+            return self._repos
         try:
-            self._repos = self.client.list_repos()
+            self._repos = client.list_repos()
         except ClusterUnreachableError as error:
             log.debug("listing repos: %s", error)
         return self._repos
