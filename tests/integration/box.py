@@ -361,7 +361,10 @@ class Server:
         return int(children[0])
 
     def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        wait_until(lambda: all(") T " in (thread / "stat").read_text() for thread in threads), "the server is stopped")
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
