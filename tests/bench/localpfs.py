@@ -88,6 +88,8 @@ def _big(report: Report, folder: Path, server: Server, mib: int) -> None:
         _import(server, name, changes)
         ours = min(ours, time.perf_counter() - start)
     _against(report, f"import {mib} MiB", ours, "cp, fsync", theirs, 0.3)
+    limit = streaming.seconds_to_upload(mib * _MIB // _PIECE, _PIECE)
+    _against(report, "  the same beside bare grpcio", ours, "same messages, no PFS", limit)
 
     theirs = seconds(lambda: subprocess.run(f"cat {source} > /dev/null", shell=True, check=True), 3)
     read = min(seconds(lambda: _read(server, "/big", mib * _MIB)) for _ in range(3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -21,26 +23,29 @@ _MESSAGE = 2 * 1024 * 1024  # what service_files.py sends
 
 def seconds_to_stream(messages: int, size: int = _MESSAGE) -> float:
     """The best of three, over a unix socket, without looking at the messages."""
+    with _serving(messages, size) as channel:
+        call = channel.unary_stream("/bench/Stream")
+        return seconds(lambda: sum(len(message) for message in call(b"")), 3)
+
+
+def seconds_to_upload(messages: int, size: int) -> float:
+    """The same in the other direction."""
+    message = bytes(size)
+    with _serving(messages, size) as channel:
+        call = channel.stream_unary("/bench/Upload")
+        return seconds(lambda: call(itertools.repeat(message, messages)), 3)
+
+
+@contextlib.contextmanager
+def _serving(messages: int, size: int) -> Iterator[grpc.Channel]:
     with tempfile.TemporaryDirectory(prefix="pachmount-bench-") as folder:
         socket = Path(folder) / "s"
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.bench.streaming",
-                "--serve",
-                str(socket),
-                "--messages",
-                str(messages),
-                "--size",
-                str(size),
-            ]
-        )
+        numbers = ["--messages", str(messages), "--size", str(size)]
+        process = subprocess.Popen([sys.executable, "-m", "tests.bench.streaming", "--serve", str(socket), *numbers])
         try:
             with connect(f"unix://{socket}") as channel:
                 grpc.channel_ready_future(channel).result(20)  # type: ignore[no-untyped-call]
-                call = channel.unary_stream("/bench/Stream")
-                return seconds(lambda: sum(len(message) for message in call(b"")), 3)
+                yield channel
         finally:
             process.kill()
             process.wait()
@@ -53,8 +58,16 @@ def _serve(socket: str, messages: int, size: int) -> None:
         for _ in range(messages):
             yield message
 
-    handler = grpc.method_handlers_generic_handler("bench", {"Stream": grpc.unary_stream_rpc_method_handler(stream)})
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[handler], options=[("grpc.max_send_message_length", -1)])
+    def upload(pieces: Iterator[bytes], _context: Any) -> bytes:
+        return b"%d" % sum(len(piece) for piece in pieces)
+
+    methods = {
+        "Stream": grpc.unary_stream_rpc_method_handler(stream),
+        "Upload": grpc.stream_unary_rpc_method_handler(upload),
+    }
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    handlers = [grpc.method_handlers_generic_handler("bench", methods)]
+    server = grpc.server(ThreadPoolExecutor(2), handlers=handlers, options=options)
     server.add_insecure_port(f"unix:{socket}")
     server.start()
     server.wait_for_termination()
