@@ -12,7 +12,7 @@ _HELPERS = {"report"}
 
 
 def main() -> int:
-    names = [name for name in _NAMES if name not in _HELPERS]
+    names = [name for name in _NAMES if name not in _HELPERS and "_" not in name]
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         print(f"usage: scripts/bench NAME [--help]   NAME: {', '.join(names)}", file=sys.stderr)
         return 2

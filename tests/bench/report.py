@@ -17,7 +17,10 @@ _OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench"
 
 @dataclass
 class Row:
-    """One figure. `ratio` is figure : reference in speed, so that more is better; the target is one of the two."""
+    """One figure. `ratio` is figure : reference in speed, so that more is better; the target is one of the two.
+
+    Where there were several rounds, `figure` and `reference_figure` are the best; the medians stand beside them.
+    """
 
     what: str
     figure: float
@@ -27,6 +30,9 @@ class Row:
     ratio: float | None = None
     target: str = ""
     holds: bool | None = None
+    key: str = ""
+    median: float | None = None
+    reference_median: float | None = None
 
 
 @dataclass
