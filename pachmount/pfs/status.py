@@ -36,6 +36,13 @@ _BAD_PATH = re.compile(
 _BAD_NAME = re.compile(r"name \(.*\) invalid|branch name cannot be|invalid project name|is a reserved name", re.DOTALL)
 _GONE = re.compile(r"no role binding exists", re.IGNORECASE)
 _FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b|does not contain item", re.DOTALL)
+_TOO_LARGE = re.compile(r"larger than max", re.IGNORECASE)
+_BROKEN_OFF = re.compile(
+    r"RST_STREAM|stream (?:terminated|removed)|transport is closing|connection (?:reset|refused|error)|unexpected EOF"
+    r"|broken pipe|i/o timeout|code = Unavailable|SlowDown|slow down",
+    re.IGNORECASE,
+)
+"""A balancer's, or the cluster's own trouble with its storage, which it reports as INTERNAL or UNKNOWN."""
 _TLS_TROUBLE = re.compile(r"certificate|CERT_|ssl handshake|tls", re.IGNORECASE)
 _FIRST_FRAME = re.compile(r"got frame type (\d+)")
 _CUT_OFF = re.compile(r"socket closed|connection reset|\beof\b|end of tcp stream", re.IGNORECASE)
@@ -57,9 +64,11 @@ def code_of(error: grpc.RpcError) -> grpc.StatusCode:
 
 def is_transient(error: BaseException | None) -> bool:
     """Whether the call that failed with this gRPC error may well succeed a moment later."""
-    if not isinstance(error, grpc.RpcError) or code_of(error) is not grpc.StatusCode.UNAVAILABLE:
+    if not isinstance(error, grpc.RpcError):
         return False
-    text = details_of(error)
+    code, text = code_of(error), details_of(error)
+    if code is not grpc.StatusCode.UNAVAILABLE:
+        return _is_passing(code, text)
     return not (_NOT_FINISHED.search(text) or _TLS_TROUBLE.search(text) or _NOT_GRPC.search(text))
 
 
@@ -84,8 +93,10 @@ def to_error(error: grpc.RpcError, address: str) -> PachmountError:
         return LoginRequiredError(text or "no authentication token", hint=LOGIN_HINT)
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return NotPermittedError(text or "permission denied")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return StorageFullError(text) if _STORAGE_FULL.search(text) else ClusterError(text)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _STORAGE_FULL.search(text):
+        return StorageFullError(text)
+    if _is_passing(code, text):
+        return ClusterUnreachableError(f"the cluster at {address} could not finish the call", text)
     if _NOT_GRPC.search(text):
         return unreachable(address, text)
     return _by_text(code, text)
@@ -96,6 +107,13 @@ def unreachable(address: str, text: str) -> ClusterUnreachableError:
     return ClusterUnreachableError(
         f"cannot reach the cluster at {address}", _network_reason(text), _address_hint(address, text)
     )
+
+
+def _is_passing(code: grpc.StatusCode, text: str) -> bool:
+    """Whether a code that says little stands for trouble that passes: too many requests, a broken connection."""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return not (_STORAGE_FULL.search(text) or _TOO_LARGE.search(text))
+    return code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and _BROKEN_OFF.search(text) is not None
 
 
 _SIMPLE: dict[grpc.StatusCode, type[PachmountError]] = {
