@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from pachmount.errors import NotFoundError
+from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, FileEntry, RepoRef
 from pachmount.vfs.content import VERIFIABLE_BYTES, content_hash
 
@@ -83,7 +84,7 @@ class FakeCluster:
             self.on_list(path)
         return iter([entry for entry in self.entries if entry.path.rpartition("/")[0] == path])
 
-    def open(self, commit: CommitRef, path: str, offset: int) -> FakeStream:
+    def open(self, commit: CommitRef, path: str, offset: int) -> ContentStream:
         self.opens.append((path, offset))
         if self.on_open is not None:
             self.on_open(path, offset)
@@ -91,7 +92,7 @@ class FakeCluster:
             raise NotFoundError(f"file {path} not found")
         stream = FakeStream(self.files[path][offset:], self.piece, self._count)
         self.streams.append(stream)
-        return stream
+        return ContentStream(stream)
 
     def _count(self, start: int, piece: bytes) -> bytes | None:
         self.sent_bytes += len(piece)

@@ -12,6 +12,7 @@ from pachmount.errors import LoginRequiredError, NotFoundError, NotPermittedErro
 from pachmount.names import DEFAULT_BRANCH
 from pachmount.pfs import convert
 from pachmount.pfs.address import ClusterAddress, parse_address
+from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import (
     AuthState,
     BranchInfo,
@@ -29,7 +30,6 @@ from pachmount.pfs.model import (
 from pachmount.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
 from pachmount.pfs.rpc import Request, Rpc
 from pachmount.pfs.status import is_file_missing
-from pachmount.pfs.streams import MessageStream
 from pachmount.pfs.writer import FileWriter
 
 MAX_PAGE = 99_999
@@ -316,7 +316,7 @@ class PfsClient:
 
     def open(
         self, commit: CommitRef, path: str, offset: int = 0, *, idle_timeout: float | None = None
-    ) -> MessageStream[memoryview]:
+    ) -> ContentStream:
         """Stream a file's bytes from `offset` (a negative one is 0) to its end; not repeated after a failure.
 
         The first piece comes when the server has read 19 MiB or the end of the file. `idle_timeout` (seconds) is the
@@ -324,7 +324,7 @@ class PfsClient:
         """
         file = convert.file_message(commit, convert.literal_pattern(path))
         request = pfs_pb2.GetFileRequest(file=file, offset=max(offset, 0))
-        return self._rpc.stream(_PFS + "GetFile", request, convert.decode_content, idle_timeout=idle_timeout)
+        return self._rpc.byte_stream(_PFS + "GetFile", request, idle_timeout)
 
     def open_tar(
         self,
@@ -334,7 +334,7 @@ class PfsClient:
         glob: bool = False,
         path_range: tuple[str, str] | None = None,
         idle_timeout: float | None = None,
-    ) -> MessageStream[memoryview]:
+    ) -> ContentStream:
         """A tar archive of a file, a directory with all below it, or with `glob` of all matches, in pieces.
 
         `path_range` [lower, upper) limits the matches of a glob. Names in the archive start with a slash.
@@ -344,7 +344,7 @@ class PfsClient:
         )
         if path_range is not None:
             request.path_range.CopyFrom(pfs_pb2.PathRange(lower=path_range[0], upper=path_range[1]))
-        return self._rpc.stream(_PFS + "GetFileTAR", request, convert.decode_content, idle_timeout=idle_timeout)
+        return self._rpc.byte_stream(_PFS + "GetFileTAR", request, idle_timeout)
 
     # --- writing files
 

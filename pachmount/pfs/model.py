@@ -143,9 +143,13 @@ class OidcLogin:
 
 
 class ByteStream(Protocol):
-    """The content of one file from some offset on, in pieces as the server sends them."""
+    """The content of one file from some offset on; for one reading thread at a time."""
 
-    def __iter__(self) -> Iterator[memoryview]: ...
+    def __iter__(self) -> Iterator[memoryview]:
+        """Pieces as they arrive."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer`; the number of bytes written, fewer than asked for only at the end."""
 
     def cancel(self) -> None:
         """Stop the transfer; an iteration under way ends at once. May be called from another thread."""

@@ -15,6 +15,10 @@ import grpc
 
 from pachmount.errors import ClusterUnreachableError, PachmountError
 from pachmount.pfs.address import ClusterAddress
+from pachmount.pfs.content import ContentStream
+from pachmount.pfs.convert import decode_content
+from pachmount.pfs.framing import ByteMessages, Framing
+from pachmount.pfs.socket_streams import SocketStream, SocketStreams
 from pachmount.pfs.status import is_transient, to_error
 from pachmount.pfs.streams import MessageStream, Watchdog
 
@@ -50,6 +54,7 @@ class Rpc:
         self._methods: dict[str, Any] = {}
         self._closed = threading.Event()
         self._watchdog = Watchdog()
+        self._sockets = SocketStreams(address, server_cas)
         self.set_token(token)
 
     def set_token(self, token: str) -> None:
@@ -63,6 +68,7 @@ class Rpc:
             if self._channel is not None:
                 self._channel.close()
             self._methods.clear()
+        self._sockets.close()
         self._watchdog.close()
 
     def unary(
@@ -99,6 +105,29 @@ class Rpc:
             return MessageStream(call, self._watchdog, idle_s, self.address.qualified)
 
         return self._guarded(start)
+
+    def byte_stream(self, method: str, request: Request, idle_timeout: float | None = None) -> ContentStream:
+        """The content in a stream of BytesValue messages."""
+        return ContentStream(self._socket_stream(method, request, decode_content, ByteMessages(), idle_timeout))
+
+    def _socket_stream(
+        self,
+        method: str,
+        request: Request,
+        decode: Callable[[bytes], T],
+        framing: Framing[T],
+        idle_timeout: float | None,
+    ) -> MessageStream[T] | SocketStream[T]:
+        def by_grpcio() -> MessageStream[T]:
+            return self.stream(method, request, decode, idle_timeout=idle_timeout)
+
+        if not self._sockets.usable:
+            return by_grpcio()
+        if self._closed.is_set():
+            raise self._closed_error()
+        idle_s = self.call_timeout if idle_timeout is None else idle_timeout
+        body = request.SerializeToString()
+        return SocketStream(self._sockets, method, self._metadata, body, framing, idle_s, by_grpcio)
 
     def collect(self, method: str, request: Request, decode: Callable[[bytes], T]) -> list[T]:
         """All messages of a short server stream, repeated as a whole after a transient failure."""

@@ -51,15 +51,29 @@ _NOT_GRPC = re.compile(
 )
 
 
+class CallFailedError(grpc.RpcError):
+    """A failure of a call that did not go through grpcio."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
 def details_of(error: grpc.RpcError) -> str:
     """The server's own text of a failure, without gRPC's prefix."""
-    details = error.details() if isinstance(error, grpc.Call) else str(error)
+    details = error.details() if isinstance(error, grpc.Call | CallFailedError) else str(error)
     return _RPC_PREFIX.sub("", details or "").strip()
 
 
 def code_of(error: grpc.RpcError) -> grpc.StatusCode:
     """The status code of a failure."""
-    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    return error.code() if isinstance(error, grpc.Call | CallFailedError) else grpc.StatusCode.UNKNOWN
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -117,39 +117,34 @@ class Transfer:
         with self._wake:
             self._stream = stream
         try:
-            partial = bytearray()
-            for piece in stream:
-                self.received_bytes += len(piece)
-                offset += len(piece)
-                if offset > origin.size:
-                    raise DataError(f"'{origin.path}' has more bytes than listed", f"{offset} > {origin.size}")
-                if not self._cut(partial, piece):
+            while self.next_block < origin.blocks:
+                block = self._receive(stream)
+                if block is None:
+                    return
+                number, self.next_block = self.next_block, self.next_block + 1
+                if not self._deliver(self, number, block):
                     return
                 if self.next_block < origin.blocks and not self._wait_until_wanted():
                     return
-            if self._cancelled:
-                return
-            if offset != origin.size:
-                raise DataError(f"'{origin.path}' ended early", f"{offset} of {origin.size} bytes came")
         finally:
             stream.cancel()
 
-    def _cut(self, partial: bytearray, piece: memoryview) -> bool:
-        """Deliver the blocks that `piece` completes, keep the rest in `partial`; False when no more are needed."""
-        position = 0
-        while self.next_block < self.origin.blocks:
-            needed = self.origin.block_size(self.next_block) - len(partial)
-            if len(piece) - position < needed:
-                break
-            block = piece[position : position + needed]
-            data = bytes(partial + block) if partial else bytes(block)
-            partial.clear()
-            position += needed
-            number, self.next_block = self.next_block, self.next_block + 1
-            if not self._deliver(self, number, data):
-                return False
-        partial += piece[position:]
-        return True
+    def _receive(self, stream: ByteStream) -> bytes | None:
+        """The next block; None when the transfer was cancelled."""
+        origin = self.origin
+        block = bytearray(origin.block_size(self.next_block))
+        received = stream.readinto(memoryview(block))
+        self.received_bytes += received
+        is_last = self.next_block == origin.blocks - 1
+        too_many = stream.readinto(memoryview(bytearray(1))) if is_last and received == len(block) else 0
+        if self._cancelled:
+            return None
+        if too_many:
+            raise DataError(f"'{origin.path}' has more bytes than listed", f"more than {origin.size}")
+        if received < len(block):
+            offset = self.next_block * BLOCK_BYTES + received
+            raise DataError(f"'{origin.path}' ended early", f"{offset} of {origin.size} bytes came")
+        return bytes(block)
 
     def _wait_until_wanted(self) -> bool:
         """Pause while far enough ahead; False when the transfer should end."""

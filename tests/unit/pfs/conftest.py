@@ -23,7 +23,9 @@ def fake(socket_path: Path) -> Iterator[FakeServer]:
         yield server
 
 
-@pytest.fixture
-def client(socket_path: Path, fake: FakeServer) -> Iterator[PfsClient]:
+@pytest.fixture(params=["sockets", "grpcio"])
+def client(request: pytest.FixtureRequest, socket_path: Path, fake: FakeServer) -> Iterator[PfsClient]:
+    """Streams of content come over sockets of our own or, where those do not work, by grpcio: both act the same."""
     with PfsClient(f"unix://{socket_path}", call_timeout=10.0) as client:
+        client._rpc._sockets.usable = request.param == "sockets"
         yield client
