@@ -44,16 +44,16 @@ class Data:
     def listing(self) -> CommitRef:
         """Many files of some bytes, in `listed_directories` directories."""
         sizes = self._sizes
-        return self._single("listing", _spread(sizes.listed_files, sizes.listed_directories))
+        return self._single("listing", (sizes.listed_files, sizes.listed_directories))
 
     def many(self) -> CommitRef:
         """As many files as memory is measured with, 1,000 in a directory."""
-        return self._single("many", _spread(self._sizes.memory_files, self._sizes.memory_files // 1000))
+        return self._single("many", (self._sizes.memory_files, self._sizes.memory_files // 1000))
 
     def small(self) -> CommitRef:
         """Files of 4 KiB, 100 in a directory."""
         count = self._sizes.small_files
-        return self._single("small", _spread(count, count // SMALL_PER_DIRECTORY, SMALL_BYTES))
+        return self._single("small", (count, count // SMALL_PER_DIRECTORY, SMALL_BYTES))
 
     def big(self) -> CommitRef:
         """One big file, /big."""
@@ -75,10 +75,12 @@ class Data:
             return first.commit, head.commit
         return CommitRef(repo, head.parent), head.commit
 
-    def _single(self, kind: str, files: _Files) -> CommitRef:
-        repo = self._repo(kind, repr(self._sizes))
+    def _single(self, kind: str, shape: tuple[int, ...] | list[tuple[str, int]]) -> CommitRef:
+        repo = self._repo(kind, repr(shape))
         head = self._head(repo)
-        return (self._write(repo, files) if head is None else head).commit
+        if head is None:
+            head = self._write(repo, shape if isinstance(shape, list) else _spread(*shape))
+        return head.commit
 
     def _repo(self, kind: str, content: str) -> RepoRef:
         digest = hashlib.sha256(f"{_VERSION} {self._seed} {kind} {content}".encode()).hexdigest()[:8]

@@ -59,36 +59,51 @@ class Figure:
         """The row of the issue's table that it belongs to; what `--only` names."""
         return self.key.partition("-")[0]
 
+    def text(self, sizes: Sizes) -> str:
+        """What was measured, with how much of it."""
+        return self.what.format(
+            listed=f"{sizes.listed_files:,}",
+            small=f"{sizes.small_files:,}",
+            big=_amount(sizes.big_bytes),
+            file=_amount(sizes.file_bytes),
+            changed=_amount(CHANGE_FILES * sizes.changed_file_bytes),
+            many=f"{sizes.memory_files:,}",
+        )
+
     def limit(self, sizes: Sizes) -> float | None:
         if self.at_most is None:
             return None
         return self.at_most * sizes.share if self.grows else self.at_most
 
 
+def _amount(size: int) -> str:
+    return f"{size // GIB} GiB" if size % GIB == 0 else f"{size // MIB} MiB"
+
+
 FIGURES = {
     figure.key: figure
     for figure in (
-        Figure("listing-cold", "ls -lR, cold", "s", 6.5, grows=True),
-        Figure("listing-warm", "ls -lR again", "s", 3.0, grows=True),
-        Figure("listing-second", "ls -lR, second mount by a new daemon", "s"),
+        Figure("listing-cold", "ls -lR of {listed} files, cold", "s", 6.5, grows=True),
+        Figure("listing-warm", "  the same again", "s", 3.0, grows=True),
+        Figure("listing-second", "  second mount, by a new daemon", "s"),
         Figure("listing-calls", "  listing calls of that mount", "", 0),
-        Figure("small-order", "small files, cold, one thread in order", "s", 4.4, grows=True),
-        Figure("small-threads", "small files, cold, 8 threads", "s", 4.4, grows=True),
-        Figure("small-random", "small files, cold, random in each directory", "s", 4.4, grows=True),
+        Figure("small-order", "read {small} x 4 KiB, cold, in order", "s", 4.4, grows=True),
+        Figure("small-threads", "  8 threads", "s", 4.4, grows=True),
+        Figure("small-random", "  one thread, random in each directory", "s", 4.4, grows=True),
         Figure("small-tar", "  in order, beside one GetFileTAR", "s"),
-        Figure("first-time", "first 64 KiB of a big file, cold", "s", 0.24),
+        Figure("first-time", "first 64 KiB of a file of {big}, cold", "s", 0.24),
         Figure("first-download", "  beside a download at open", "s"),
         Figure("first-bytes", "  transferred for them", "MiB", 40),
-        Figure("sequential-one", "one file in sequence, cold, 1 MiB reads", "s", ratio=0.9),
-        Figure("sequential-two", "two readers of two files, cold", "s", ratio=1.2),
-        Figure("warm-big", "one file in sequence, from the page cache", "s", ratio=0.9),
-        Figure("warm-small", "small files, warm", "s", ratio=1 / 1.5),
-        Figure("random-cold", "100 random reads of 4 KiB in a big file, cold", "s", ratio=1 / 1.1),
+        Figure("sequential-one", "read {file} in sequence, cold, 1 MiB reads", "s", ratio=0.9),
+        Figure("sequential-two", "  two readers of two such files", "s", ratio=1.2),
+        Figure("warm-big", "read {file} from the page cache", "s", ratio=0.9),
+        Figure("warm-small", "read {small} x 4 KiB, warm", "s", ratio=1 / 1.5),
+        Figure("random-cold", "100 random reads of 4 KiB in {big}, cold", "s", ratio=1 / 1.1),
         Figure("random-again", "  the same reads again", "s", 0.05),
-        Figure("change-refresh", "refresh to a commit with 1 % other bytes", "ms", 50),
+        Figure("change-refresh", "refresh: 1 % of {changed} has changed", "ms", 50),
         Figure("change-bytes", "  fetched to read all of it, of all bytes", "%", 1.1),
         Figure("change-read", "  time to read all of it", "s"),
-        Figure("memory-peak", "most memory, many files listed, 8 streams", "MB", 400),
+        Figure("memory-peak", "memory: {many} files listed, 8 streams", "MB", 400),
         Figure("memory-growth", "  growth over the time of --soak", "%", 5, optional=True),
     )
 }

@@ -52,10 +52,12 @@ class Bench:
 
     @contextlib.contextmanager
     def user(self, commit: CommitRef | None = None) -> Iterator[User]:
-        """A user with a daemon that runs and an empty cache, who mounts `commit` if there is one; page cache empty."""
+        """A user with a new daemon and an empty cache, who mounts `commit` if there is one.
+
+        A new mount has nothing in the page cache either, so that all of it is cold, while the server stays warm.
+        """
         box = Box({**self.env, "PACHD_ADDRESS": self.address})
         try:
-            drop_page_cache()
             box.ok("daemon", "start")
             user = User(box)
             if commit is not None:
@@ -80,7 +82,7 @@ class Bench:
             target, holds = f"<= {limit:g} {wanted.unit}", best <= limit
         elif wanted.ratio is not None and ratio is not None:
             target, holds = f"ratio >= {wanted.ratio:.2g}", ratio >= wanted.ratio
-        row = Row(wanted.what, best, wanted.unit, name, reference, ratio, target, holds, key)
+        row = Row(wanted.text(self.sizes), best, wanted.unit, name, reference, ratio, target, holds, key)
         row.median = ours.median if isinstance(ours, Times) else None
         row.reference_median = theirs.median if isinstance(theirs, Times) else None
         self.report.add(row)
@@ -105,7 +107,7 @@ class User:
         return str(self.box.path(name))
 
     def new_daemon(self) -> None:
-        """Unmount everything and start another daemon, with the same cache and state."""
+        """Unmount everything and start another daemon, with the same cache and state, on a disk that is cold."""
         self.box.clean()
         self.box.ok("daemon", "stop")
         drop_page_cache()
@@ -180,8 +182,9 @@ class Peak:
 
 
 def alternate(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[Times, Times]:
-    """Measure two things in turn. The first time of `theirs` is not counted: it lets the server warm up."""
+    """Measure two things in turn, both with an empty page cache but a warm server: the first of `theirs` warms it."""
     both = Times(), Times()
+    drop_page_cache()
     theirs()
     for _ in range(rounds):
         both[0].all.append(ours())
@@ -194,7 +197,7 @@ def can_drop_page_cache() -> bool:
 
 
 def drop_page_cache() -> None:
-    """Empty the system's page cache, where we may; a mount has none of its own before it is read."""
+    """Empty the system's page cache, where we may."""
     if can_drop_page_cache():
         subprocess.run(["sync"], check=True)
         Path("/proc/sys/vm/drop_caches").write_text("3\n")

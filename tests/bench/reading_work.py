@@ -69,7 +69,7 @@ def _line(process: subprocess.Popen[str], expected: str = "") -> str:
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     if not line or (expected and line != expected):
-        raise RuntimeError(f"{process.args}: ended with {process.wait(10)}")
+        raise RuntimeError(f"a reader ended with {process.wait(10)}: {line}")
     return line
 
 
