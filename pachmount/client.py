@@ -144,6 +144,11 @@ class DaemonClient:
         body = schema.RefreshRequest(mounts=list(entries))
         return _one(schema.MountsAnswer, self._put("/_refresh", MOUNT_TIMEOUT, body))
 
+    def follow(self, names: Sequence[str], *, on: bool) -> schema.MountsAnswer:
+        """Let mounts move along with their branches, or not any more."""
+        body = schema.FollowRequest(mounts=list(names), follow=on)
+        return _one(schema.MountsAnswer, self._put("/_follow", MOUNT_TIMEOUT, body))
+
     def configure(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
         """Connect to another cluster and remember it; all mounts of the old one end."""
         return _one(schema.ConfigAnswer, self._put("/config", MOUNT_TIMEOUT, request))

@@ -87,6 +87,7 @@ def mount(mount: Mount) -> schema.MountAnswer:
             "actual_mounted_commit": source.commit,
             "latest_commit": mount.position.latest or source.commit,
             "how_many_commits_behind": mount.position.behind,
+            "follow": spec.follow,
         }
     )
 
@@ -121,6 +122,8 @@ def mount_status(mount: Mount) -> schema.MountStatus:
             "path": path,
             "latest_commit": mount.position.latest or source.commit,
             "behind": mount.position.behind,
+            "follow": spec.follow,
+            "note": mount.note,
             "mounted_at": mount.mounted_at,
             "listing": view.tree.state if view is not None else "failed",
             "files": len(listing) if listing is not None else 0,

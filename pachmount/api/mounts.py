@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pachmount.api import answers, schema
 from pachmount.api.decode import decode_body
 from pachmount.api.handlers import Handler
 from pachmount.errors import PachmountError, UsageError
-from pachmount.mounts.manager import Wish
 from pachmount.mounts.resolve import Resolved, check_commit_form
+from pachmount.mounts.wishes import Wish
 from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path
 
 
 class MountsAnswering(Handler):
     """The base of the routes that answer with all mounts and, as `unmounted`, all repos."""
 
-    def mounts(self) -> schema.MountsAnswer:
-        """Where branches stand is looked up within a second; what does not answer in time is told from memory."""
+    def mounts(self, changed: Collection[str] | None = None) -> schema.MountsAnswer:
+        """Where branches stand is looked up within a second; what does not answer in time is told from memory.
+
+        After a change only the mounts that were `changed` are looked at.
+        """
         self.require_login()
         manager, cluster = self.services.manager, self.services.cluster
-        manager.look_at_heads(unmount_deleted=True)
+        manager.look_at_heads(names=changed, unmount_deleted=True)
         return schema.MountsAnswer(
             mounted=[answers.mount(mount) for mount in manager.mounts()],
             unmounted=[answers.repo(info) for info in cluster.repos()],
@@ -53,7 +57,7 @@ class MountHandler(MountsAnswering):
                     error.why = "; ".join(filter(None, [error.why, f"mounted before that: {', '.join(done)}"]))
                 raise
             done.append(wish.name)
-        return self.mounts()
+        return self.mounts(done)
 
     def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
         if entry is None:
@@ -94,6 +98,7 @@ def _wish(entry: schema.MountEntry) -> Wish:
         paths=tuple(normalize_path(path) for path in wanted),
         mode=entry.mode,
         mountpoint=Path(entry.mountpoint) if entry.mountpoint else None,
+        follow=entry.follow,
     )
 
 
@@ -116,7 +121,7 @@ class UnmountHandler(MountsAnswering):
     def _unmount(self, names: list[str]) -> schema.MountsAnswer:
         for name in names:
             self.services.manager.unmount(name)
-        return self.mounts()
+        return self.mounts(())
 
 
 class UnmountAllHandler(MountsAnswering):
@@ -154,6 +159,17 @@ class RefreshHandler(MountsAnswering):
         self.answer(await self.work(lambda: self._refresh(request.mounts)))
 
     def _refresh(self, entries: list[schema.RefreshEntry]) -> schema.MountsAnswer:
-        for entry in entries:
-            self.services.manager.refresh(entry.name, entry.commit)
-        return self.mounts()
+        moved = [self.services.manager.refresh(entry.name, entry.commit) for entry in entries]
+        return self.mounts([mount.spec.name for mount in moved])
+
+
+class FollowHandler(MountsAnswering):
+    """PUT /_follow (ours): let mounts move along with their branches, or stay where they are."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.FollowRequest)
+        self.answer(await self.work(lambda: self._follow(request)))
+
+    def _follow(self, request: schema.FollowRequest) -> schema.MountsAnswer:
+        changed = [self.services.manager.follow(name, on=request.follow) for name in request.mounts]
+        return self.mounts([mount.spec.name for mount in changed])

@@ -1,7 +1,7 @@
 """Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
-2.9 renamed beside them); `/status`, `/_refresh`, `/branches`, `/commits` and `/files` are ours.
+2.9 renamed beside them); `/status`, `/_refresh`, `/_follow`, `/branches`, `/commits` and `/files` are ours.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Request(Model):
 
 
 class MountEntry(Request):
-    """One mount to make. `mountpoint` (ours) puts it at a directory of the user's instead of the mount directory."""
+    """One mount to make. Ours: `mountpoint` puts it at a directory of the user's instead of the mount directory,
+    `follow` moves it along with its branch.
+    """
 
     name: str = ""
     project: str = ""
@@ -43,6 +45,7 @@ class MountEntry(Request):
     path: str = ""
     mode: str = ""
     mountpoint: str = ""
+    follow: bool = False
 
 
 class MountRequest(Request):
@@ -62,6 +65,13 @@ class RefreshEntry(Request):
 
 class RefreshRequest(Request):
     mounts: list[RefreshEntry] = []
+
+
+class FollowRequest(Request):
+    """`follow`: whether these mounts move along with their branches from now on."""
+
+    mounts: list[str] = []
+    follow: bool = True
 
 
 class CommitRequest(Request):
@@ -118,6 +128,7 @@ class MountAnswer(Model):
     actual_mounted_commit: str
     latest_commit: str
     how_many_commits_behind: int
+    follow: bool = False
 
 
 class MountsAnswer(Model):
@@ -190,6 +201,8 @@ class Counters(Model):
 
 
 class MountStatus(Model):
+    """`note` says why a mount does not show what it might, such as that its branch is gone."""
+
     name: str
     source: str
     mountpoint: str
@@ -204,6 +217,8 @@ class MountStatus(Model):
     path: str
     latest_commit: str
     behind: int
+    follow: bool = False
+    note: str = ""
     mounted_at: float
     listing: Literal["loading", "complete", "failed"]
     files: int
@@ -257,6 +272,8 @@ class StatusAnswer(Model):
     waiting_requests: int
     waiting_requests_limit: int
     lingering_sessions: int = 0
+    follow_streams: int = 0
+    follow_streams_limit: int = 0
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)

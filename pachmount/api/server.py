@@ -30,6 +30,7 @@ ROUTES: dict[str, type[Handler]] = {
     "/_unmount_all": mounts.UnmountAllHandler,
     "/_commit": mounts.CommitHandler,
     "/_refresh": mounts.RefreshHandler,
+    "/_follow": mounts.FollowHandler,
 }
 
 

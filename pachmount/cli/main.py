@@ -65,6 +65,7 @@ def build() -> App:
     app.add(mounting.unmount, "unmount", _MOUNTS)
     app.add(mounting.unmount, "umount", hidden=True)
     app.add(mounting.refresh, "refresh", _MOUNTS)
+    app.add(mounting.follow, "follow", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(listing.list_, "list", _DATA)
     app.add(listing.list_, "ls", hidden=True)

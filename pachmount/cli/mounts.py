@@ -1,4 +1,4 @@
-"""`mount`, `unmount` and `refresh`."""
+"""`mount`, `unmount`, `refresh` and `follow`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ Commit = Annotated[
         "--commit", "-c", metavar="COMMIT", help="Mount this commit (an id, or such as master^) and stay there."
     ),
 ]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", metavar="", help="Move along when the branch gets a new commit.")
+]
+Off = Annotated[bool, typer.Option("--off", metavar="", help="Stay at the commit that is mounted now.")]
 To = Annotated[str, typer.Option("--to", metavar="COMMIT", help="Move to this commit: an id, or such as master^.")]
 All = Annotated[
     bool, typer.Option("--all", "-a", metavar="", help="Unmount everything in the mount directory and beside it.")
@@ -52,6 +56,7 @@ def mount(
     directory: Directory = None,
     name: Name = "",
     commit: Commit = "",
+    follow: Follow = False,
     as_json: opt.Json = False,
 ) -> None:
     """Mount a repository's files, or list the mounts.
@@ -63,17 +68,22 @@ def mount(
       pachmount mount images@dev --name dev     at /pfs/dev
       pachmount mount images:/2024 ~/data/2024  one directory, somewhere else
       pachmount mount images --commit master^   the commit before the newest
+      pachmount mount images --follow           always the newest commit
       pachmount mount                           list the mounts
 
     The files are read-only and stay as they are when the branch moves on;
-    'pachmount refresh' moves the mount to the newest commit.
+    'pachmount refresh' moves the mount to the newest commit, and with --follow
+    it moves by itself. A file that a program has open stays as it is even then.
     """
     if source is None:
-        if directory or name or commit:
+        if directory or name or commit or follow:
             raise UsageError("nothing to mount", "a SOURCE is missing", "pachmount mount --help")
         _list_mounts(state, as_json)
         return
     entry = _entry(source, directory, name, commit)
+    if follow:
+        _refuse_to_follow_a_commit(entry)
+        entry.follow = True
     client = state.client(start=True)
     client.mount([entry])
     mounted = _find(client, entry.name)
@@ -82,7 +92,8 @@ def mount(
     if as_json:
         output.json_answer(mounted)
         return
-    output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}")
+    follows = f", follows {mounted.branch}" if mounted.follow else ""
+    output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}{follows}")
     if mounted.path and mounted.listing == "complete" and not mounted.files:
         state.note(f"it is empty: this commit has nothing at {mounted.path}")
     state.hint(f"ls {mounted.mountpoint}; 'pachmount unmount {mounted.name}' ends it")
@@ -106,6 +117,15 @@ def _entry(source: str, directory: str | None, name: str, commit: str) -> MountE
         mode="ro",
         mountpoint=os.path.abspath(directory) if directory else "",
     )
+
+
+def _refuse_to_follow_a_commit(entry: MountEntry) -> None:
+    if entry.commit:
+        branch = entry.branch or names.ancestry_branch(entry.commit) or "BRANCH"
+        project = f"{entry.project}/" if entry.project else ""
+        why = f"'{entry.commit}' names one commit, and a mount of it stays there"
+        hint = f"pachmount mount {project}{entry.repo}@{branch} --follow"
+        raise UsageError("only the mount of a branch can follow it", why, hint)
 
 
 def has_project(source: str) -> bool:
@@ -196,6 +216,7 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
       pachmount refresh images --to 5c0e1b2a   any commit, by its id
 
     A file that a program has open keeps showing the commit it was opened in.
+    With --to, a mount that follows its branch does not do so any more.
     """
     if not targets:
         raise UsageError("nothing to refresh", "name one or more mounts", "pachmount mount lists them")
@@ -216,6 +237,37 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
             output.line(f"{after.name}: already at {output.short(new)}")
         else:
             output.line(f"{after.name}: {output.short(old)} -> {output.short(new)}")
+        if entry.follow and not after.follow:
+            state.note(f"{after.name} does not follow {after.branch} any more")
+            state.hint(f"'pachmount follow {after.name}' moves it to the newest commit and turns that on again")
+
+
+def follow(state: State, targets: opt.NamesOrDirs = None, off: Off = False, as_json: opt.Json = False) -> None:
+    """Let mounts move along with their branches, or stay.
+
+    \b
+    Examples:
+      pachmount follow images          to the newest commit, now and from now on
+      pachmount follow images --off    stay where it is
+
+    A file that a program has open keeps showing the commit it was opened in.
+    A commit that is not finished, or has an error, is passed over.
+    """
+    if not targets:
+        raise UsageError("nothing to follow", "name one or more mounts", "pachmount mount lists them")
+    client = state.client()
+    before = client.status().mounts
+    chosen = [_resolve(before, target) for target in targets]
+    client.follow([entry.name for entry in chosen], on=not off)
+    changed = [_find(client, entry.name) for entry in chosen]
+    if as_json:
+        output.json_answer(changed)
+        return
+    for entry in changed:
+        follows = f"follows {entry.branch}, at" if entry.follow else "stays at"
+        output.line(f"{entry.name}: {follows} {output.short(entry.commit)}")
+        if entry.note:
+            state.note(f"{entry.name}: {entry.note}")
 
 
 def _resolve(mounted: list[MountStatus], target: str) -> MountStatus:

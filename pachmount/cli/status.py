@@ -109,13 +109,18 @@ def _mounts(answer: StatusAnswer) -> None:
 def _condition(entry: MountStatus) -> str:
     if entry.error is not None:
         return f"{entry.state}: {entry.error.why or entry.error.error}"
+    parts = [entry.state]
+    if entry.follow:
+        parts.append(f"follows {entry.branch}")
     if entry.state == "mounted" and entry.behind > 0:
-        return f"{entry.state}, {output.count(entry.behind, 'commit')} behind"
-    return entry.state
+        parts.append(f"{output.count(entry.behind, 'commit')} behind {output.short(entry.latest_commit)}")
+    if entry.note:
+        parts.append(entry.note)
+    return ", ".join(parts)
 
 
 def _advise(state: State, answer: StatusAnswer) -> None:
-    behind = [entry.name for entry in answer.mounts if entry.behind > 0]
+    behind = [entry.name for entry in answer.mounts if entry.behind > 0 and not entry.follow]
     if answer.cluster.state == "none":
         state.hint("'pachmount login ADDRESS' connects to a cluster, 'pachmount login --local' to the embedded server")
     elif answer.cluster.state == "unreachable":

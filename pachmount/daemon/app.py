@@ -9,6 +9,7 @@ import asyncio
 import faulthandler
 import logging
 import os
+import random
 import resource
 import signal
 import sys
@@ -33,6 +34,7 @@ from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.store import MountStore
+from pachmount.mounts.subscriptions import MAX_STREAMS
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
 from pachmount.settings import Settings
@@ -47,6 +49,9 @@ WAITING_REQUESTS = 64
 WORKERS = 8
 LOOKERS = 16
 STOP_SECONDS = 30.0
+JITTER = 0.8
+"""The shortest time between two looks at the cluster, as a part of the poll interval."""
+FIRST_RETRY_PAUSE = 0.5
 SAME_SIGNAL_SECONDS = 0.5
 """A wrapper and its terminal often send one signal twice."""
 
@@ -136,6 +141,8 @@ class Daemon:
             waiting_requests=self._gate.waiting,
             waiting_requests_limit=self._gate.limit,
             lingering_sessions=self._manager.lingering,
+            follow_streams=self._manager.follow_streams,
+            follow_streams_limit=MAX_STREAMS,
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
@@ -165,10 +172,17 @@ class Daemon:
         self._manager.restore()
 
     def _watch_cluster(self) -> None:
-        while not self._stopping.wait(self._poll_interval):
+        """Look at the cluster and the branches; one that does not answer soon again, then ever more seldom."""
+        interval, failures = self._poll_interval, 0
+        while True:
+            pause = min(interval, FIRST_RETRY_PAUSE * 2 ** min(failures - 1, 10)) if failures else interval
+            if self._stopping.wait(pause * random.uniform(JITTER, 1.0)):  # noqa: S311  # spreads clients
+                return
+            failures += 1
             try:
                 if self._cluster.check_health():
-                    self._manager.look_at_heads(max_age=self._poll_interval)
+                    failures = 0
+                    self._manager.look_at_heads(max_age=interval * JITTER / 2)
             except PachmountError as error:
                 log.debug("looking at the cluster: %s", error)
             except Exception:

@@ -120,6 +120,12 @@ def detach_all(mountpoint: Path) -> None:
         unmount(mountpoint, lazy=True)
 
 
+def replaces_without_gap() -> bool:
+    """Whether `replace_without_gap` can be expected to work."""
+    major, minor = re.findall(r"\d+", os.uname().release)[:2]
+    return is_root() and (int(major), int(minor)) >= (6, 5)
+
+
 def replace_without_gap(staging: Path, target: Path) -> bool:
     """Put the mount at `staging` in place of the one at `target`, atomically; False where the kernel cannot.
 

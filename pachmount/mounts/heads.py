@@ -5,79 +5,116 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
 
-from pachmount.errors import NotFoundError, PachmountError
-from pachmount.mounts.mount import BranchPosition, Mount
+from pachmount.errors import ClusterUnreachableError, NotFoundError, PachmountError
+from pachmount.mounts import history
+from pachmount.mounts.mount import Mount
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import RepoRef
 
 log = logging.getLogger(__name__)
 
-HISTORY_LIMIT = 1000
-"""Commits looked at to count how far a mount is behind."""
 PARALLEL_LOOKS = 8
 
 
-class HeadWatch:
-    """Looks at branch heads. One look a mount at a time; a look that takes long goes on after its caller gave up."""
+class Branch(NamedTuple):
+    repo: RepoRef
+    name: str
 
-    def __init__(self) -> None:
+    @classmethod
+    def of(cls, mount: Mount) -> Branch:
+        """The branch of a mount; its name is empty if the mount has none."""
+        source = mount.spec.source
+        return cls(RepoRef(source.project, source.repo), source.branch)
+
+
+class HeadWatch:
+    """Looks at branch heads, once a branch for all its mounts. A look goes on after its caller gave up.
+
+    `on_news` is told of each following mount that does not show the head of its branch.
+    """
+
+    def __init__(self, on_news: Callable[[Mount], None]) -> None:
+        self._on_news = on_news
         self._pool = ThreadPoolExecutor(PARALLEL_LOOKS, thread_name_prefix="heads")
         self._lock = threading.Lock()
-        self._looking: set[str] = set()
+        self._looking: dict[Branch, Future[list[Mount]]] = {}
 
     def refresh(self, client: PfsClient, mounts: Iterable[Mount], max_age: float, patience: float) -> list[Mount]:
         """Look at the branches of mounts last looked at more than `max_age` s ago; wait `patience` s for answers.
 
         Returns the mounts whose repo the cluster says does not exist any more.
         """
-        due = [m for m in mounts if m.spec.source.branch and time.monotonic() - m.position.checked_at > max_age]
+        due: dict[Branch, list[Mount]] = {}
+        for mount in mounts:
+            branch = Branch.of(mount)
+            if branch.name and time.monotonic() - mount.position.checked_at > max_age:
+                due.setdefault(branch, []).append(mount)
+        looks = []
         with self._lock:
-            due = [mount for mount in due if mount.spec.name not in self._looking]
-            self._looking.update(mount.spec.name for mount in due)
-        looks = {self._pool.submit(self._look_once, client, mount): mount for mount in due}
+            for branch, followers in due.items():
+                look = self._looking.get(branch)
+                if look is None:
+                    look = self._looking[branch] = self._pool.submit(self._look_once, client, branch, followers)
+                looks.append(look)
         done, _ = wait(looks, timeout=patience)
-        return [looks[look] for look in done if look.result()]
+        return [mount for look in done for mount in look.result()]
 
-    def _look_once(self, client: PfsClient, mount: Mount) -> bool:
+    def _look_once(self, client: PfsClient, branch: Branch, mounts: list[Mount]) -> list[Mount]:
         try:
-            return self._look(client, mount)
+            return self.look(client, branch, mounts)
         finally:
             with self._lock:
-                self._looking.discard(mount.spec.name)
+                self._looking.pop(branch, None)
 
-    def _look(self, client: PfsClient, mount: Mount) -> bool:
-        """Update `mount.position`; True if its repo is gone. Any other failure leaves what was known."""
-        source = mount.spec.source
-        repo = RepoRef(source.project, source.repo)
+    def look(self, client: PfsClient, branch: Branch, mounts: list[Mount]) -> list[Mount]:
+        """Learn the position of all mounts of one branch, now; those that lost their repo.
+
+        A failure leaves what was known, and a note on the mounts.
+        """
         try:
-            head = client.inspect_branch(repo, source.branch).head.id
-            known = mount.position
-            if head == known.latest:
-                position = BranchPosition(head, known.behind, known.total)
-            else:
-                position = _position(client, repo, source.commit, head)
-            position.checked_at = time.monotonic()
-            if mount.spec.source.commit == source.commit:
-                mount.position = position
+            head = client.inspect_branch(branch.repo, branch.name).head.id
         except NotFoundError:
-            mount.position.branch_exists = False
-            mount.position.checked_at = time.monotonic()
-            return _is_gone(client, repo)
+            gone = _is_gone(client, branch.repo)
+            what = f"repo {branch.repo}" if gone else f"branch '{branch.name}'"
+            _note(mounts, f"{what} does not exist any more")
+            return mounts if gone else []
+        except ClusterUnreachableError as error:
+            log.debug("cannot look at %s@%s: %s", *branch, error)
+            return []
         except PachmountError as error:
-            log.debug("cannot look at branch %s: %s", source, error)
-        return False
+            _note(mounts, str(error))
+            return []
+        for mount in mounts:
+            try:
+                self._place(client, branch, mount, head)
+            except PachmountError as error:
+                log.debug("cannot count the commits of %s@%s: %s", *branch, error)
+        return []
+
+    def _place(self, client: PfsClient, branch: Branch, mount: Mount, head: str) -> None:
+        spec, known = mount.spec, mount.position
+        commit = spec.source.commit
+        if not spec.follow or (head == commit and spec.complete):
+            mount.note = ""
+        if spec.follow and (head != commit or not spec.complete):
+            self._on_news(mount)
+        found = known if head == known.latest else history.position(client, branch.repo, commit, head, known)
+        found.checked_at = time.monotonic()
+        if mount.spec.source.commit == commit:
+            mount.position = found
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _position(client: PfsClient, repo: RepoRef, commit: str, head: str) -> BranchPosition:
-    history = [info.commit.id for info in client.list_commits(repo, to=head, number=HISTORY_LIMIT)]
-    behind = history.index(commit) if commit in history else len(history)
-    return BranchPosition(head, behind, len(history) if len(history) < HISTORY_LIMIT else None)
+def _note(mounts: list[Mount], text: str) -> None:
+    for mount in mounts:
+        mount.note = text
+        mount.position.checked_at = time.monotonic()
 
 
 def _is_gone(client: PfsClient, repo: RepoRef) -> bool:

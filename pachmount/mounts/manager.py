@@ -9,24 +9,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pachmount.errors import BusyError, CannotMountError, NameTakenError, NotFoundError, PachmountError
+from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError
 from pachmount.fuse import kernel
 from pachmount.fuse.session import Session
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import Resolved, resolve
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
-from pachmount.names import DEFAULT_BRANCH, Source, check_mount_name
+from pachmount.mounts.wishes import Wish, refuse_difference
+from pachmount.names import check_mount_name
 from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +38,8 @@ OPERATION_SECONDS = 60.0
 NOT_MOUNTED = "can't unmount when we're already unmounted"
 FRESH_HEAD_SECONDS = 0.25
 HEAD_PATIENCE = 1.0
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A mount as asked for: `source.commit` "" = the newest; `mountpoint` None = below the mount directory."""
-
-    name: str
-    source: Source
-    paths: tuple[str, ...] = ()
-    mode: str = "ro"
-    mountpoint: Path | None = None
+LISTING_PATIENCE = 10.0
+"""Seconds for which a commit is listed before it takes the place of another."""
 
 
 class MountManager:
@@ -64,7 +58,8 @@ class MountManager:
         self._mounter = mounter
         self._store = store
         self._call_timeout = call_timeout
-        self._heads = HeadWatch()
+        self._follower = Follower(cluster, self.mounts, self._show)
+        self._heads = HeadWatch(self._follower.notice)
         self._lock = threading.Lock()
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
@@ -94,17 +89,28 @@ class MountManager:
             self._lingering = [session for session in self._lingering if session.alive]
             return len(self._lingering)
 
-    def look_at_heads(self, max_age: float = FRESH_HEAD_SECONDS, *, unmount_deleted: bool = False) -> None:
-        """Learn where the mounts stand on their branches.
+    @property
+    def follow_streams(self) -> int:
+        """Streams on which the cluster tells of new commits."""
+        return self._follower.streams
+
+    def look_at_heads(
+        self,
+        max_age: float = FRESH_HEAD_SECONDS,
+        *,
+        names: Collection[str] | None = None,
+        unmount_deleted: bool = False,
+    ) -> None:
+        """Learn where the mounts (all, or those of `names`) stand on their branches.
 
         With `unmount_deleted` those whose repo the cluster clearly says is gone are unmounted, as the original does
-        when it lists mounts; nothing else ever unmounts by itself.
+        when it lists mounts; nothing else ever unmounts by itself, and never a mount that follows its branch.
         """
-        mounts = [mount for mount in self.mounts() if mount.state is State.MOUNTED]
+        mounts = [m for m in self.mounts() if m.state is State.MOUNTED and (names is None or m.spec.name in names)]
         if not mounts:
             return
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
-            if unmount_deleted:
+            if unmount_deleted and not mount.spec.follow:
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
                 self._unmount(mount)
 
@@ -112,7 +118,9 @@ class MountManager:
 
     def resolve(self, wish: Wish) -> Resolved:
         """Check a wish against the cluster without changing anything."""
-        return resolve(self._cluster.client, wish.source, self._call_timeout)
+        resolved = resolve(self._cluster.client, wish.source, self._call_timeout)
+        wish.check(resolved)
+        return resolved
 
     def mount(self, wish: Wish, resolved: Resolved | None = None) -> Mount:
         """Make a mount. The same wish again is fine and changes nothing; NameTakenError for another under that name."""
@@ -135,14 +143,17 @@ class MountManager:
                     pinned=resolved.pinned,
                     complete=resolved.complete,
                     own_directory=wish.mountpoint is None,
+                    follow=wish.follow,
                 )
                 mount = self._mounts[wish.name] = Mount(spec)
                 mount.on(Event.MOUNT)
         if existing is not None:
             with self._operation(existing):
-                _refuse_difference(existing.spec, wish, resolved, path_filter)
+                refuse_difference(existing.spec, wish, resolved, path_filter)
                 if existing.state is State.ERROR:
                     self._remount(existing)
+            if wish.follow and not existing.spec.follow:
+                self.follow(wish.name)
             return existing
         with self._operation(mount):
             try:
@@ -152,28 +163,74 @@ class MountManager:
                     self._mounts.pop(wish.name, None)
                 raise
         self._save()
+        self._follower.listen()
         log.info("mounted %s at %s", mount.spec.source, mount.spec.mountpoint)
         return mount
 
     def refresh(self, name: str, commit: str = "") -> Mount:
-        """Move a mount to the newest commit of its branch, or to `commit` (an id, a branch, an ancestry)."""
+        """Move a mount to the newest commit of its branch, or to `commit` (an id, a branch, an ancestry).
+
+        A mount that is moved to a commit does not follow its branch any more.
+        """
         mount = self.get(name)
         source = mount.spec.source
-        if not commit and not source.branch:
-            why = "it was mounted by its commit alone"
-            raise NotFoundError(f"mount '{name}' has no branch to follow", why, f"pachmount refresh {name} --to COMMIT")
+        if not commit:
+            self._require_branch(mount, f"pachmount refresh {name} --to COMMIT")
         resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
-        with self._operation(mount):
-            spec = mount.spec
-            if resolved.source.commit == spec.source.commit and resolved.complete == spec.complete:
-                return mount
-            self._move(
-                mount,
-                spec.at(resolved.source.commit, resolved.time, complete=resolved.complete, pinned=resolved.pinned),
-            )
-        self._save()
-        log.info("mount %s moved to %s", name, mount.spec.source)
+        self._show(mount, resolved, follow=False if commit else None)
         return mount
+
+    def follow(self, name: str, *, on: bool = True) -> Mount:
+        """Let a mount move along with its branch, beginning now; or leave it where it is."""
+        mount = self.get(name)
+        if on:
+            self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
+            resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+        with self._operation(mount):
+            mount.spec, mount.note = replace(mount.spec, follow=on), ""
+        self._save()
+        self._follower.listen()
+        if on:
+            self._follower.step(mount)
+        return mount
+
+    def _require_branch(self, mount: Mount, hint: str) -> None:
+        if not mount.spec.source.branch:
+            why = "it was mounted by its commit alone"
+            raise NotFoundError(f"mount '{mount.spec.name}' has no branch to follow", why, hint)
+
+    def _show(
+        self, mount: Mount, resolved: Resolved, expected: MountSpec | None = None, *, follow: bool | None = None
+    ) -> None:
+        """Put another commit in the place of a mount's, its listing first: LISTING_PATIENCE at most is spent on that.
+
+        Nothing happens if the mount is not what is `expected` any more. A listing that fails leaves all as it was.
+        """
+        before, view = mount.spec, None
+        if (before.source.commit, before.complete) != (resolved.source.commit, resolved.complete):
+            view = self._mounter.view(_at(before, resolved))
+        try:
+            if view is not None:
+                view.tree.wait_complete(LISTING_PATIENCE)
+                if view.tree.error is not None:
+                    raise view.tree.error
+            with self._operation(mount):
+                if expected not in (None, mount.spec):
+                    return
+                spec = _at(mount.spec, resolved)
+                spec = spec if follow is None else replace(spec, follow=follow)
+                if view is not None:
+                    view = self._move(mount, spec, view)
+                mount.spec, mount.note = spec, ""
+                if spec.source.commit == resolved.head and spec.complete:
+                    mount.position = BranchPosition(resolved.head)
+        finally:
+            if view is not None and view is not mount.view:
+                view.close()
+        if spec != before:
+            self._save()
+            self._follower.listen()
+            log.info("mount %s shows %s", spec.name, spec.source)
 
     # --- removing
 
@@ -188,6 +245,7 @@ class MountManager:
     def shut_down(self) -> None:
         """Take all mounts away but remember them for the next daemon."""
         self._heads.close()
+        self._follower.close()
         try:
             self._for_each(self._stop)
         except PachmountError as error:
@@ -208,6 +266,7 @@ class MountManager:
             except PachmountError as error:
                 mount.on(Event.FAIL, error)
                 log.warning("could not mount %s again: %s", spec.name, error)
+        self._follower.listen()
 
     # --- inside
 
@@ -240,7 +299,9 @@ class MountManager:
         else:
             places.check_foreign_directory(spec.mountpoint)
         try:
-            mount.view, mount.session = self._mounter.open(spec)
+            view = self._mounter.view(spec)
+            mount.session = self._mounter.open(view, spec.mountpoint)
+            mount.view = view
         except BaseException:
             if spec.own_directory:
                 places.remove_own_directory(spec.mountpoint)
@@ -257,11 +318,11 @@ class MountManager:
             mount.on(Event.FAIL, error)
             raise
 
-    def _move(self, mount: Mount, spec: MountSpec) -> None:
-        """Show another commit at the same place. Where the kernel can, without a gap; else with one of milliseconds."""
+    def _move(self, mount: Mount, spec: MountSpec, view: CommitView) -> CommitView:
+        """Show a view at the same place; the one shown in the end. Where the kernel can, without a gap."""
         mount.on(Event.MOVE)
         try:
-            view, session = self._mounter.replace(spec)
+            view, session = self._mounter.replace(view, spec)
         except PachmountError as error:
             mount.on(Event.FAIL, error)
             raise
@@ -269,6 +330,7 @@ class MountManager:
         mount.spec, mount.view, mount.session = spec, view, session
         mount.mounted_at, mount.position = time.time(), BranchPosition()
         mount.on(Event.DONE)
+        return view
 
     def _unmount(self, mount: Mount) -> None:
         with self._operation(mount):
@@ -276,6 +338,7 @@ class MountManager:
             with self._lock:
                 self._mounts.pop(mount.spec.name, None)
         self._save()
+        self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
 
     def _stop(self, mount: Mount) -> None:
@@ -313,25 +376,5 @@ class MountManager:
                 raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
 
 
-def _refuse_difference(spec: MountSpec, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> None:
-    """NameTakenError if `wish` is not what `spec` shows; where the branch's head is does not matter."""
-    source = wish.source
-    differing = ""
-    if (spec.source.project, spec.source.repo) != (source.project, source.repo):
-        differing = "repo"
-    elif source.commit and spec.source.commit != resolved.source.commit:
-        differing = "commit"
-    elif not source.commit and spec.source.branch != (source.branch or DEFAULT_BRANCH):
-        differing = "branch"
-    elif spec.paths != path_filter.paths:
-        differing = "path"
-    elif spec.mode != wish.mode:
-        differing = "mode"
-    elif wish.mountpoint is not None and spec.mountpoint != wish.mountpoint:
-        differing = "mount point"
-    if differing:
-        why = f"{spec.source} is mounted under that name (another {differing})"
-        hint = f"give this one another name: --name {wish.name}-2"
-        if differing == "commit":
-            hint += f"; or move that mount: pachmount refresh {wish.name} --to {source.commit}"
-        raise NameTakenError(f"mount at '{wish.name}' already in use", why, hint)
+def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:
+    return spec.at(resolved.source.commit, resolved.time, complete=resolved.complete, pinned=resolved.pinned)

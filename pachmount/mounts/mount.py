@@ -21,7 +21,8 @@ class MountSpec:
 
     `time` is what files show as their time (s since the epoch); `pinned` tells that the user named the commit;
     `complete` is False for an open commit without a finished ancestor, shown as empty until it is refreshed.
-    `own_directory` tells that the mount point was made by us and goes with the mount.
+    `own_directory` tells that the mount point was made by us and goes with the mount. `follow` tells that it moves
+    along when its branch does.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MountSpec:
     pinned: bool = False
     complete: bool = True
     own_directory: bool = True
+    follow: bool = False
 
     def at(self, commit: str, finished: float, *, complete: bool, pinned: bool) -> MountSpec:
         """The same mount on another commit."""
@@ -55,6 +57,7 @@ class MountSpec:
             "pinned": self.pinned,
             "complete": self.complete,
             "own_directory": self.own_directory,
+            "follow": self.follow,
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class MountSpec:
             pinned=bool(data["pinned"]),
             complete=bool(data["complete"]),
             own_directory=bool(data["own_directory"]),
+            follow=bool(data.get("follow", False)),  # added after the first version
         )
 
 
@@ -77,20 +81,31 @@ class MountSpec:
 class BranchPosition:
     """Where a mounted commit stands on its branch, as far as was learned.
 
-    `behind` counts the commits after it; `total` is the length of the history, None when that is too long to count.
-    `checked_at` is on the monotonic clock.
+    `behind` counts the commits after it; `total` is the length of the history, None when that is too long or was not
+    needed; `depth` the same for the mounted commit. `checked_at` is on the monotonic clock.
     """
 
     latest: str = ""
     behind: int = 0
     total: int | None = None
-    branch_exists: bool = True
+    depth: int | None = None
     checked_at: float = float("-inf")
 
 
 @dataclass
+class Pace:
+    """When a following mount may be moved next (on the monotonic clock), and how often that failed since it worked."""
+
+    not_before: float = float("-inf")
+    failures: int = 0
+
+
+@dataclass
 class Mount:
-    """A mount and its running parts. `operation` is held while its state changes, never over a wait for a person."""
+    """A mount and its running parts. `operation` is held while its state changes, never over a wait for a person.
+
+    `note` says, for people, why it does not show what it might: a branch that is gone, a commit that is not finished.
+    """
 
     spec: MountSpec
     state: State = State.UNMOUNTED
@@ -99,7 +114,9 @@ class Mount:
     session: Session | None = None
     mounted_at: float = field(default_factory=time.time)
     position: BranchPosition = field(default_factory=BranchPosition)
+    note: str = ""
     operation: threading.Lock = field(default_factory=threading.Lock)
+    pace: Pace = field(default_factory=Pace)
 
     def on(self, event: Event, error: PachmountError | None = None) -> None:
         """Change the state; BusyError if the event is not possible in it."""

@@ -29,42 +29,8 @@ class Mounter:
     allow_other: bool
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def open(self, spec: MountSpec) -> tuple[CommitView, Session]:
-        """Mount at the mount point of `spec`; on failure nothing is left mounted."""
-        return self._open_at(spec, spec.mountpoint)
-
-    def replace(self, spec: MountSpec) -> tuple[CommitView, Session]:
-        """Mount in place of what is at the mount point: where the kernel can without a gap, else with one of ms."""
-        return self._swap_in(spec) or self._detach_and_open(spec)
-
-    def clean_staging(self) -> None:
-        """Remove what a daemon that died left there."""
-        if self.staging_dir.is_dir():
-            for mount in kernel.our_mounts(self.staging_dir):
-                kernel.detach_all(Path(mount.mountpoint))
-            for directory in self.staging_dir.iterdir():
-                places.remove_own_directory(directory)
-
-    def _swap_in(self, spec: MountSpec) -> tuple[CommitView, Session] | None:
-        """Mount aside and put that in place of the old mount; None where this machine cannot."""
-        if not kernel.is_root():
-            return None
-        staging = self.staging_dir / str(next(self._numbers))
-        staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            view, session = self._open_at(spec, staging)
-            if kernel.replace_without_gap(staging, spec.mountpoint):
-                return view, session
-            kernel.detach_all(staging)
-            return None
-        finally:
-            places.remove_own_directory(staging)
-
-    def _detach_and_open(self, spec: MountSpec) -> tuple[CommitView, Session]:
-        kernel.detach_all(spec.mountpoint)
-        return self._open_at(spec, spec.mountpoint)
-
-    def _open_at(self, spec: MountSpec, mountpoint: Path) -> tuple[CommitView, Session]:
+    def view(self, spec: MountSpec) -> CommitView:
+        """What a mount will show; its listing begins to load. Whoever does not mount it closes it."""
         view = CommitView(
             LiveReader(self.cluster, self.read_timeout) if spec.complete else EmptyReader(),
             spec.source,
@@ -74,11 +40,49 @@ class Mounter:
             self.gate,
             self.read_timeout,
         )
+        view.tree.start()
+        return view
+
+    def open(self, view: CommitView, mountpoint: Path) -> Session:
+        """Mount a view; on failure nothing is left mounted, and the view is closed."""
         session = Session(view, mountpoint, allow_other=self.allow_other)
         try:
-            view.tree.start()
             session.start()
         except BaseException:
             view.close()
             raise
-        return view, session
+        return session
+
+    def replace(self, view: CommitView, spec: MountSpec) -> tuple[CommitView, Session]:
+        """Mount in place of what is at the mount point: where the kernel can without a gap, else with one of ms.
+
+        The view that is returned may be another one than the one given.
+        """
+        if kernel.replaces_without_gap():
+            session = self._swap_in(view, spec.mountpoint)
+            if session is not None:
+                return view, session
+            view = self.view(spec)  # the session that was given up closed the other
+        kernel.detach_all(spec.mountpoint)
+        return view, self.open(view, spec.mountpoint)
+
+    def clean_staging(self) -> None:
+        """Remove what a daemon that died left there."""
+        if self.staging_dir.is_dir():
+            for mount in kernel.our_mounts(self.staging_dir):
+                kernel.detach_all(Path(mount.mountpoint))
+            for directory in self.staging_dir.iterdir():
+                places.remove_own_directory(directory)
+
+    def _swap_in(self, view: CommitView, mountpoint: Path) -> Session | None:
+        """Mount aside and put that in place of the old mount; None if the kernel refuses."""
+        staging = self.staging_dir / str(next(self._numbers))
+        staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            session = self.open(view, staging)
+            if kernel.replace_without_gap(staging, mountpoint):
+                return session
+            kernel.detach_all(staging)
+            return None
+        finally:
+            places.remove_own_directory(staging)

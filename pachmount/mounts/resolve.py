@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
+from pachmount.mounts.history import ancestors
 from pachmount.names import DEFAULT_BRANCH, Source, ancestry_branch, is_commit_id, is_commit_prefix
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
@@ -22,13 +23,15 @@ COMMITS_SEARCHED = 1000
 class Resolved:
     """A commit to show: `source.commit` is an id, `time` its finishing time (s since the epoch).
 
-    `complete` is False for an open commit that has no finished ancestor.
+    `complete` is False for an open commit that has no finished ancestor. `head` is the id of the branch's head, ""
+    where it was not looked at.
     """
 
     source: Source
     time: float
     pinned: bool
     complete: bool = True
+    head: str = ""
 
 
 def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolved:
@@ -40,10 +43,7 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
     repo = RepoRef(source.project, source.repo)
     with _explained(f'project "{source.project}" not found', "pachmount list --projects"):
         client.inspect_project(source.project)
-    with _explained(f"repo {repo} not found", "pachmount list"):
-        permissions = client.inspect_repo(repo).permissions
-    if permissions is not None and not READ_PERMISSIONS.issubset(permissions):
-        raise NotPermittedError(f"user doesn't have read permission on repo {source.repo}")
+    check_readable(client, repo)
     if source.commit:
         return _resolve_commit(client, repo, source, finish_timeout)
     branch = source.branch or DEFAULT_BRANCH
@@ -57,11 +57,19 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
     info = _settled(client, client.inspect_commit(head), finish_timeout)
     source = Source(source.project, source.repo, branch, info.commit.id)
     if info.state is CommitState.FINISHED:
-        return Resolved(source, _time(info), pinned=False)
-    for ancestor in client.list_commits(repo, to=head.id, number=ANCESTORS_SEARCHED):
+        return Resolved(source, finish_time(info), pinned=False, head=head.id)
+    for ancestor in ancestors(client, repo, head.id, ANCESTORS_SEARCHED):
         if ancestor.state is CommitState.FINISHED:
-            return Resolved(source.at(ancestor.commit.id), _time(ancestor), pinned=False)
-    return Resolved(source, _time(info), pinned=False, complete=False)
+            return Resolved(source.at(ancestor.commit.id), finish_time(ancestor), pinned=False, head=head.id)
+    return Resolved(source, finish_time(info), pinned=False, complete=False, head=head.id)
+
+
+def check_readable(client: PfsClient, repo: RepoRef) -> None:
+    """NotFoundError if there is no such repo, NotPermittedError if we may not read it."""
+    with _explained(f"repo {repo} not found", "pachmount list"):
+        permissions = client.inspect_repo(repo).permissions
+    if permissions is not None and not READ_PERMISSIONS.issubset(permissions):
+        raise NotPermittedError(f"user doesn't have read permission on repo {repo.name}")
 
 
 def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_timeout: float) -> Resolved:
@@ -74,7 +82,7 @@ def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_tim
     if info.state is not CommitState.FINISHED:
         raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
     branch = source.branch or ancestry_branch(source.commit) or info.commit.branch
-    return Resolved(Source(source.project, source.repo, branch, info.commit.id), _time(info), pinned=True)
+    return Resolved(Source(source.project, source.repo, branch, info.commit.id), finish_time(info), pinned=True)
 
 
 def _whole_id(client: PfsClient, repo: RepoRef, prefix: str) -> str:
@@ -102,7 +110,8 @@ def _settled(client: PfsClient, info: CommitInfo, timeout: float) -> CommitInfo:
     return client.inspect_commit(info.commit, wait="finished", timeout=timeout)
 
 
-def _time(info: CommitInfo) -> float:
+def finish_time(info: CommitInfo) -> float:
+    """What the files of a commit show as their time (s since the epoch)."""
     return info.finished or info.started or 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Literal
@@ -242,6 +243,16 @@ class PfsClient:
             getattr(request, "from").CopyFrom(convert.commit_message(CommitRef(repo, from_)))
         found = self._rpc.collect(_PFS + "ListCommit", request, pfs_pb2.CommitInfo.FromString)
         return [convert.commit_info(info) for info in found]
+
+    def subscribe_commits(self, repo: RepoRef, branch: str) -> MessageStream[bytes]:
+        """A message (undecoded) for each finished commit of a branch: first for all there are, then for new ones.
+
+        It ends only when it is cancelled or fails, and does not tell of a branch that is moved to another commit.
+        """
+        request = pfs_pb2.SubscribeCommitRequest(
+            repo=convert.repo_message(repo), branch=branch, state=pfs_pb2.CommitState.FINISHED
+        )
+        return self._rpc.stream(_PFS + "SubscribeCommit", request, bytes, idle_timeout=math.inf)
 
     def inspect_commit(
         self, commit: CommitRef, wait: Literal["finished"] | None = None, timeout: float | None = None

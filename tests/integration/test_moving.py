@@ -14,6 +14,7 @@ import pytest
 
 from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import Box, wait_until
+from tests.integration.readers import Reader
 
 MIB = 1 << 20
 
@@ -125,51 +126,6 @@ def test_an_unmounted_file_can_be_read_to_its_end(box: Box, repo: tuple[str, lis
         assert file.readall() == content(2)
 
 
-READER = """
-import os, sys
-path, stop, expected = sys.argv[1], sys.argv[2], sys.argv[3:]
-print("ready", flush=True)
-opened = failed = wrong = 0
-while not os.path.exists(stop):
-    try:
-        with open(path + "/same", "rb") as same, open(path + "/changing", "rb") as changing:
-            wrong += same.read() != b"0" or changing.read().decode() not in expected
-        opened += 1
-    except OSError as error:
-        failed += 1
-        print("failed", error)
-print(opened, failed, wrong)
-"""
-
-
-class Reader:
-    """A process that opens and reads two files over and over; `said` is what it printed, once it was stopped."""
-
-    def __init__(self, box: Box, path: Path, *expected: str) -> None:
-        self.said: list[str] = []
-        self._stop = box.root / "stop"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", READER, str(path), str(self._stop), *expected],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/",
-        )
-
-    def __enter__(self) -> Reader:
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.touch()
-        try:
-            self.said = self._process.communicate(timeout=30)[0].splitlines()
-        finally:
-            self._process.kill()
-            self._process.wait()
-            self._stop.unlink()
-
-
 def test_fifty_moves_under_a_reading_process_lose_no_open_and_leak_nothing(box: Box) -> None:
     name = box.repo("swaps")
     ids = [box.put(name, {"/same": b"0", "/changing": b"%d" % n}) for n in range(2)]
@@ -183,12 +139,10 @@ def test_fifty_moves_under_a_reading_process_lose_no_open_and_leak_nothing(box: 
         for number in range(50):
             moved = box.refresh(name, ids[(number + 1) % 2])
             assert moved["commit"] == ids[(number + 1) % 2]
-    *failures, summary = reader.said
-    opened, failed, wrong = map(int, summary.split())
-    assert opened > 50
-    assert wrong == 0
+    assert reader.opened > 50
+    assert reader.wrong == 0
     if os.geteuid() == 0:
-        assert failed == 0, failures[:5]
+        assert reader.failures == []
     places = [entry.mountpoint for entry in box.mounts_in_kernel()]
     assert places == [str(box.path(name))]
     wait_until(lambda: box.status()["lingering_sessions"] == 0, "the replaced sessions end")

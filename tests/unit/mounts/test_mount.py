@@ -35,9 +35,10 @@ def spec(**changes: object) -> MountSpec:
     st.booleans(),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
 def test_a_spec_survives_json(
-    name: str, source: Source, parts: list[str], time: float, pinned: bool, complete: bool, own: bool
+    name: str, source: Source, parts: list[str], time: float, pinned: bool, complete: bool, own: bool, follow: bool
 ) -> None:
     made = MountSpec(
         name=name,
@@ -48,16 +49,23 @@ def test_a_spec_survives_json(
         pinned=pinned,
         complete=complete,
         own_directory=own,
+        follow=follow,
     )
     assert MountSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
 
-@pytest.mark.parametrize("key", list(spec().to_dict()))
+@pytest.mark.parametrize("key", [key for key in spec().to_dict() if key != "follow"])
 def test_a_spec_without_one_of_its_parts_is_refused(key: str) -> None:
     data = spec().to_dict()
     del data[key]
     with pytest.raises(KeyError):
         MountSpec.from_dict(data)
+
+
+def test_a_mount_that_an_older_version_remembered_does_not_follow() -> None:
+    data = spec(follow=True).to_dict()
+    del data["follow"]
+    assert MountSpec.from_dict(data) == spec()
 
 
 def test_at_another_commit_it_is_the_same_mount() -> None:

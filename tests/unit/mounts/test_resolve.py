@@ -71,17 +71,17 @@ def shown(client: FakeClient, source: Source) -> Resolved:
 @pytest.mark.parametrize("branch", ["", "master"])
 def test_a_branch_shows_its_newest_commit(branch: str) -> None:
     found = shown(FakeClient("finished", "finished"), Source("default", "r", branch))
-    assert found == Resolved(Source("default", "r", "master", IDS[1]), 101.0, pinned=False)
+    assert found == Resolved(Source("default", "r", "master", IDS[1]), 101.0, pinned=False, head=IDS[1])
 
 
 def test_an_open_head_is_passed_over() -> None:
     found = shown(FakeClient("finished", "open", "open"), Source("default", "r", "master"))
-    assert found == Resolved(Source("default", "r", "master", IDS[0]), 100.0, pinned=False)
+    assert found == Resolved(Source("default", "r", "master", IDS[0]), 100.0, pinned=False, head=IDS[2])
 
 
 def test_a_branch_with_nothing_finished_is_incomplete() -> None:
     found = shown(FakeClient("open"), Source("default", "r", "master"))
-    assert found == Resolved(Source("default", "r", "master", IDS[0]), 0.0, pinned=False, complete=False)
+    assert found == Resolved(Source("default", "r", "master", IDS[0]), 0.0, pinned=False, complete=False, head=IDS[0])
 
 
 def test_a_commit_that_is_being_finished_is_waited_for_within_bounds() -> None:
