@@ -68,7 +68,7 @@ class Follower:
 
     def notice(self, mount: Mount, delay: float = 0.0) -> None:
         """Told that a mount may not show what it should: move it in `delay` s, or when it may next be moved."""
-        due = max(time.monotonic() + delay, mount.pace.not_before)
+        due = time.monotonic() + delay
         with self._changed:
             known = self._due.get(id(mount))
             if self._closed or (known is not None and known[0] <= due):
@@ -113,7 +113,11 @@ class Follower:
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                waiting = {key: due for key, (due, _) in self._due.items() if key not in self._moving}
+                waiting = {
+                    key: max(due, mount.pace.not_before)
+                    for key, (due, mount) in self._due.items()
+                    if key not in self._moving
+                }
                 for key in [key for key, due in waiting.items() if due <= now]:
                     del waiting[key]
                     self._moving.add(key)

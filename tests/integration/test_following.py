@@ -1,4 +1,4 @@
-"""Mounts that follow their branch: new commits, quick ones, moved heads, outages, restarts, and what stays as it was."""
+"""Mounts that follow their branch: new commits, quick ones, moved heads, outages, restarts, and what they pass over."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def wait_for(box: Box, name: str, commit: str, timeout: float = 20) -> dict[str,
     return box.mount_status(name)
 
 
+def wait_for_note(box: Box, name: str) -> dict[str, Any]:
+    """Wait until a mount says why it does not show the head of its branch; its status."""
+    wait_until(lambda: (m := box.mount_status(name))["note"] and m["behind"], "the head is seen")
+    return box.mount_status(name)
+
+
 def test_a_following_mount_shows_each_new_commit(box: Box) -> None:
     name = box.repo("follow")
     first = box.put(name, {"/file": b"0"})
@@ -77,15 +83,16 @@ def test_commits_that_come_in_quick_succession_are_skipped_and_no_open_fails(box
     shown: set[str] = set()
     with Reader(box, box.path(name), *map(str, range(2000))) as reader:
         thread.start()
-        deadline = time.monotonic() + 6
-        while time.monotonic() < deadline:
+        started = time.monotonic()
+        while time.monotonic() < started + 6:
             shown.add(box.mount_status(name)["commit"])
             time.sleep(0.05)
+        seconds = time.monotonic() - started
         stop.set()
         thread.join()
         wait_for(box, name, commits[-1])
     assert len(shown) > 2, "it moves while commits arrive"
-    assert len(shown) <= 14, "at most a move in half a second"
+    assert len(shown) <= 2 * seconds + 2, "at most a move in half a second"
     assert reader.wrong == 0
     assert reader.opened > 50
     if os.geteuid() == 0:
@@ -115,9 +122,9 @@ def test_a_commit_is_shown_once_it_is_finished(box: Box) -> None:
     try:
         with client.modify_file(CommitRef(ref, opened.id, "master")) as change:
             change.add_file("/more", b"unfinished")
-        behind = wait_until(lambda: box.mount_status(name)["note"] and box.mount_status(name), "the open head is seen")
-        assert behind["note"] == f"commit {opened.id[:8]} is not finished"
-        assert (behind["commit"], behind["behind"]) == (finished, 1)
+        told = wait_for_note(box, name)
+        assert told["note"] == f"commit {opened.id[:8]} is not finished"
+        assert (told["commit"], told["behind"]) == (finished, 1)
         assert os.listdir(box.path(name)) == ["file"]
     finally:
         client.finish_commit(opened)
@@ -148,7 +155,7 @@ def test_a_commit_with_an_error_is_passed_over(box: Box) -> None:
     failed = client.start_commit(RepoRef("default", name))
     client.finish_commit(failed, error="the job broke")
     client.inspect_commit(failed, wait="finished", timeout=60)
-    told = wait_until(lambda: box.mount_status(name)["note"] and box.mount_status(name), "the error is told")
+    told = wait_for_note(box, name)
     assert told["note"] == f"commit {failed.id[:8]} has an error: the job broke"
     assert (told["commit"], told["behind"]) == (good, 1)
     assert "the job broke" in box.ok("status")

@@ -166,6 +166,7 @@ def test_the_state_of_a_mount_has_the_fields_of_all_versions(box: Box, repo: str
         "actual_mounted_commit": head,
         "latest_commit": head,
         "how_many_commits_behind": 0,
+        "follow": False,
     }
     assert {"project": "default", "repo": repo, "branches": ["master"], "authorization": "off"} in answer.json[
         "unmounted"
