@@ -90,7 +90,7 @@ class Follower:
         head = client.inspect_branch(repo, source.branch).head.id
         shown = source.commit if spec.complete else ""
         found, note = newest_good(client, repo, head, shown)
-        if found is not None and found.commit.id != shown:
+        if found is not None:
             resolved = Resolved(source.at(found.commit.id), finish_time(found), pinned=False, head=head)
             self._advance(mount, resolved, spec)
         mount.note = note

@@ -86,7 +86,7 @@ def test_only_what_is_new_since_the_last_look_is_counted() -> None:
     ("odd", "shown", "found", "says"),
     [
         ({}, 2, 4, ""),
-        ({}, 4, 4, ""),
+        ({}, 4, None, ""),
         ({4: "open"}, 2, 3, "is not finished"),
         ({4: "open"}, 3, None, "is not finished"),
         ({4: "broken"}, 3, None, "has an error: broken"),
