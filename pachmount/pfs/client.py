@@ -31,6 +31,7 @@ from pachmount.pfs.model import (
 from pachmount.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
 from pachmount.pfs.rpc import Request, Rpc
 from pachmount.pfs.status import is_file_missing
+from pachmount.pfs.streams import MessageStream
 from pachmount.pfs.writer import FileWriter
 
 MAX_PAGE = 99_999

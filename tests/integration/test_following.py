@@ -15,7 +15,7 @@ import pytest
 from pachmount.api import schema
 from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import EXTERNAL_CLUSTER, Box, Server, wait_until
-from tests.integration.readers import Reader
+from tests.integration.opening import Reader
 
 
 @pytest.fixture(scope="module")

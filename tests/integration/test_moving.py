@@ -14,7 +14,7 @@ import pytest
 
 from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import Box, wait_until
-from tests.integration.readers import Reader
+from tests.integration.opening import Reader
 
 MIB = 1 << 20
 
