@@ -8,14 +8,17 @@ condition its own transfers and waiting readers; the cache has its own. No lock 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import AbstractContextManager
 
 from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, PachmountError
 from pachmount.vfs.stream import Origin, Transfer
+
+log = logging.getLogger(__name__)
 
 MAX_TRANSFERS = 32
 MAX_TRANSFERS_PER_CONTENT = 4
@@ -27,6 +30,11 @@ FIRST_RETRY_PAUSE = 0.1
 MAX_RETRY_PAUSE = 2.0
 MAX_WAIT = 1.0
 """Seconds after which a reader looks anew whether a transfer could be started for it."""
+STALL_FACTOR = 5
+"""A transfer is taken for stalled when it needs so many times as long for its next bytes as nine in ten
+blocks took lately."""
+MIN_STALL = 2.0
+WAITS_KEPT = 50
 VERIFIABLE_BYTES = 1_000_000
 """Below this size a hash is B(B(content)), so that a download can be checked (wire-api.md section 5)."""
 
@@ -50,6 +58,19 @@ class Contents:
         self._lock = threading.Lock()
         self._active: dict[bytes, _Content] = {}
         self._transfers: list[Transfer] = []
+        self._waits: deque[float] = deque(maxlen=WAITS_KEPT)
+        self.restarts = 0
+
+    @property
+    def stall_seconds(self) -> float:
+        """After how long without a byte a transfer is given up for a new one, by what was usual lately."""
+        waits = sorted(self._waits)
+        usual = waits[len(waits) * 9 // 10] if waits else self._timeout
+        return min(max(MIN_STALL, STALL_FACTOR * usual), self._timeout / 3)
+
+    def note_wait(self, seconds: float) -> None:
+        """A block came after a reader had waited so long for it."""
+        self._waits.append(seconds)
 
     @property
     def transfers(self) -> int:
@@ -153,6 +174,8 @@ class _Content:
     def fetch(self, origin: Origin, number: int, deadline: float) -> bytes:
         """Wait for a block, starting transfers and starting them again after passing faults."""
         pause = FIRST_RETRY_PAUSE
+        began = time.monotonic()
+        patience = self._contents.stall_seconds
         with self._changed:
             self._waiting[number] += 1
             failures = self._failures
@@ -161,8 +184,12 @@ class _Content:
                 data = self._contents.cache.get((self.digest, number))
                 if data is None:
                     endings = self._endings
+                    if self._end_stalled(number, patience):
+                        patience *= 2  # the whole cluster may be slow: then a new transfer is no faster
                     self._transfer_for(origin, number)
                     data = self._wait(number, failures, endings, deadline)
+                    if data is not None:
+                        self._contents.note_wait(time.monotonic() - began)
                 if data is not None:
                     return data
                 with self._changed:
@@ -227,6 +254,20 @@ class _Content:
             self._transfers.remove(transfer)
             self._endings += 1
             self._changed.notify_all()
+
+    def _end_stalled(self, number: int, patience: float) -> bool:
+        """Give up the transfer that block `number` is waited of, if no bytes have come for `patience` seconds."""
+        with self._changed:
+            stalled = [
+                t for t in self._transfers if 0 <= number - t.next_block <= SKIP_BLOCKS and t.stalled_for() > patience
+            ]
+            for transfer in stalled:
+                self._remove(transfer)
+        for transfer in stalled:
+            log.info("no bytes of %s for %.1f s: asking again", transfer.origin.path, transfer.stalled_for())
+            self._contents.restarts += 1
+            transfer.cancel()
+        return bool(stalled)
 
     def _transfer_for(self, origin: Origin, number: int) -> None:
         """See to it that a transfer is on its way to block `number`, unless it was just delivered."""

@@ -17,6 +17,9 @@ FIRST_WINDOW = 2
 IDLE_SECONDS = 10.0
 """A transfer that nobody has wanted more of for so long is ended."""
 
+_STEP_BYTES = 128 << 10
+"""How often a transfer notes that it gets on."""
+
 log = logging.getLogger(__name__)
 
 
@@ -60,8 +63,9 @@ class Transfer:
         self.origin = origin
         self.first_block = first
         self.next_block = first
-        self.used_at = time.monotonic()
+        self.used_at = self.progress_at = time.monotonic()
         self.received_bytes = 0
+        self._resumed_at = self.used_at
         self._wanted = first
         self._window = FIRST_WINDOW if first == 0 else 0
         self._max_window = max_window
@@ -72,20 +76,25 @@ class Transfer:
         self._stream: ByteStream | None = None
 
     def start(self) -> None:
-        """Fetch in a thread of its own; a content of one block at once, in this one: its reader waits for it anyway."""
-        if self.origin.blocks == 1:
-            self._run()
-        else:
-            threading.Thread(target=self._run, name="transfer", daemon=True).start()
+        """Fetch in a thread of its own, so that no reader depends on a call that may stall."""
+        threading.Thread(target=self._run, name="transfer", daemon=True).start()
 
     @property
     def paused(self) -> bool:
         return self.next_block > self._wanted + self._window
 
+    def stalled_for(self) -> float:
+        """Seconds since the last bytes came, or since more was wanted: 0 while it need not get on."""
+        if self.paused:
+            return 0.0
+        return time.monotonic() - max(self.progress_at, self._resumed_at)
+
     def want(self, number: int) -> None:
         """A reader needs block `number` now; going on in sequence widens the window."""
         with self._wake:
             self.used_at = time.monotonic()
+            if self.paused:
+                self._resumed_at = self.used_at
             if number > self._wanted:
                 self._window = min(self._max_window, max(FIRST_WINDOW, 2 * self._window))
                 self._wanted = number
@@ -133,7 +142,13 @@ class Transfer:
         """The next block; None when the transfer was cancelled."""
         origin = self.origin
         block = bytearray(origin.block_size(self.next_block))
-        received = stream.readinto(memoryview(block))
+        view, received = memoryview(block), 0
+        while received < len(block):
+            size = stream.readinto(view[received : received + _STEP_BYTES])
+            if not size:
+                break
+            received += size
+            self.progress_at = time.monotonic()
         self.received_bytes += received
         is_last = self.next_block == origin.blocks - 1
         too_many = stream.readinto(memoryview(bytearray(1))) if is_last and received == len(block) else 0

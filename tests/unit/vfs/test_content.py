@@ -13,6 +13,7 @@ import pytest
 
 from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, LoginRequiredError
+from pachmount.vfs import content as content_module
 from pachmount.vfs import stream as stream_module
 from pachmount.vfs.content import Contents, content_hash
 from pachmount.vfs.stream import Origin
@@ -95,6 +96,28 @@ def test_a_pause_ends_when_nobody_reads_on(make_reader: type[Reader], monkeypatc
     reader.read(0, 4096)
     wait_until(lambda: reader.contents.transfers == 0)
     assert reader.cluster.streams[0].cancelled.is_set()
+
+
+def test_a_stalled_transfer_is_replaced_long_before_the_deadline(
+    make_reader: type[Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_module, "MIN_STALL", 0.2)
+    monkeypatch.setattr(content_module, "MAX_WAIT", 0.05)
+    reader = make_reader(6 * MIB, timeout=60.0)
+    released, stalls = threading.Event(), iter([True])
+
+    def stall_once(received: int, piece: bytes) -> bytes:
+        if received >= 3 * MIB and next(stalls, False):
+            released.wait(60)
+        return piece
+
+    reader.cluster.fault = stall_once
+    started = time.monotonic()
+    assert reader.read(0, len(reader.data)) == reader.data
+    released.set()
+    assert time.monotonic() - started < 20
+    assert reader.contents.restarts == 1
+    assert reader.cluster.opens[1][1] >= 2 * MIB, "it goes on where the stalled one was"
 
 
 def test_a_broken_transfer_goes_on_where_it_broke(make_reader: type[Reader]) -> None:
