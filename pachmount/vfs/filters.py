@@ -15,7 +15,8 @@ class PathFilter:
     """
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        normalized = sorted({normalize_path(path) for path in paths})
+        # In the order of a walk: with a slash behind each, what lies below a directory follows it at once.
+        normalized = sorted({normalize_path(path) for path in paths}, key=lambda path: f"{path}/")
         roots: list[str] = []
         for path in normalized:
             if not roots or not _is_at_or_below(path, roots[-1]):

@@ -1,73 +1,59 @@
-"""A compact, immutable index of the files of one commit: columns instead of objects, about 120 bytes a file.
+"""A compact index of the files of one commit: columns instead of objects, about 100 bytes a file.
+
+Entries stand in the order of the server's walk, depth first, so that what lies below a directory follows it at once:
 
 _blob     all paths, one after the other        _start[i]  where path i begins (one more for the end)
-_size[i]  bytes                                 _hash      32 bytes each
-_slot     open-addressing hash table: path → i + 1
-_children all entries, grouped by their directory; _directory[i] = (first, last) in it
+_size[i]  bytes, 0 for a directory               _hash      32 bytes each, zeros for a directory
+_end[i]   0 for a file, for a directory the index behind its last descendant
+_slot     open-addressing hash table: path → i + 1; its hash is the same in every process
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from zlib import crc32
 
 from pachmount.errors import DataError
 from pachmount.pfs.model import FileEntry
 
 HASH_BYTES = 32
 _ROOT = 0
+_OPEN = 0xFFFFFFFF
+"""The end of a directory whose last descendant may not have come yet."""
+_FIRST_SLOTS = 16
+_SPREAD = 0x9E3779B1
+"""Multiplies checksums, so that those of similar names (which are similar) fall into slots far from each other."""
 
 
 class Listing:
     """Look up by path (bytes with a leading slash, b"/" for the root) and iterate directories, all from memory."""
 
-    __slots__ = ("_blob", "_children", "_directory", "_hash", "_mask", "_size", "_slot", "_start", "total_bytes")
+    __slots__ = ("__weakref__", "_blob", "_end", "_hash", "_size", "_slot", "_start", "total_bytes")
 
-    def __init__(self, entries: Iterable[FileEntry]) -> None:
-        """Index `entries` (root left out, each directory before what is below it).
-
-        Missing parents are added. Raises DataError for a path that is listed as both file and directory.
-        """
-        self._blob = bytearray(b"/")
-        self._start = array("Q", (0, 1))
-        self._size = array("q", (0,))
-        self._hash = bytearray(HASH_BYTES)
-        self._directory: dict[int, tuple[int, int]] = {_ROOT: (0, 0)}
-        self._mask = 1023
-        self._slot = array("I", bytes(4 * (self._mask + 1)))
-        self._insert(b"/", _ROOT)
-        self.total_bytes = 0
-        parents = array("I", (_ROOT,))
-        directory, directory_index = b"", _ROOT  # entries of one directory mostly follow each other
-        for path, is_dir, size, digest in entries:
-            key = path.encode()
-            parent = key[: key.rindex(b"/")]
-            if parent != directory:
-                directory, directory_index = parent, self._add_parents(parent, parents)
-            existing = self.find(key)
-            if existing is not None:
-                if self.is_dir(existing) != is_dir:
-                    raise DataError(f"'{path}' is both a file and a directory", "the commit has an error")
-                continue
-            self._append(key, is_dir, size, digest)
-            parents.append(directory_index)
-        self._group(parents)
+    _blob: bytearray
+    _hash: bytearray
+    _start: array[int]
+    _size: array[int]
+    _end: array[int]
+    _slot: array[int]
+    total_bytes: int
 
     def __len__(self) -> int:
         """The number of files and directories, without the root."""
-        return len(self._size) - 1
+        return len(self._end) - 1
 
     @property
     def memory_bytes(self) -> int:
         """About how much memory the index takes."""
-        columns = (self._start, self._size, self._slot, self._children)
-        buffers = len(self._blob) + len(self._hash)
-        return buffers + sum(column.itemsize * len(column) for column in columns) + 200 * len(self._directory)
+        columns = (self._start, self._size, self._end, self._slot)
+        return len(self._blob) + len(self._hash) + sum(column.itemsize * len(column) for column in columns)
 
     def find(self, path: bytes) -> int | None:
         """The index of a path, or None if there is no such file or directory."""
-        slot, start, blob, mask = self._slot, self._start, self._blob, self._mask
-        position = hash(path) & mask
+        slot, start, blob = self._slot, self._start, self._blob
+        mask = len(slot) - 1
+        position = (crc32(path) * _SPREAD >> 15) & mask
         while True:
             found = slot[position]
             if not found:
@@ -77,7 +63,7 @@ class Listing:
             position = (position + 1) & mask
 
     def is_dir(self, index: int) -> bool:
-        return index in self._directory
+        return self._end[index] != 0
 
     def size(self, index: int) -> int:
         return self._size[index]
@@ -91,62 +77,143 @@ class Listing:
 
     def children(self, index: int) -> Iterator[tuple[bytes, int]]:
         """Name and index of each entry of a directory, in the server's order."""
-        first, last = self._directory[index]
-        skip = 1 if index == _ROOT else self._start[index + 1] - self._start[index] + 1
-        blob, start = self._blob, self._start
-        for child in self._children[first:last]:
+        blob, start, end = self._blob, self._start, self._end
+        skip = 1 if index == _ROOT else start[index + 1] - start[index] + 1
+        child, last = index + 1, min(end[index], len(end))
+        while child < last:
             yield bytes(blob[start[child] + skip : start[child + 1]]), child
+            child = end[child] or child + 1
 
-    def _append(self, key: bytes, is_dir: bool, size: int, digest: bytes) -> int:
-        index = len(self._size)
-        self._blob += key
+
+class GrowingListing(Listing):
+    """A listing while it is filled, by one thread; others may look things up in it meanwhile, without a lock.
+
+    That is sound because an entry is complete before its slot is set, and a bigger table before it is used.
+    """
+
+    __slots__ = ("_above", "_below", "directories")
+
+    def __init__(self) -> None:
+        self._blob = bytearray(b"/")
+        self._hash = bytearray(HASH_BYTES)
+        self._start = array("Q", (0, 1))
+        self._size = array("q", (0,))
+        self._end = array("I", (_OPEN,))
+        self._slot = array("I", bytes(4 * _FIRST_SLOTS))
+        self._slot[self._position(b"/")] = 1
+        self.total_bytes = 0
+        self.directories = 1
+        self._below = b"/"  # the directory that the walk is in, with a trailing slash
+        self._above: list[tuple[bytes, int]] = [(b"/", _ROOT)]  # that one and those above it, with their indexes
+
+    @classmethod
+    def of(cls, entries: Iterable[FileEntry]) -> Listing:
+        """The finished listing of some entries, as `add` wants them."""
+        listing = cls()
+        for path, is_dir, size, digest in entries:
+            listing.add(path.encode(), is_dir, size, digest)
+        listing.finish()
+        return listing
+
+    def add(self, path: bytes, is_dir: bool, size: int, digest: bytes) -> None:
+        """Append an entry (not the root), in the order of a walk; missing parents are added, the same again is ignored.
+
+        Size and digest of a directory are not kept: no view shows them. Raises DataError for a path that is both file
+        and directory, and for a walk that comes back to a directory.
+        """
+        below = path[: path.rindex(b"/") + 1]
+        if is_dir:
+            if self._below != path + b"/":
+                self.enter(path + b"/")
+            return
+        if below != self._below:
+            self.enter(below)
+        position = self._position(path)
+        existing = self._slot[position]
+        if not existing:
+            self._append(position, path, size, digest, 0)
+            self.total_bytes += size
+        elif self._end[existing - 1]:
+            raise _both(path)
+
+    def enter(self, directory: bytes) -> None:
+        """Go on in `directory` (with a trailing slash): the ones left behind are complete, missing ones are added."""
+        above, end = self._above, self._end
+        while not directory.startswith(above[-1][0]):
+            end[above.pop()[1]] = len(end)
+        while above[-1][0] != directory:
+            below = directory[: directory.index(b"/", len(above[-1][0])) + 1]
+            path, index = below[:-1], len(end)
+            position = self._position(path)
+            existing = self._slot[position]
+            if existing and not end[existing - 1]:
+                raise _both(path)
+            if existing:
+                raise DataError(f"'{path.decode()}' is listed in pieces", "the listing is not in the order of paths")
+            self._append(position, path, 0, b"", _OPEN)
+            self.directories += 1
+            above.append((below, index))
+        self._below = directory
+
+    def finish(self) -> None:
+        """All entries have come."""
+        for _, index in self._above:
+            self._end[index] = len(self._end)
+
+    def knows(self, path: bytes) -> bool:
+        """Whether it is certain by now whether there is something at `path`: it is there, or the walk is past it."""
+        return self.find(path) is not None or self._is_past(path)
+
+    def knows_children(self, path: bytes) -> bool:
+        """Whether all entries of the directory `path` have come, or it is certain that there is no such directory."""
+        index = self.find(path)
+        return self._is_past(path) if index is None else self._end[index] != _OPEN
+
+    def is_in(self, directory: bytes) -> bool:
+        """Whether the walk is among the entries of this very directory, not below one of them."""
+        return self._below == (directory if directory == b"/" else directory + b"/")
+
+    def _is_past(self, path: bytes) -> bool:
+        # Paths come in the order of their bytes, that of a directory with a trailing slash.
+        last = len(self._end) - 1
+        key = self.path(last) + b"/" if self._end[last] else self.path(last)
+        return key > path + b"/"
+
+    def _position(self, path: bytes) -> int:
+        """The slot that holds the path, or the empty one where it belongs."""
+        slot, start, blob = self._slot, self._start, self._blob
+        mask = len(slot) - 1
+        position = (crc32(path) * _SPREAD >> 15) & mask
+        while found := slot[position]:
+            if blob[start[found - 1] : start[found]] == path:
+                break
+            position = (position + 1) & mask
+        return position
+
+    def _append(self, position: int, path: bytes, size: int, digest: bytes, end: int) -> None:
+        self._blob += path
         self._start.append(len(self._blob))
         self._size.append(size)
         self._hash += digest if len(digest) == HASH_BYTES else digest[:HASH_BYTES].ljust(HASH_BYTES, b"\0")
-        if is_dir:
-            self._directory[index] = (0, 0)
-        else:
-            self.total_bytes += size
-        if 3 * index > 2 * self._mask:
+        self._end.append(end)
+        count = len(self._end)
+        self._slot[position] = count
+        if 3 * count > 2 * len(self._slot):
             self._grow()
-        self._insert(key, index)
-        return index
-
-    def _add_parents(self, path: bytes, parents: array[int]) -> int:
-        found = self.find(path or b"/")
-        if found is not None:
-            if not self.is_dir(found):
-                raise DataError(f"'{path.decode()}' is both a file and a directory", "the commit has an error")
-            return found
-        above = self._add_parents(path[: path.rindex(b"/")], parents)
-        index = self._append(path, True, 0, b"")
-        parents.append(above)
-        return index
-
-    def _insert(self, key: bytes, index: int) -> None:
-        position = hash(key) & self._mask
-        while self._slot[position]:
-            position = (position + 1) & self._mask
-        self._slot[position] = index + 1
 
     def _grow(self) -> None:
-        self._mask = 2 * self._mask + 1
-        self._slot = array("I", bytes(4 * (self._mask + 1)))
-        for index in range(len(self._size)):
-            self._insert(self.path(index), index)
-
-    def _group(self, parents: array[int]) -> None:
-        """Group the entries by directory, keeping their order (a counting sort)."""
-        next_place = dict.fromkeys(self._directory, 0)
-        for parent in memoryview(parents)[1:]:
-            next_place[parent] += 1
+        slot, start, blob = array("I", bytes(8 * len(self._slot))), self._start, self._blob
+        mask = len(slot) - 1
         first = 0
-        for index, count in next_place.items():
-            self._directory[index] = (first, first + count)
-            next_place[index] = first
-            first += count
-        self._children = array("I", bytes(4 * first))
-        for index in range(1, len(parents)):
-            parent = parents[index]
-            self._children[next_place[parent]] = index
-            next_place[parent] += 1
+        for number in range(1, len(start)):
+            last = start[number]
+            position = (crc32(blob[first:last]) * _SPREAD >> 15) & mask
+            while slot[position]:
+                position = (position + 1) & mask
+            slot[position] = number
+            first = last
+        self._slot = slot
+
+
+def _both(path: bytes) -> DataError:
+    return DataError(f"'{path.decode()}' is both a file and a directory", "the commit has an error")

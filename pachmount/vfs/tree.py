@@ -1,26 +1,37 @@
-"""The names of one commit: a listing filled in the background, and single directories at once while that lasts."""
+"""The names of one commit: a listing that answers while it is filled, and directories that it has not reached."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, NotFoundError, PachmountError
 from pachmount.pfs.model import CommitReader, CommitRef, FileEntry
 from pachmount.vfs.filters import PathFilter
-from pachmount.vfs.listing import Listing
+from pachmount.vfs.listing import GrowingListing, Listing
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.3
-"""Seconds to wait for the whole listing before asking for one directory alone."""
+FIRST_PATIENCE = 0.3
+"""Seconds to wait for the first entry of the listing before asking for one directory alone."""
+PATIENCE = (0.05, 1.0)
+"""Least and most seconds to wait until the listing reaches a directory."""
+PATIENCE_DIRECTORIES = 4
+"""What the listing needs for so many directories, on average, is worth the wait in between."""
+STALL = 2.0
+"""Seconds without an entry after which the listing is not waited for."""
+LOOK = 0.05
+"""Seconds after which a waiting look-up looks again, whether it was woken or not."""
+WAKE_ENTRIES = 64
+"""Entries after which waiting look-ups are woken."""
 RETRY_PAUSE = 1.0
 """Seconds after a failed listing before an access starts it again."""
 MAX_DIRECTORIES_HELD = 1000
-"""Directories listed one by one while the whole listing is on its way."""
+MAX_ENTRIES_HELD = 200_000
+"""Directories listed one by one that are kept while the whole listing is on its way, and their entries."""
 
 ListingState = Literal["loading", "complete", "failed"]
 
@@ -54,8 +65,12 @@ class Tree:
         self._failed_at = 0.0
         self._loading = False
         self._closed = False
-        self._directories: dict[str, dict[bytes, Node]] = {}
-        self._directory_flights: dict[str, threading.Lock] = {}
+        self._growing: GrowingListing | None = None  # while it is on its way
+        self._started = 0.0
+        self._waiting = 0
+        self._in_vain = 0
+        self._directories: dict[bytes, Listing] = {}
+        self._directory_flights: dict[bytes, threading.Lock] = {}
 
     def start(self) -> None:
         """Begin to fetch the whole listing in a thread of its own; does nothing while that is under way or done."""
@@ -63,7 +78,9 @@ class Tree:
             if self._loading or self._listing is not None or self._closed:
                 return
             self._loading = True
-        threading.Thread(target=self._load, name="listing", daemon=True).start()
+            self._started = time.monotonic()
+            growing = self._growing = GrowingListing()
+        threading.Thread(target=self._load, args=(growing,), name="listing", daemon=True).start()
 
     def close(self) -> None:
         """Stop fetching at the next entry; waiting look-ups fail."""
@@ -95,45 +112,87 @@ class Tree:
 
     def find(self, path: bytes) -> Node | None:
         """The node at `path`, None if there is none. Raises PachmountError when the cluster does not tell in time."""
-        listing = self._listing or self._patient_listing()
-        if listing is not None:
-            index = listing.find(path)
-            return None if index is None else _node(listing, index)
-        if path == b"/":
-            return ROOT
-        parent, _, name = path.rpartition(b"/")
-        try:
-            return self._directory(parent.decode()).get(name)
-        except UnicodeDecodeError:
-            return None  # stored names are ASCII
+        listing = self._listing
+        if listing is None:
+            if path == b"/":
+                self.start_if_due()
+                return ROOT
+            parent = path[: path.rindex(b"/")] or b"/"
+            listing = self._source(parent, lambda growing: growing.knows(path))
+        index = listing.find(path)
+        return None if index is None else _node(listing, index)
 
     def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         """Name and is-directory of each entry of a directory; NotFoundError if there is no such directory."""
-        listing = self._listing or self._patient_listing()
-        if listing is not None:
-            index = listing.find(path)
-            if index is None or not listing.is_dir(index):
-                raise NotFoundError(f"no directory '{path.decode()}'")
-            return ((name, listing.is_dir(child)) for name, child in listing.children(index))
-        directory = "" if path == b"/" else path.decode()
-        return ((name, node.is_dir) for name, node in self._directory(directory).items())
+        listing = self._listing
+        if listing is None:
+            listing = self._source(path, lambda growing: growing.knows_children(path))
+        index = listing.find(path)
+        if index is None or not listing.is_dir(index):
+            raise NotFoundError(f"no directory '{path.decode(errors='replace')}'")
+        return ((name, listing.is_dir(child)) for name, child in listing.children(index))
 
-    def _patient_listing(self) -> Listing | None:
+    def _source(self, directory: bytes, ready: Callable[[GrowingListing], bool]) -> Listing:
+        """A listing that can answer about what is directly in `directory`, as far as `ready` asks for it."""
         self.start_if_due()
-        self.wait_complete(PATIENCE)
-        return self._listing
+        growing = self._growing
+        if growing is not None and ready(growing):
+            return growing
+        held = self._directories.get(directory)
+        if held is not None:
+            return held
+        deadline = time.monotonic() + self._timeout
+        return self._chased(directory, ready) or self._directory(directory, deadline)
+
+    def _chased(self, directory: bytes, ready: Callable[[GrowingListing], bool]) -> Listing | None:
+        """The listing when it has come so far, None when that is not worth waiting for.
+
+        It is while the listing is in that very directory, or as long as it needs for a few directories. A look-up that
+        waited in vain halves the patience of the next ones, until one succeeds: they are not on the way of the listing.
+        """
+        started = moved = time.monotonic()
+        count = -1
+        with self._changed:
+            self._waiting += 1
+            try:
+                while self._listing is None:
+                    growing = self._growing
+                    if growing is None:
+                        return None
+                    if ready(growing):
+                        self._in_vain = 0
+                        return growing
+                    now = time.monotonic()
+                    if len(growing) != count:
+                        moved, count = now, len(growing)
+                    coming = count > 0 and growing.is_in(directory) and now - moved < STALL
+                    left = self._timeout if coming else self._patience(growing)
+                    left -= now - started
+                    if left <= 0:
+                        self._in_vain += 1
+                        return None
+                    self._changed.wait(min(left, LOOK))
+                return self._listing
+            finally:
+                self._waiting -= 1
+
+    def _patience(self, growing: GrowingListing) -> float:
+        if not len(growing):
+            return FIRST_PATIENCE
+        pace = (time.monotonic() - self._started) / growing.directories
+        least, most = PATIENCE
+        patience = max(least, min(most, PATIENCE_DIRECTORIES * pace))
+        return patience / (1 << min(self._in_vain, 6))
 
     def start_if_due(self) -> None:
         """Start again after a failure, but not at every access."""
         if self._error is None or time.monotonic() - self._failed_at > RETRY_PAUSE:
             self.start()
 
-    def _load(self) -> None:
-        started = time.monotonic()
+    def _load(self, growing: GrowingListing) -> None:
         error: PachmountError | None = None
-        listing: Listing | None = None
         try:
-            listing = Listing(self._entries())
+            self._fill(growing)
         except PachmountError as failure:
             error = failure
             log.warning("listing of %s failed: %s", self._commit, failure)
@@ -144,51 +203,70 @@ class Tree:
             self._loading = False
             self._error = error
             self._failed_at = time.monotonic()
-            if listing is not None:
-                self._listing = listing
+            self._growing = None
+            if error is None:
+                self._listing = growing
                 self._directories = {}
-                log.info("listed %s: %d entries in %.2f s", self._commit, len(listing), self._failed_at - started)
             self._changed.notify_all()
+        if error is None:
+            seconds = time.monotonic() - self._started
+            log.info("listed %s: %d entries in %.2f s", self._commit, len(growing), seconds)
 
-    def _entries(self) -> Iterator[FileEntry]:
+    def _fill(self, growing: GrowingListing) -> None:
         for root in self._filter.paths or ("",):
-            for entry in self._reader.walk(self._commit, root):
+            for number, (path, is_dir, size, digest) in enumerate(self._reader.walk(self._commit, root)):
+                growing.add(path.encode(), is_dir, size, digest)
+                if self._waiting and not number % WAKE_ENTRIES:
+                    with self._changed:
+                        self._changed.notify_all()
                 if self._closed:
                     raise ClusterUnreachableError(f"listing of {self._commit} stopped", "the mount is going away")
-                yield entry
+        growing.finish()
 
-    def _directory(self, directory: str) -> dict[bytes, Node]:
-        """One directory ("" = root), asked for on its own; one request at a time for each."""
-        found = self._directories.get(directory)
-        if found is not None:
-            return found
+    def _directory(self, directory: bytes, deadline: float) -> Listing:
+        """One directory, asked for on its own; one request at a time for each."""
         with self._changed:
             flight = self._directory_flights.setdefault(directory, threading.Lock())
-        if not flight.acquire(timeout=self._timeout):
-            raise ClusterTimeoutError(f"listing of '{directory or '/'}' took too long", "the cluster does not answer")
+        if not flight.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise _too_long(directory, "the cluster does not answer")
         try:
-            found = self._directories.get(directory)
+            found = self._listing or self._directories.get(directory)
             if found is None:
-                found = self._list(directory)
+                found = self._list(directory, deadline)
                 with self._changed:
-                    if self._listing is None and len(self._directories) < MAX_DIRECTORIES_HELD:
-                        self._directories[directory] = found
+                    self._hold(directory, found)
             return found
         finally:
             flight.release()
             with self._changed:
                 self._directory_flights.pop(directory, None)
 
-    def _list(self, directory: str) -> dict[bytes, Node]:
-        if not self._filter.visible(directory):
-            return {}
-        found: dict[bytes, Node] = {}
-        deadline = time.monotonic() + self._timeout
-        for entry in self._filter.select(self._reader.list(self._commit, directory)):
+    def _hold(self, directory: bytes, listing: Listing) -> None:
+        """Keep a single directory while the whole listing is on its way. Called with the lock held."""
+        if self._listing is not None:
+            return
+        held = self._directories = {**self._directories, directory: listing}
+        entries = sum(map(len, held.values()))
+        while len(held) > 1 and (len(held) > MAX_DIRECTORIES_HELD or entries > MAX_ENTRIES_HELD):
+            entries -= len(held.pop(next(iter(held))))
+
+    def _list(self, directory: bytes, deadline: float) -> Listing:
+        listing = GrowingListing()
+        path = "" if directory == b"/" else directory.decode(errors="replace")
+        listing.enter(f"{path}/".encode())
+        entries: Iterator[FileEntry] = iter(())
+        if self._filter.visible(path):
+            entries = self._filter.select(self._reader.list(self._commit, path))
+        for child, is_dir, size, digest in entries:
+            listing.add(child.encode(), is_dir, size, digest)
             if time.monotonic() > deadline:
-                raise ClusterTimeoutError(f"listing of '{directory or '/'}' took too long", "a big directory")
-            found[entry.path[len(directory) + 1 :].encode()] = Node(*entry)
-        return found
+                raise _too_long(directory, "a big directory")
+        listing.finish()
+        return listing
+
+
+def _too_long(directory: bytes, why: str) -> ClusterTimeoutError:
+    return ClusterTimeoutError(f"listing of '{directory.decode()}' took too long", why)
 
 
 def _node(listing: Listing, index: int) -> Node:

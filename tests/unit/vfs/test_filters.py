@@ -26,3 +26,4 @@ def test_visible_by_components(filters: list[str], visible: list[str], hidden: l
 def test_paths_below_other_paths_are_dropped() -> None:
     assert PathFilter(["/a/b", "a", "/c"]).paths == ("/a", "/c")
     assert PathFilter(["/a", ""]).paths == ()
+    assert PathFilter(["/a/b", "/a", "/a-b"]).paths == ("/a-b", "/a")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachmount.errors import DataError
 from pachmount.pfs.model import FileEntry
-from pachmount.vfs.listing import Listing
+from pachmount.vfs.listing import GrowingListing
 from tests.fakes import entries_of
 
 names = st.text(
@@ -24,7 +24,7 @@ def without_collisions(files: dict[str, bytes]) -> dict[str, bytes]:
 @given(st.dictionaries(paths, st.binary(max_size=3), max_size=40).map(without_collisions), paths)
 def test_listing_equals_a_dictionary(files: dict[str, bytes], absent: str) -> None:
     entries = entries_of(files)
-    listing = Listing(entries)
+    listing = GrowingListing.of(entries)
     assert len(listing) == len(entries)
     assert listing.total_bytes == sum(map(len, files.values()))
     for entry in entries:
@@ -33,8 +33,8 @@ def test_listing_equals_a_dictionary(files: dict[str, bytes], absent: str) -> No
         assert listing.path(index).decode() == entry.path
         assert (listing.is_dir(index), listing.size(index), listing.digest(index)) == (
             entry.is_dir,
-            entry.size,
-            entry.hash,
+            0 if entry.is_dir else entry.size,
+            bytes(32) if entry.is_dir else entry.hash,
         )
     if not any(entry.path == absent for entry in entries):
         assert listing.find(absent.encode()) is None
@@ -45,8 +45,61 @@ def test_listing_equals_a_dictionary(files: dict[str, bytes], absent: str) -> No
         assert [name.decode() for name, _ in listing.children(index)] == expected
 
 
+@settings(deadline=None)
+@given(st.dictionaries(paths, st.binary(max_size=3), max_size=20).map(without_collisions), paths)
+def test_what_a_growing_listing_knows_is_true(files: dict[str, bytes], other: str) -> None:
+    entries = entries_of(files)
+    asked = [entry.path.encode() for entry in entries] + [other.encode(), other.encode() + b"/x"]
+    whole = GrowingListing.of(entries)
+    growing = GrowingListing()
+    for entry in entries:
+        growing.add(entry.path.encode(), entry.is_dir, entry.size, entry.hash)
+        for path in asked:
+            found = whole.find(path)
+            if growing.knows(path):
+                assert growing.find(path) == found
+            if growing.knows_children(path) and found is not None and whole.is_dir(found):
+                assert list(growing.children(found)) == list(whole.children(found))
+        known = [path for path in asked if whole.find(path) is not None and growing.knows(path)]
+        assert len(known) >= len(growing), "what has come is known"
+    growing.finish()
+    assert growing.knows_children(b"/")
+
+
+def test_a_directory_is_known_once_the_walk_is_past_it() -> None:
+    growing = GrowingListing()
+    growing.add(b"/a/1", False, 1, b"")
+    growing.add(b"/a/3", False, 1, b"")
+    assert growing.is_in(b"/a")
+    assert [growing.knows(path) for path in (b"/a/1", b"/a/2", b"/a/4", b"/a-", b"/b")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert not growing.knows_children(b"/a")
+    growing.add(b"/b", True, 0, b"")
+    assert growing.knows(b"/a/4")
+    assert growing.knows_children(b"/a")
+    assert not growing.knows_children(b"/b")
+    assert not growing.knows_children(b"/")
+
+
+def test_a_walk_that_comes_back_to_a_directory_is_refused() -> None:
+    with pytest.raises(DataError, match="in pieces"):
+        GrowingListing.of(
+            [FileEntry("/a/b", False, 1, b""), FileEntry("/c", False, 1, b""), FileEntry("/a/d", False, 1, b"")]
+        )
+
+
+def test_the_same_entry_again_is_ignored() -> None:
+    entries = [FileEntry("/a", True, 2, b""), FileEntry("/a", True, 2, b""), FileEntry("/a/b", False, 1, b"")]
+    assert len(GrowingListing.of([*entries, FileEntry("/a/b", False, 1, b"")])) == 2
+
+
 def test_parents_that_were_not_listed_are_added() -> None:
-    listing = Listing([FileEntry("/a/b/c", False, 1, b"x" * 32)])
+    listing = GrowingListing.of([FileEntry("/a/b/c", False, 1, b"x" * 32)])
     for directory in (b"/", b"/a", b"/a/b"):
         index = listing.find(directory)
         assert index is not None
@@ -55,13 +108,17 @@ def test_parents_that_were_not_listed_are_added() -> None:
 
 def test_file_and_directory_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="both a file and a directory"):
-        Listing([FileEntry("/a", False, 1, b""), FileEntry("/a/b", False, 1, b"")])
+        GrowingListing.of([FileEntry("/a", False, 1, b""), FileEntry("/a/b", False, 1, b"")])
+    with pytest.raises(DataError, match="both a file and a directory"):
+        GrowingListing.of([FileEntry("/a", True, 1, b""), FileEntry("/a", False, 1, b"")])
 
 
 def test_a_large_listing_stays_compact() -> None:
     count = 50_000
-    listing = Listing(FileEntry(f"/dir{i // 100:04}/file-{i:06}.parquet", False, i, b"h" * 32) for i in range(count))
-    assert listing.memory_bytes / count < 200
+    listing = GrowingListing.of(
+        FileEntry(f"/dir{i // 100:04}/file-{i:06}.parquet", False, i, b"h" * 32) for i in range(count)
+    )
+    assert listing.memory_bytes / count < 130
     index = listing.find(b"/dir0123/file-012345.parquet")
     assert index is not None
     assert listing.size(index) == 12345
