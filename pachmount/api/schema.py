@@ -251,6 +251,7 @@ class CacheStatus(Model):
     memory_limit: int
     write_queue: int
     write_queue_limit: int
+    dropped_writes: int = 0
     streams: int
     streams_limit: int
     memory_hits: int

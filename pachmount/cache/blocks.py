@@ -1,25 +1,34 @@
 """The block cache: pieces of content by hash, in memory first, then on disk; both bounded, the least used out first.
 
 A block is BLOCK_BYTES of one content (the last may be shorter), named by (content hash, block number). What is asked
-for often stays in memory; everything fetched is written behind to the disk store by one thread, so that no reader waits
-for a disk write. The cache may be deleted at any time, and a disk that is full or broken costs speed only.
+for often stays in memory; everything fetched is written behind to the disk store by one thread, in batches. A fetch
+that runs ahead of the disk is held back, so that nothing has to be fetched twice; only a disk that does not get on at
+all loses blocks. The cache may be deleted at any time, and a disk that is full or broken costs speed only.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+import time
 from collections import OrderedDict
+from itertools import islice
 from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
 WRITE_QUEUE_SHARE = 4
-"""One part in so many of the memory is for blocks that wait for the disk."""
-WRITE_PATIENCE = 0.05
-"""Seconds that a fetch which runs ahead of the disk waits before its block goes uncached."""
+"""One part in so many of the memory may be blocks that wait for the disk."""
+QUEUED_BLOCKS = 4096
+"""So many of them at most, however small."""
+BATCH_BYTES = 8 << 20
+BATCH_BLOCKS = 1000
+BATCH_SECONDS = 0.2
+"""Blocks wait so long for others to be written with, unless there is a batch of them."""
+STALL_SECONDS = 1.0
+"""A disk that finished nothing for so long is not waited for: blocks go uncached."""
+TIDY_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 
 BlockKey = tuple[bytes, int]
@@ -35,98 +44,178 @@ class BlockStore(Protocol):
 
     def contains(self, key: BlockKey) -> bool: ...
 
+    def tidy(self) -> None: ...
+
     def close(self) -> None: ...
 
 
 class BlockCache:
-    """Thread-safe. `memory_limit` bounds the blocks held in memory (bytes), the write queue's included."""
+    """Thread-safe. `memory_limit` bounds the blocks held in memory (bytes), those that wait for the disk included."""
 
     def __init__(self, store: BlockStore | None, memory_limit: int) -> None:
         self.memory_limit = memory_limit
-        self.memory_bytes = 0
         self.memory_hits = 0
         self.disk_hits = 0
         self.dropped_writes = 0
+        self.queue_limit = max(BLOCK_BYTES, memory_limit // WRITE_QUEUE_SHARE)
         self._store = store
         self._lock = threading.Lock()
+        self._written = threading.Condition(self._lock)
+        self._work = threading.Condition(self._lock)
+        self._loaded = threading.Condition(self._lock)
         self._blocks: OrderedDict[BlockKey, bytes] = OrderedDict()
-        self.queue_limit = max(1, memory_limit // WRITE_QUEUE_SHARE // BLOCK_BYTES)
-        self._limit = memory_limit - self.queue_limit * BLOCK_BYTES
-        self._queue: queue.Queue[tuple[BlockKey, bytes] | None] = queue.Queue(self.queue_limit)
+        self._queued: dict[BlockKey, bytes] = {}
+        self._loading: set[BlockKey] = set()
+        self._block_bytes = 0
+        self._queued_bytes = 0
+        self._progress = time.monotonic()
+        self._closing = False
         self._writer: threading.Thread | None = None
         if store is not None:
             self._writer = threading.Thread(target=self._write_behind, args=(store,), name="cache-writer", daemon=True)
             self._writer.start()
 
-    def get(self, key: BlockKey) -> bytes | None:
-        """The block's bytes, or None if it has to be fetched."""
+    @property
+    def memory_bytes(self) -> int:
         with self._lock:
-            data = self._blocks.get(key)
-            if data is not None:
-                self._blocks.move_to_end(key)
-                self.memory_hits += 1
-                return data
-        data = self._store.get(key) if self._store is not None else None
-        if data is None:
-            return None
-        self.disk_hits += 1
-        self._remember(key, data)
+            return self._block_bytes + self._queued_bytes
+
+    @property
+    def queued_writes(self) -> int:
+        """Bytes that wait for the disk."""
+        return self._queued_bytes
+
+    def get(self, key: BlockKey) -> bytes | None:
+        """The block's bytes, or None if it has to be fetched. Threads that want one block read it from disk once."""
+        with self._lock:
+            while True:
+                data = self._held(key)
+                if data is not None:
+                    self.memory_hits += 1
+                    return data
+                if self._store is None:
+                    return None
+                if key not in self._loading or not self._loaded.wait(STALL_SECONDS):
+                    break
+            self._loading.add(key)
+        data = None
+        try:
+            data = self._store.get(key)
+        finally:
+            with self._lock:
+                self._loading.discard(key)
+                if data is not None:
+                    self.disk_hits += 1
+                    self._keep(key, data)
+                self._loaded.notify_all()
         return data
 
     def contains(self, key: BlockKey) -> bool:
         """Whether `get` would find the block, without reading it."""
-        return key in self._blocks or (self._store is not None and self._store.contains(key))
+        return key in self._blocks or key in self._queued or (self._store is not None and self._store.contains(key))
 
     def put(self, key: BlockKey, data: bytes) -> None:
-        """Keep a fetched block; a full write queue delays the caller for WRITE_PATIENCE seconds at most."""
-        self._remember(key, data)
-        if self._writer is None:
-            return
-        try:
-            self._queue.put((key, data), timeout=WRITE_PATIENCE)
-        except queue.Full:
-            self.dropped_writes += 1
-
-    @property
-    def queued_writes(self) -> int:
-        return self._queue.qsize()
+        """Keep a fetched block. It can be had at once; the caller is held back while too much waits for the disk."""
+        with self._lock:
+            if key in self._queued:
+                return
+            self._keep(key, data)
+            if self._writer is None or self._closing:
+                return
+            while self._queued and not self._has_room(data):
+                patience = self._progress + STALL_SECONDS - time.monotonic()
+                if patience <= 0:
+                    self.dropped_writes += 1
+                    return
+                self._written.wait(patience)
+            if key in self._queued:
+                return
+            if not self._queued:
+                self._progress = time.monotonic()
+                self._work.notify()
+            self._forget(key)
+            self._queued[key] = data
+            self._queued_bytes += len(data)
+            self._trim()
+            if self._is_batch():
+                self._work.notify()
 
     def close(self) -> None:
         """Write what is queued and close the store."""
         if self._writer is not None:
-            try:
-                self._queue.put(None, timeout=CLOSE_SECONDS)
-                self._writer.join(timeout=CLOSE_SECONDS)
-            except queue.Full:
-                log.warning("the block cache did not write %d blocks in time", self._queue.qsize())
+            with self._lock:
+                self._closing = True
+                self._work.notify()
+            self._writer.join(timeout=CLOSE_SECONDS)
+            if self._writer.is_alive():
+                log.warning("the block cache did not write %d blocks in time", len(self._queued))
         if self._store is not None:
             self._store.close()
 
-    def _remember(self, key: BlockKey, data: bytes) -> None:
-        with self._lock:
-            previous = self._blocks.pop(key, None)
-            if previous is not None:
-                self.memory_bytes -= len(previous)
-            self._blocks[key] = data
-            self.memory_bytes += len(data)
-            while self.memory_bytes > self._limit and len(self._blocks) > 1:
-                self.memory_bytes -= len(self._blocks.popitem(last=False)[1])
-
     def _write_behind(self, store: BlockStore) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            while len(batch) < self.queue_limit:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    last = True
-                    break
-                batch.append(item)
+        while (batch := self._next_batch()) is not None:
             try:
-                store.put_many(batch)
+                if batch:
+                    store.put_many(batch)
+                else:
+                    store.tidy()
             except Exception:
                 log.exception("cannot write to the block cache")
-            if last:
-                return
+            with self._lock:
+                self._progress = time.monotonic()
+                for key, data in batch:
+                    del self._queued[key]
+                    self._queued_bytes -= len(data)
+                    self._keep(key, data)
+                self._written.notify_all()
+
+    def _next_batch(self) -> list[tuple[BlockKey, bytes]] | None:
+        """What to write next; nothing when it is time to tidy up; None at the end."""
+        with self._lock:
+            idle_until = time.monotonic() + TIDY_SECONDS
+            while True:
+                now = time.monotonic()
+                ripe = self._progress + BATCH_SECONDS if self._queued else idle_until
+                if now >= ripe or self._closing or self._is_batch():
+                    break
+                self._work.wait(ripe - now)
+            if self._closing and not self._queued:
+                return None
+            batch, size = [], 0
+            for key, data in islice(self._queued.items(), BATCH_BLOCKS):
+                batch.append((key, data))
+                size += len(data)
+                if size >= BATCH_BYTES:
+                    break
+            return batch
+
+    # --- everything below is called with the lock held
+
+    def _is_batch(self) -> bool:
+        return len(self._queued) >= BATCH_BLOCKS or self._queued_bytes >= min(BATCH_BYTES, self.queue_limit // 2)
+
+    def _has_room(self, data: bytes) -> bool:
+        return self._queued_bytes + len(data) <= self.queue_limit and len(self._queued) < QUEUED_BLOCKS
+
+    def _held(self, key: BlockKey) -> bytes | None:
+        data = self._blocks.get(key)
+        if data is None:
+            return self._queued.get(key)
+        self._blocks.move_to_end(key)
+        return data
+
+    def _keep(self, key: BlockKey, data: bytes) -> None:
+        """Hold a block in memory as the one used last."""
+        self._forget(key)
+        self._blocks[key] = data
+        self._block_bytes += len(data)
+        self._trim()
+
+    def _forget(self, key: BlockKey) -> None:
+        data = self._blocks.pop(key, None)
+        if data is not None:
+            self._block_bytes -= len(data)
+
+    def _trim(self) -> None:
+        while self._block_bytes + self._queued_bytes > self.memory_limit and self._blocks:
+            self._block_bytes -= len(self._blocks.popitem(last=False)[1])

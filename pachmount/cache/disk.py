@@ -1,56 +1,52 @@
-"""Blocks on disk: small ones in an SQLite file, large ones as files; bounded, checksummed, shared by daemons.
+"""Blocks on disk: appended to segment files, found by an SQLite index; bounded, checksummed, shared by daemons.
 
-    <directory>/blocks.sqlite     one row a block: key, size, checksum, last use, the bytes themselves when small
-    <directory>/ab/ab12…-7        block 7 of content ab12…
+    <directory>/index.sqlite     where each block lies, its size and checksum; when each segment was used last
+    <directory>/17.segment       blocks one after the other, written by one process, dropped as a whole
 
-Files are renamed into place before their row is committed, so a row without a good file means a miss. Nothing is
-fsynced: after a power loss a checksum or a missing file turns a block into a miss.
+A block counts once its row is committed, which is after its bytes were written. Nothing is fsynced: after a power loss
+a checksum, which covers the block's name too, turns what is damaged into a miss. A process reserves room for a segment
+before it writes to it, so that all together never exceed the limit; the segment used longest ago is dropped first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import sqlite3
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pachmount.cache.blocks import BlockKey
+from pachmount.cache.index import Index, Place, SegmentRow
+from pachmount.cache.segments import Segments, Writer, rounded
 
 log = logging.getLogger(__name__)
 
-INLINE_BYTES = 64 << 10
-"""Blocks up to this size live in the SQLite file: cheaper than a file of their own."""
 FREE_SPACE_FLOOR = 0.05
 """Part of the file system that the cache leaves free."""
-EVICTION_SLACK = 0.05
-"""Evict this much more than needed, so that not every write evicts."""
-EVICTION_BATCH = 1000
+SEGMENTS = 256
+"""A full cache has about so many: what is dropped at once is one part in so many of it."""
+MIN_SEGMENT_BYTES = 1 << 20
+MAX_SEGMENT_BYTES = 64 << 20
+INDEX_SHARE = 16
+MAX_INDEX_MARGIN = 8 << 20
+"""One part in so many of the limit, so many bytes at most, is left for the growth of the index between two looks."""
+MIN_LOG_BYTES = 64 << 10
+ROWS_PER_TRANSACTION = 1000
+MAX_FAILURES = 3
+"""So often in a row a segment may be dropped by another process while we write to it."""
 RETRY_AFTER = 30.0
 """Seconds for which a disk that refused a write is left alone."""
-SCHEMA_VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS block (
-    hash BLOB NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    used INTEGER NOT NULL, data BLOB, UNIQUE (hash, number));
-CREATE INDEX IF NOT EXISTS block_used ON block (used);
-CREATE TABLE IF NOT EXISTS total (
-    id INTEGER PRIMARY KEY CHECK (id = 0), bytes INTEGER NOT NULL, blocks INTEGER NOT NULL);
-INSERT OR IGNORE INTO total VALUES (0, 0, 0);
-CREATE TRIGGER IF NOT EXISTS block_added AFTER INSERT ON block
-    BEGIN UPDATE total SET bytes = bytes + new.size, blocks = blocks + 1; END;
-CREATE TRIGGER IF NOT EXISTS block_removed AFTER DELETE ON block
-    BEGIN UPDATE total SET bytes = bytes - old.size, blocks = blocks - 1; END;
-"""
+Blocks = list[tuple[BlockKey, bytes]]
 
 
 class DiskBlocks:
-    """A BlockStore in `directory`, never larger than `limit` bytes. Several processes may share it.
+    """A BlockStore in `directory`, never larger than `limit` bytes on disk. Several processes may share it.
 
     Every fault of the disk is a miss or a lost write, logged once, never an error for the reader.
     """
@@ -58,217 +54,309 @@ class DiskBlocks:
     def __init__(self, directory: Path, limit: int) -> None:
         self.directory = directory
         self.limit = limit
+        self.segment_bytes = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit // SEGMENTS))
+        self.bytes_used = 0
+        self.blocks = 0
         self.disabled_reason = ""
         self._disabled_until = 0.0
         self._lock = threading.Lock()
-        self._touched: dict[BlockKey, int] = {}
-        self._total = (0, 0)
-        self._db: sqlite3.Connection | None = None
-        self._index = directory / "blocks.sqlite"
-        self._open()
-
-    @property
-    def bytes_used(self) -> int:
-        return self._total[0]
-
-    @property
-    def blocks(self) -> int:
-        return self._total[1]
+        self._used: dict[int, float] = {}
+        self._writer: Writer | None = None
+        self._damaged = False
+        self._segments = Segments(directory)
+        self._index: Index | None = None
+        if limit > 0 or directory.exists():
+            with self._lock, self._faults("cannot open"):
+                self._open()
 
     def get(self, key: BlockKey) -> bytes | None:
-        row = self._row(key, "size, checksum, data")
-        if row is None:
+        """The block's bytes, checked, or None."""
+        place = self._find(key)
+        if place is None:
             return None
-        size, checksum, data = row
-        if data is None:
-            try:
-                data = self._file(key).read_bytes()
-            except OSError:
-                data = b""
-        if len(data) != size or zlib.crc32(data) != checksum:
-            log.warning("dropping a damaged block of the cache: %s", self._file(key).name)
-            self._remove([key])
+        data = self._segments.read(place.segment, place.offset, place.size)
+        if data is None or len(data) != place.size or checksum(key, data) != place.checksum:
+            self._drop(key, place)
             return None
-        self._touched[key] = int(time.time())
-        return bytes(data)
+        self._used[place.segment] = time.time()
+        return data
 
     def contains(self, key: BlockKey) -> bool:
-        return self._row(key, "1") is not None
+        return self._find(key) is not None
 
-    def put_many(self, blocks: list[tuple[BlockKey, bytes]]) -> None:
+    def put_many(self, blocks: Blocks) -> None:
         """Store blocks and make room for them. A disk that refuses is left alone for a while."""
-        if self._db is None or self.limit == 0 or time.monotonic() < self._disabled_until:
+        if self.limit == 0 or time.monotonic() < self._disabled_until:
             return
-        now = int(time.time())
-        rows = []
-        blocks = _last_fitting(blocks, self.limit)
-        try:
-            if not self._index.exists():  # somebody deleted the cache
-                self.close()
-                self._open()
-            self._make_room(sum(len(data) for _, data in blocks))
-            for key, data in blocks:
-                inline = len(data) <= INLINE_BYTES
-                if not inline:
-                    self._write_file(key, data)
-                rows.append((key[0], key[1], len(data), zlib.crc32(data), now, data if inline else None))
-            with self._lock:
-                if self._db is None:
-                    return
-                self._db.execute("BEGIN")
-                self._db.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?, ?)", rows)
-                self._record_uses(self._db)
-                self._total = self._db.execute("SELECT bytes, blocks FROM total").fetchone()
-                self._db.commit()
+        with self._lock, self._faults("cannot write"):
+            index = self._current_index()
+            fresh = {key: data for key, data in blocks if rounded(len(data)) <= self.limit and index.find(key) is None}
+            rest = list(fresh.items())
+            failures = 0
+            while rest and failures < MAX_FAILURES:
+                left = self._append(index, rest)
+                failures = failures + 1 if left is None else 0
+                rest = rest if left is None else left
+            self._refresh(index)
             self.disabled_reason = ""
-        except (OSError, sqlite3.Error) as error:
-            self._disable(f"cannot write: {error}")
 
-    def clear(self) -> None:
-        """Remove every block."""
-        while keys := self._oldest(1 << 62):
-            self._remove(keys)
+    def tidy(self) -> None:
+        """Write down what was used, and look what other processes did. Called now and then while nothing is written."""
+        if time.monotonic() < self._disabled_until:
+            return
+        with self._lock, self._faults("cannot read"):
+            if self._index is not None and self._index.replaced:
+                self._let_go()  # what was deleted takes disk space as long as it is open
+            elif self._index is not None:
+                self._refresh(self._index)
+
+    def clear(self) -> int:
+        """Remove every block, also those that other processes have written; the bytes set free."""
+        with self._lock, self._faults("cannot clear"):
+            index = self._current_index()
+            freed = index.disk_bytes
+            with index.transaction():
+                freed += sum(self._segments.remove(row.id) for row in index.segments())
+                index.remove_segments([row.id for row in index.segments()])
+            freed += sum(self._segments.remove(segment) for segment in self._segments.on_disk())
+            index.shrink()
+            self._refresh(index)
+            return max(0, freed - index.disk_bytes)
+        return 0
+
+    def segments(self) -> list[SegmentRow]:
+        """All segments, the one whose last use is longest ago first."""
+        with self._lock, self._faults("cannot read"):
+            return self._current_index().segments()
+        return []
+
+    def contents(self) -> int:
+        """How many contents have at least one block here."""
+        with self._lock, self._faults("cannot read"):
+            return self._current_index().contents()
+        return 0
+
+    def verify(self, is_right: Callable[[BlockKey, bytes], bool]) -> Iterator[tuple[BlockKey, int, bool]]:
+        """Read all blocks; each with its size and whether it is good. What is not is removed."""
+        for row in self.segments():
+            with self._lock, self._faults("cannot read"):
+                blocks = self._current_index().blocks_of(row.id)
+            for key, place in blocks:
+                data = self._segments.read(place.segment, place.offset, place.size)
+                good = data is not None and len(data) == place.size and checksum(key, data) == place.checksum
+                good = good and data is not None and is_right(key, data)
+                if good or self._drop(key, place):
+                    yield key, place.size, good
 
     def close(self) -> None:
         with self._lock:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+            with contextlib.suppress(OSError, sqlite3.Error):
+                if self._index is not None and not self._index.replaced:
+                    with self._index.transaction():
+                        self._index.note_uses(self._taken_uses())
+                    self._seal(self._index)
+            self._let_go()
 
-    def _open(self) -> None:
+    def _find(self, key: BlockKey) -> Place | None:
+        index = self._index
+        if index is None:
+            return None
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = self._connect()
-        except sqlite3.DatabaseError as error:
-            log.warning("the block cache is unreadable and is made anew: %s", error)
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self.directory)
-            try:
-                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._db = self._connect()
-            except (OSError, sqlite3.Error) as second:
-                self._disable(f"cannot open: {second}")
-        except OSError as error:
-            self._disable(f"cannot open: {error}")
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._index, timeout=5, check_same_thread=False)
-        try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
-                raise sqlite3.DatabaseError(f"schema version {version}")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = OFF")
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._total = db.execute("SELECT bytes, blocks FROM total").fetchone()
-        except BaseException:
-            db.close()
-            raise
-        self._index.chmod(0o600)
-        self._sweep(db)
-        return db
-
-    def _sweep(self, db: sqlite3.Connection) -> None:
-        """Remove files without a row, left by a crash or by a deleted index."""
-        known = {self._file(key).name for key in db.execute("SELECT hash, number FROM block WHERE data IS NULL")}
-        for folder in self.directory.iterdir():
-            if folder.is_dir():
-                for file in folder.iterdir():
-                    if file.name not in known:
-                        file.unlink(missing_ok=True)
-
-    def _row(self, key: BlockKey, columns: str) -> tuple[int, int, bytes | None] | None:
-        query = f"SELECT {columns} FROM block WHERE hash = ? AND number = ?"  # noqa: S608 (columns are ours)
-        try:
-            with self._lock:
-                if self._db is None:
-                    return None
-                row: tuple[int, int, bytes | None] | None = self._db.execute(query, key).fetchone()
-                return row
+            return index.find(key)
         except sqlite3.Error as error:
-            self._disable(f"cannot read: {error}")
+            if index is self._index:  # else it was closed meanwhile
+                self._failed("cannot read", error)
             return None
 
-    def _file(self, key: BlockKey) -> Path:
-        name = key[0].hex()
-        return self.directory / name[:2] / f"{name}-{key[1]}"
+    def _drop(self, key: BlockKey, place: Place) -> bool:
+        """Forget a block that cannot be read; False if it was gone before, which is no damage."""
+        with self._lock, self._faults("cannot write"):
+            index = self._index
+            if index is not None and not index.replaced and index.remove_block(key, place):
+                log.warning("dropping a damaged block of the cache: %s-%d", key[0].hex(), key[1])
+                return True
+        return False
 
-    def _write_file(self, key: BlockKey, data: bytes) -> None:
-        path = self._file(key)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(data)
-            temporary.rename(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+    # --- everything below is called with the lock held
 
-    def _make_room(self, incoming: int) -> None:
+    def _append(self, index: Index, blocks: Blocks) -> Blocks | None:
+        """Write as many blocks as fit into one segment and one transaction; the rest, or None if that did not work."""
+        writer = self._writer_for(index, len(blocks[0][1]))
+        if writer is None:
+            return []
+        rows, pieces, end = [], [], writer.filled
+        for key, data in blocks[:ROWS_PER_TRANSACTION]:
+            if end + len(data) > writer.reserved:
+                break
+            rows.append((*key, writer.segment, end, len(data), checksum(key, data)))
+            pieces.append(data)
+            end += len(data)
+        self._keep_floor(index, writer, end - writer.filled)
+        writer.write(pieces)
+        if not index.add(writer.segment, end, rows):
+            self._writer = None  # somebody cleared the cache, or made room for blocks of theirs
+            return None
+        writer.filled = end
+        return blocks[len(rows) :]
+
+    def _writer_for(self, index: Index, size: int) -> Writer | None:
+        """A segment with room for `size` bytes; None if there can be none within the limit."""
+        if self._writer is not None and self._writer.filled + size <= self._writer.reserved:
+            return self._writer
+        self._seal(index)
+        reserved = max(self.segment_bytes, rounded(size))
+        writer = self._half_empty(index, reserved // 2 - size)
+        held = rounded(writer.filled) if writer is not None else 0
+        with index.transaction():
+            if not self._make_room(index, reserved - held, writer):
+                return None
+            if writer is None:
+                segment = index.new_segment(reserved)
+            else:
+                segment = writer.segment
+                index.reserve(segment, reserved)
+        self._writer = writer or self._segments.create(segment)
+        self._writer.reserved = reserved
+        return self._writer
+
+    def _half_empty(self, index: Index, most: int) -> Writer | None:
+        """A segment that an earlier process left with `most` bytes in it at most."""
+        for row in index.segments():
+            if row.filled <= most and (writer := self._segments.adopt(row.id, row.filled)) is not None:
+                return writer
+        return None
+
+    def _make_room(self, index: Index, size: int, spare: Writer | None = None) -> bool:
+        """Drop segments until `size` more bytes are within the limit; False if that is too much for it."""
+        index.note_uses(self._taken_uses())
+        rows = index.segments()
+        margin = min(self.limit // INDEX_SHARE, MAX_INDEX_MARGIN)
+        room = self.limit - margin - index.disk_bytes - size - sum(row.reserved for row in rows)
+        for row in sorted(rows, key=_is_open):  # those that others write to come last
+            if room < 0 and (spare is None or row.id != spare.segment):
+                self._evict(index, row.id)
+                room += row.reserved
+        return room >= 0
+
+    def _keep_floor(self, index: Index, writer: Writer, size: int) -> None:
+        """Drop segments until `size` more bytes leave enough of the disk free. Raises OSError if that cannot be."""
         disk = shutil.disk_usage(self.directory)
-        with self._lock:
-            if self._db is not None:  # other processes may have added blocks
-                self._total = self._db.execute("SELECT bytes, blocks FROM total").fetchone()
-        over_limit = self._total[0] + incoming - self.limit
-        over_floor = incoming - (disk.free - int(disk.total * FREE_SPACE_FLOOR))
-        needed = max(over_limit, over_floor)
+        needed = size + int(disk.total * FREE_SPACE_FLOOR) - disk.free
         if needed <= 0:
             return
-        needed += int(self.limit * EVICTION_SLACK)
-        while needed > 0 and (keys := self._oldest(needed)):
-            needed -= self._remove(keys)
-        if over_floor > 0 and needed > 0:
+        with index.transaction():
+            for row in index.segments():
+                if needed > 0 and row.id != writer.segment:
+                    needed -= self._evict(index, row.id)
+        if needed > 0:
             raise OSError(f"less than {FREE_SPACE_FLOOR:.0%} of the disk is free")
 
-    def _oldest(self, size: int) -> list[BlockKey]:
-        """The least recently used blocks that make up `size` bytes, EVICTION_BATCH at most."""
-        with self._lock:
-            if self._db is None:
-                return []
-            with self._db:
-                self._record_uses(self._db)
-            query = "SELECT hash, number, size FROM block ORDER BY used LIMIT ?"
-            keys: list[BlockKey] = []
-            for digest, number, block_size in self._db.execute(query, (EVICTION_BATCH,)).fetchall():
-                if size <= 0:
-                    break
-                keys.append((digest, number))
-                size -= block_size
-            return keys
+    def _evict(self, index: Index, segment: int) -> int:
+        """Drop a segment, within a transaction; the bytes set free."""
+        index.remove_segments([segment])
+        self._used.pop(segment, None)
+        return self._segments.remove(segment)
 
-    def _record_uses(self, db: sqlite3.Connection) -> None:
-        """Write down when blocks were read last. Called with the lock held."""
-        touched, self._touched = self._touched, {}
-        uses = [(used, *key) for key, used in touched.items()]
-        db.executemany("UPDATE block SET used = ? WHERE hash = ? AND number = ?", uses)
+    def _refresh(self, index: Index) -> None:
+        """Learn what all processes together have, and hold the limit should the index have grown."""
+        uses = self._taken_uses()
+        rows = index.segments()
+        over = sum(row.reserved for row in rows) + index.disk_bytes > self.limit
+        if uses or over:
+            with index.transaction():
+                index.note_uses(uses)
+                if over:
+                    self._make_room(index, 0)
+            rows = index.segments()
+        self._segments.forget({row.id for row in rows})
+        if self._writer is not None and all(row.id != self._writer.segment for row in rows):
+            self._writer = None
+        self.bytes_used = sum(rounded(row.filled) for row in rows) + index.disk_bytes
+        self.blocks = sum(row.blocks for row in rows)
 
-    def _remove(self, keys: list[BlockKey]) -> int:
-        """Forget blocks, rows first; the number of bytes set free."""
-        with self._lock:
-            if self._db is None:
-                return 0
-            with self._db:
-                before = self._total[0]
-                self._db.executemany("DELETE FROM block WHERE hash = ? AND number = ?", keys)
-                self._total = self._db.execute("SELECT bytes, blocks FROM total").fetchone()
-                self._db.execute("PRAGMA incremental_vacuum")
-        for key in keys:
-            self._file(key).unlink(missing_ok=True)
-        return before - self._total[0]
+    def _taken_uses(self) -> list[tuple[int, float]]:
+        used, self._used = self._used, {}
+        return list(used.items())
 
-    def _disable(self, reason: str) -> None:
+    def _seal(self, index: Index) -> None:
+        """Stop appending to our segment."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.cut()
+            index.seal(writer.segment)
+
+    def _current_index(self) -> Index:
+        """The index, opened anew if somebody deleted the cache or it turned out to be damaged."""
+        index = self._index
+        if index is None or self._damaged or index.replaced:
+            self._let_go()
+            index = self._open()
+        return index
+
+    def _open(self) -> Index:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.directory / "index.sqlite"
+        log_bytes = min(MAX_INDEX_MARGIN // 2, max(MIN_LOG_BYTES, self.limit // INDEX_SHARE // 4))
+        try:
+            if self._damaged:
+                raise sqlite3.DatabaseError(self.disabled_reason)
+            index = Index(path, log_bytes)
+            self._sweep(index)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            log.warning("the block cache is unreadable and is made anew: %s", error)
+            shutil.rmtree(self.directory)
+            self.directory.mkdir(parents=True, mode=0o700)
+            index = Index(path, log_bytes)
+        self._damaged = False
+        self._index = index
+        rows = index.segments()
+        self.bytes_used = sum(rounded(row.filled) for row in rows) + index.disk_bytes
+        self.blocks = sum(row.blocks for row in rows)
+        return index
+
+    def _sweep(self, index: Index) -> None:
+        """Bring files and index together after a crash. What a living process writes to is left alone."""
+        files = self._segments.on_disk()
+        with index.transaction():
+            rows = index.segments()
+            index.remove_segments([row.id for row in rows if row.id not in files])
+            for row in rows:
+                if _is_open(row) and self._segments.adopt(row.id, row.filled) is not None:
+                    index.seal(row.id)
+        for orphan in files - {row.id for row in rows}:
+            self._segments.remove(orphan)
+
+    def _let_go(self) -> None:
+        index, self._index, self._writer = self._index, None, None
+        self._segments.forget()
+        self.bytes_used = self.blocks = 0
+        if index is not None:
+            index.close()
+
+    @contextlib.contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            self._failed(what, error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Leave the disk alone for a while; a damaged index is made anew after that."""
+        self._damaged |= isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        reason = f"{what}: {error}"
         if self.disabled_reason != reason:
             log.warning("the block cache in %s is off for now: %s", self.directory, reason)
         self.disabled_reason = reason
         self._disabled_until = time.monotonic() + RETRY_AFTER
 
 
-def _last_fitting(blocks: list[tuple[BlockKey, bytes]], limit: int) -> list[tuple[BlockKey, bytes]]:
-    """As many of the last blocks as fit into `limit` bytes together."""
-    first, room = len(blocks), limit
-    while first > 0 and len(blocks[first - 1][1]) <= room:
-        first -= 1
-        room -= len(blocks[first][1])
-    return blocks[first:]
+def checksum(key: BlockKey, data: bytes) -> int:
+    """Of a block and its name, so that a block in another one's place is noticed."""
+    return zlib.crc32(data, zlib.crc32(key[0], key[1] & 0xFFFFFFFF))
+
+
+def _is_open(row: SegmentRow) -> bool:
+    """Whether a process appends to the segment, or died before it could say that it does not any more."""
+    return row.reserved > rounded(row.filled)

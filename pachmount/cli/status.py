@@ -91,7 +91,11 @@ def _cluster(cluster: ClusterStatus) -> str:
 
 def _cache(cache: CacheStatus) -> str:
     text = f"{output.size(cache.disk_bytes)} of {output.size(cache.disk_limit)} in {cache.directory}"
-    return f"{text} (off: {cache.disabled_reason})" if cache.disabled_reason else text
+    if cache.disabled_reason:
+        return f"{text} (off: {cache.disabled_reason})"
+    if cache.dropped_writes:
+        return f"{text} (the disk hung: {output.count(cache.dropped_writes, 'block')} not kept)"
+    return text
 
 
 def _mounts(answer: StatusAnswer) -> None:

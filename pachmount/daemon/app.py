@@ -158,6 +158,7 @@ class Daemon:
             memory_limit=self._cache.memory_limit,
             write_queue=self._cache.queued_writes,
             write_queue_limit=self._cache.queue_limit,
+            dropped_writes=self._cache.dropped_writes,
             streams=self._contents.transfers,
             streams_limit=MAX_TRANSFERS,
             memory_hits=self._cache.memory_hits,

@@ -50,7 +50,7 @@ def settle(box: Box) -> None:
 
 def block_files(box: Box) -> list[Path]:
     blocks = Path(box.status()["cache"]["directory"])
-    return [path for path in blocks.glob("*/*") if path.is_file()]
+    return [path for path in blocks.glob("*.segment")]
 
 
 def test_deleted_while_in_use(new_box: Callable[..., Box]) -> None:
@@ -84,9 +84,9 @@ def watched_size() -> Iterator[Callable[[Box], list[int]]]:
         def look() -> None:
             while not ended.wait(0.01):
                 total = 0
-                for path in blocks.glob("*/*"):
+                for path in blocks.iterdir():
                     try:
-                        total += path.stat().st_size
+                        total += path.stat().st_blocks * 512
                     except FileNotFoundError:
                         continue
                 seen.append(total)
@@ -114,8 +114,6 @@ def test_its_limit_is_never_exceeded(new_box: Callable[..., Box], watched_size: 
     settle(box)
     assert len(seen) > 10
     assert max(seen) <= limit
-    everything = sum(path.stat().st_size for path in Path(cache["directory"]).rglob("*") if path.is_file())
-    assert everything <= limit + 4 * MIB, "with the index and its log"
 
 
 def test_without_any_room_reads_still_work(new_box: Callable[..., Box]) -> None:
@@ -156,22 +154,20 @@ def test_damaged_blocks_are_noticed_and_fetched_again(new_box: Callable[..., Box
     assert_right(box, top)
     settle(box)
     box.ok("daemon", "stop")
-    blocks = sorted((box.root / "cache").rglob("*-*"))
-    assert len(blocks) > 8
-    for number, path in enumerate(blocks[:6]):
+    damaged = [FILES[f"/file{number}"][MIB : MIB + 1000] for number in range(7)]
+    for path in (box.root / "cache").rglob("*.segment"):
         data = bytearray(path.read_bytes())
-        if number % 3 == 0:
-            data[len(data) // 2] ^= 1
-        elif number % 3 == 1:
-            del data[-1:]
-        else:
-            data = bytearray(len(data))
+        for number, beginning in enumerate(damaged):
+            at = data.find(beginning)
+            if at >= 0 and number % 2:
+                data[at + 500_000] ^= 1
+            elif at >= 0:
+                data[at : at + MIB] = bytes(MIB)
         path.write_bytes(data)
-    blocks[7].unlink()
     box.ok("daemon", "start")
     assert_right(box, top)
     fetched = box.status()["cache"]["fetched_bytes"]
-    assert 7 * MIB - 6 * MIB < fetched < 20 * MIB, "what was damaged, and not everything"
+    assert 7 * MIB <= fetched < 20 * MIB, "what was damaged, and not everything"
     assert "damaged" in box.places.log_file.read_text()
 
 
@@ -181,14 +177,14 @@ def test_a_damaged_index_is_made_anew(new_box: Callable[..., Box], content: byte
     assert_right(box, top)
     settle(box)
     box.ok("daemon", "stop")
-    (index,) = (box.root / "cache").rglob("blocks.sqlite")
+    (index,) = (box.root / "cache").rglob("index.sqlite")
     index.write_bytes(content)
     box.ok("daemon", "start")
     assert_right(box, top)
     settle(box)
     cache = box.status()["cache"]
     assert cache["disabled_reason"] == ""
-    assert sum(path.stat().st_size for path in block_files(box)) <= cache["disk_bytes"]
+    assert 0 < sum(path.stat().st_size for path in block_files(box)) <= cache["disk_bytes"]
 
 
 def test_it_is_still_warm_after_a_restart(new_box: Callable[..., Box]) -> None:

@@ -15,8 +15,8 @@ from pachmount.cache import blocks as blocks_module
 from pachmount.cache.blocks import BLOCK_BYTES, BlockCache, BlockKey
 
 LIMIT = 8 * BLOCK_BYTES
-IN_MEMORY = 6
-"""Blocks that fit beside the write queue's share of LIMIT."""
+QUEUED = 2
+"""Blocks that may wait for the disk under LIMIT."""
 
 
 class FakeStore:
@@ -30,6 +30,7 @@ class FakeStore:
         self.writing = threading.Event()
         self.fault: Exception | None = None
         self.closed = False
+        self.tidied = threading.Event()
 
     def get(self, key: BlockKey) -> bytes | None:
         return self.blocks.get(key)
@@ -44,6 +45,9 @@ class FakeStore:
         if self.fault is not None:
             raise self.fault
         self.blocks.update(blocks)
+
+    def tidy(self) -> None:
+        self.tidied.set()
 
     def close(self) -> None:
         self.closed = True
@@ -79,7 +83,7 @@ def block(number: int) -> bytes:
 
 def test_memory_is_bounded_and_the_least_used_goes_first(make_cache: Callable[..., BlockCache]) -> None:
     cache = make_cache(None)
-    for number in range(IN_MEMORY):
+    for number in range(8):
         cache.put(key(number), block(number))
     assert cache.get(key(0)) == block(0), "now used last"
     cache.put(key(99), block(99))
@@ -114,36 +118,82 @@ def test_what_left_memory_comes_from_the_disk(make_cache: Callable[..., BlockCac
         cache.put(key(number), block(number))
     wait_until(lambda: len(store.blocks) == 20)
     assert all(cache.get(key(number)) == block(number) for number in range(20))
-    assert cache.disk_hits >= 20 - IN_MEMORY
+    assert cache.disk_hits >= 20 - 8
     assert cache.memory_bytes <= LIMIT
     assert all(cache.contains(key(number)) for number in range(20))
 
 
-def test_a_slow_disk_delays_a_fetch_only_so_long(
-    make_cache: Callable[..., BlockCache], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+def test_a_fetch_that_runs_ahead_of_the_disk_waits_for_it(
+    make_cache: Callable[..., BlockCache], store: FakeStore
 ) -> None:
-    monkeypatch.setattr(blocks_module, "WRITE_PATIENCE", 0.05)
     cache = make_cache(store)
     store.gate.clear()
-    cache.put(key(0), block(0))
-    assert store.writing.wait(5)
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(lambda: [cache.put(key(number), block(number)) for number in range(20)])
+        assert store.writing.wait(5)
+        wait_until(lambda: cache.contains(key(QUEUED)))
+        assert not putting.done()
+        assert cache.get(key(QUEUED)) == block(QUEUED), "who waits for it has it at once"
+        store.gate.set()
+        putting.result(10)
+    wait_until(lambda: len(store.blocks) == 20)
+    assert cache.dropped_writes == 0
+
+
+def test_a_disk_that_gets_nowhere_is_not_waited_for(
+    make_cache: Callable[..., BlockCache], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_module, "STALL_SECONDS", 0.2)
+    cache = make_cache(store)
+    store.gate.clear()
     started = time.monotonic()
-    for number in range(1, 10):
+    for number in range(10):
         cache.put(key(number), block(number))
         assert cache.queued_writes <= cache.queue_limit
-    assert time.monotonic() - started < 5
-    assert cache.dropped_writes == 9 - cache.queue_limit
-    assert cache.get(key(9)) == block(9), "what was not written is in memory all the same"
+        assert cache.memory_bytes <= LIMIT
+    assert time.monotonic() - started < 2, "once for all of them"
+    assert cache.dropped_writes == 10 - QUEUED
+    assert cache.get(key(9)) == block(9), "what is not written is in memory all the same"
+    assert cache.get(key(0)) == block(0), "and what waits is not forgotten before"
     store.gate.set()
-    wait_until(lambda: len(store.blocks) == 1 + cache.queue_limit)
+    wait_until(lambda: len(store.blocks) == QUEUED)
+    cache.put(key(20), block(20))
+    wait_until(lambda: key(20) in store.blocks)
 
 
-def test_the_queue_counts_against_the_memory_limit(make_cache: Callable[..., BlockCache]) -> None:
-    for limit in (BLOCK_BYTES * 16, BLOCK_BYTES * 64):
-        cache = make_cache(None, limit)
-        for number in range(100):
-            cache.put(key(number), block(number))
-        assert cache.memory_bytes + cache.queue_limit * BLOCK_BYTES <= limit
+def test_small_blocks_are_written_many_at_once(make_cache: Callable[..., BlockCache], store: FakeStore) -> None:
+    cache = make_cache(store, 64 * BLOCK_BYTES)
+    for number in range(10_000):
+        cache.put(key(number), b"%d" % number)
+    wait_until(lambda: len(store.blocks) == 10_000)
+    assert cache.dropped_writes == 0
+    assert len(store.batches) < 50
+
+
+def test_threads_that_want_one_block_read_it_once(
+    make_cache: Callable[..., BlockCache], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.blocks[key(1)] = block(1)
+    reads = []
+
+    def read(wanted: BlockKey) -> bytes:
+        reads.append(wanted)
+        time.sleep(0.05)
+        return store.blocks[wanted]
+
+    monkeypatch.setattr(store, "get", read)
+    cache = make_cache(store)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: cache.get(key(1)), range(8))) == {block(1)}
+    assert reads == [key(1)]
+
+
+def test_an_idle_cache_tidies_up(
+    make_cache: Callable[..., BlockCache], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_module, "TIDY_SECONDS", 0.05)
+    make_cache(store)
+    assert store.tidied.wait(5)
 
 
 def test_a_disk_that_fails_costs_nothing_but_the_block(
@@ -164,11 +214,11 @@ def test_a_disk_that_fails_costs_nothing_but_the_block(
 def test_closing_writes_what_is_queued(make_cache: Callable[..., BlockCache], store: FakeStore) -> None:
     cache = make_cache(store)
     store.gate.clear()
-    for number in range(3):
+    for number in range(QUEUED):
         cache.put(key(number), block(number))
     store.gate.set()
     cache.close()
-    assert len(store.blocks) == 3
+    assert len(store.blocks) == QUEUED
     assert store.closed
 
 
@@ -181,7 +231,7 @@ def test_writes_are_batched(make_cache: Callable[..., BlockCache], store: FakeSt
         cache.put(key(number), block(number))
     store.gate.set()
     wait_until(lambda: len(store.blocks) == 11)
-    assert store.batches == [1, 10]
+    assert store.batches == [1, 8, 2]
 
 
 def test_many_threads_at_once(make_cache: Callable[..., BlockCache], store: FakeStore) -> None:
@@ -201,8 +251,8 @@ def test_many_threads_at_once(make_cache: Callable[..., BlockCache], store: Fake
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, seed) for seed in range(8)]:
             done.result()
-    with cache._lock:
-        assert cache.memory_bytes == sum(map(len, cache._blocks.values()))
+    wait_until(lambda: not cache.queued_writes)
+    assert cache.memory_bytes == sum(map(len, cache._blocks.values()))
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:

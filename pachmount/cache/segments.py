@@ -1,0 +1,139 @@
+"""Segment files: where blocks lie on disk, appended one after the other by the process that holds the file's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+SUFFIX = ".segment"
+OPEN_READERS = 256
+_VECTOR = 64
+"""Pieces in one call of the system."""
+_PAGE = 4096
+
+
+def rounded(size: int) -> int:
+    """What `size` bytes of a file take on disk."""
+    return -(-size // _PAGE) * _PAGE
+
+
+class Segments:
+    """The segment files of one directory, `<id>.segment`. Thread-safe; raises OSError only where it says so."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._readers: dict[int, _Descriptor] = {}
+
+    def create(self, segment: int) -> Writer:
+        """A new, empty file, locked. Raises OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        writer = Writer(segment, os.open(self._path(segment), flags, 0o600), 0)
+        if not writer.lock():
+            raise BlockingIOError(f"segment {segment} is somebody else's")
+        return writer
+
+    def adopt(self, segment: int, filled: int) -> Writer | None:
+        """Go on with a file of which `filled` bytes are good; None if it is gone or another process has it."""
+        try:
+            writer = Writer(segment, os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC), filled)
+            if writer.lock() and writer.cut():
+                return writer
+        except OSError:
+            return None
+        return None
+
+    def read(self, segment: int, offset: int, size: int) -> bytes | None:
+        """`size` bytes, fewer if the file ends before; None if it cannot be read."""
+        reader = self._readers.get(segment)
+        try:
+            if reader is None:
+                reader = _Descriptor(os.open(self._path(segment), os.O_RDONLY | os.O_CLOEXEC))
+                self._readers[segment] = reader
+                while len(self._readers) > OPEN_READERS:
+                    self._readers.pop(next(iter(self._readers)), None)
+            return os.pread(reader.number, size, offset)
+        except (OSError, RuntimeError, StopIteration):  # the latter two: the table changed under the loop
+            return None
+
+    def remove(self, segment: int) -> int:
+        """Free a segment's disk space, also where another process has the file open; the bytes freed."""
+        self._readers.pop(segment, None)
+        try:
+            descriptor = os.open(self._path(segment), os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return 0
+        try:
+            freed = os.fstat(descriptor).st_blocks * 512
+            self._path(segment).unlink(missing_ok=True)
+            os.ftruncate(descriptor, 0)
+            return freed
+        except OSError:
+            return 0
+        finally:
+            os.close(descriptor)
+
+    def on_disk(self) -> set[int]:
+        """The segments that have a file."""
+        with contextlib.suppress(OSError):
+            names = [path.stem for path in self._directory.iterdir() if path.suffix == SUFFIX]
+            return {int(name) for name in names if name.isdecimal()}
+        return set()
+
+    def forget(self, known: set[int] | frozenset[int] = frozenset()) -> None:
+        """Close the files of all segments but those `known`."""
+        for segment in set(self._readers) - known:
+            self._readers.pop(segment, None)
+
+    def _path(self, segment: int) -> Path:
+        return self._directory / f"{segment}{SUFFIX}"
+
+
+class _Descriptor:
+    """An open file; closed when the last thread that uses it lets go."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class Writer(_Descriptor):
+    """The end of a segment that this process appends to; `filled` bytes of it are known to the index."""
+
+    def __init__(self, segment: int, number: int, filled: int) -> None:
+        super().__init__(number)
+        self.segment = segment
+        self.filled = filled
+        self.reserved = filled
+
+    def lock(self) -> bool:
+        """Whether the file is ours now."""
+        try:
+            fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def cut(self) -> bool:
+        """Free what lies behind the filled part; False if that is not all there."""
+        if os.fstat(self.number).st_size < self.filled:
+            return False
+        os.ftruncate(self.number, self.filled)
+        return True
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Write behind the filled part; a write that fails leaves nothing that counts. Raises OSError."""
+        at = self.filled
+        for start in range(0, len(pieces), _VECTOR):
+            rest: list[bytes | memoryview] = list(pieces[start : start + _VECTOR])
+            while rest:
+                written = os.pwritev(self.number, rest, at)
+                at += written
+                while rest and written >= len(rest[0]):
+                    written -= len(rest.pop(0))
+                if written:
+                    rest[0] = memoryview(rest[0])[written:]
