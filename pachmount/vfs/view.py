@@ -99,7 +99,8 @@ class CommitView:
         if node.is_dir:
             raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
         has_hash = any(node.digest)
-        digest = node.digest if has_hash else blake2b(path, digest_size=31, key=self._inode_key).digest()  # as no hash is
+        # A name that no hash can have: 31 bytes.
+        digest = node.digest if has_hash else blake2b(path, digest_size=31, key=self._inode_key).digest()
         origin = Origin(self._reader, self.commit, node.path, node.size, has_hash)
         data = self._contents.read(digest, origin, offset, size, self._gate)
         self.reads += 1
