@@ -50,7 +50,7 @@ def settle(box: Box) -> None:
 
 def block_files(box: Box) -> list[Path]:
     blocks = Path(box.status()["cache"]["directory"])
-    return [path for path in blocks.glob("*.segment")]
+    return list(blocks.glob("*.segment"))
 
 
 def test_deleted_while_in_use(new_box: Callable[..., Box]) -> None:
