@@ -1,0 +1,421 @@
+"""HTTP/2 of our own against a peer that sends frames one by one: all that is allowed, and much that is not."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import hpack
+import pytest
+
+from pachmount.errors import (
+    ClusterError,
+    ClusterTimeoutError,
+    ClusterUnreachableError,
+    DataError,
+    LoginRequiredError,
+    NotFoundError,
+    PachmountError,
+)
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.model import CommitRef, RepoRef
+
+COMMIT = CommitRef(RepoRef("default", "r"), "a" * 32)
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 1, 1, 4, 8, 32
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
+
+
+def message(content: bytes) -> bytes:
+    """A BytesValue with gRPC's prefix."""
+    length, varint = len(content), b""
+    while length >= 0x80:
+        varint += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    value = b"\x0a" + varint + bytes([length]) + content if content else b""
+    return b"\0" + len(value).to_bytes(4, "big") + value
+
+
+class Peer:
+    """Accepts connections; `script(peer)` speaks on each, from the first on, once the request has come."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.script: Callable[[Peer], None] = lambda peer: None
+        self.connections = 0
+        self.received: list[tuple[int, int, bytes]] = []
+        self.stream = 1
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def send(self, *frames: bytes) -> None:
+        self.sock.sendall(b"".join(frames))
+
+    def headers(self, fields: list[tuple[str, str]], flags: int = END_HEADERS) -> bytes:
+        return frame(HEADERS, flags, self.stream, self.encoder.encode(fields))
+
+    def begin(self) -> None:
+        self.send(self.headers([(":status", "200"), ("content-type", "application/grpc")]))
+
+    def end(self, status: int = 0, text: str = "") -> None:
+        self.send(self.headers([("grpc-status", str(status)), ("grpc-message", text)], END_HEADERS | END_STREAM))
+
+    def answer(self, *contents: bytes) -> None:
+        """A plain answer."""
+        self.begin()
+        for content in contents:
+            self.send(frame(DATA, 0, self.stream, message(content)))
+        self.end()
+
+    def read_frame(self) -> tuple[int, int, bytes]:
+        """The next frame from the client: type, flags, payload."""
+        head = self._read(9)
+        found = head[3], head[4], self._read(int.from_bytes(head[:3], "big"))
+        self.received.append(found)
+        return found
+
+    def await_request(self) -> None:
+        while True:
+            kind, flags, _ = self.read_frame()
+            if kind == DATA and flags & END_STREAM:
+                return
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self.sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self.stream, self.encoder = 1, hpack.Encoder()
+            try:
+                with contextlib.suppress(OSError, EOFError):
+                    self._converse()
+            finally:
+                self.sock.close()
+
+    def _converse(self) -> None:
+        self.sock.settimeout(10)
+        if self._tls is not None:
+            self.sock = self._tls.wrap_socket(self.sock, server_side=True)
+        self._read(24)
+        self.send(frame(SETTINGS, 0, 0))
+        self.await_request()
+        self.script(self)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close without a reset, which would destroy what is still on its way: read what the client has sent first."""
+        self.sock.settimeout(0.2)
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+            while self.sock.recv(65536):
+                pass
+        self.sock.close()
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = self.sock.recv(size - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def client(peer: Peer) -> Iterator[PfsClient]:
+    with PfsClient(f"grpc://127.0.0.1:{peer.port}", call_timeout=5.0, retry_for=0) as client:
+        yield client
+
+
+def read(client: PfsClient, idle: float = 5.0) -> bytes:
+    return b"".join(client.open(COMMIT, "/f", idle_timeout=idle))
+
+
+def test_a_plain_answer_and_what_was_asked(peer: Peer, client: PfsClient) -> None:
+    client.set_token("secret")
+    peer.script = lambda peer: peer.answer(b"one", b"", b"two" * 100_000)
+    assert read(client) == b"one" + b"two" * 100_000
+    _, _, block = next(found for found in peer.received if found[0] == HEADERS)
+    asked = dict(hpack.Decoder().decode(block))
+    assert asked[":path"] == "/pfs_v2.API/GetFile"
+    assert (asked[":method"], asked["te"], asked["content-type"]) == ("POST", "trailers", "application/grpc")
+    assert asked["authn-token"] == "secret"
+
+
+def test_a_message_cut_anywhere(peer: Peer, client: PfsClient) -> None:
+    content = bytes(range(256)) * 3
+    whole = message(content) + message(b"end")
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        for byte in whole:
+            peer.send(frame(DATA, 0, peer.stream, bytes([byte])))
+        peer.end()
+
+    peer.script = script
+    assert read(client) == content + b"end"
+
+
+def test_padding_continuation_priority_pings_settings_and_unknown_frames(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        block = peer.encoder.encode([(":status", "200"), ("content-type", "application/grpc")])
+        padded = bytes([3]) + bytes(5) + block[:2] + bytes(3)
+        peer.send(frame(HEADERS, PADDED | PRIORITY, 1, padded), frame(CONTINUATION, END_HEADERS, 1, block[2:]))
+        peer.send(frame(DATA, PADDED, 1, bytes([200]) + message(b"first") + bytes(200)), frame(0xBE, 0, 0, b"grease"))
+        peer.send(frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0, struct.pack(">HI", 1, 0)), frame(DATA, 0, 1))
+        while (PING, ACK, b"12345678") not in peer.received:
+            peer.read_frame()
+        peer.send(frame(DATA, PADDED, 1, bytes([0]) + message(b"second")))
+        peer.end()
+
+    peer.script = script
+    assert read(client) == b"firstsecond"
+
+
+def test_windows_are_opened_as_the_reader_gets_on(peer: Peer, client: PfsClient) -> None:
+    content = bytes(1 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        window, sent = 2 << 20, 0
+        while sent < 12:
+            while window < len(content) + 100:
+                kind, _, payload = peer.read_frame()
+                if kind == 8 and len(peer.received) % 2:
+                    window += int.from_bytes(payload, "big")
+            data = message(content)
+            for start in range(0, len(data), 16384):
+                peer.send(frame(DATA, 0, 1, data[start : start + 16384]))
+            window -= len(data)
+            sent += 1
+        peer.end()
+
+    peer.script = script
+    assert len(read(client)) == 12 << 20
+
+
+def test_connections_are_used_again(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        for number in range(3):
+            peer.answer(b"answer %d" % number)
+            peer.await_request()
+            peer.stream += 2
+
+    peer.script = script
+    assert [read(client) for _ in range(3)] == [b"answer 0", b"answer 1", b"answer 2"]
+    assert peer.connections == 1
+
+
+def test_an_idle_connection_that_was_closed_is_replaced(peer: Peer, client: PfsClient) -> None:
+    peer.script = lambda peer: peer.answer(b"x")
+    assert [read(client) for _ in range(3)] == [b"x"] * 3
+    assert peer.connections == 3
+
+
+def test_a_server_that_goes_away_ends_the_streams_it_has(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(GOAWAY, 0, 0, struct.pack(">II", 1, 0)), frame(DATA, 0, 1, message(b"last")))
+        peer.end()
+
+    peer.script = script
+    assert read(client) == b"last"
+    assert read(client) == b"last"
+    assert peer.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ([("grpc-status", "5"), ("grpc-message", "file /f not%20found")], NotFoundError, "file /f not found"),
+        ([("grpc-status", "16"), ("grpc-message", "no token")], LoginRequiredError, "no token"),
+        ([("grpc-status", "13"), ("grpc-message", "token expiration is in the past")], LoginRequiredError, "token"),
+        ([("grpc-status", "14"), ("grpc-message", "try later")], ClusterUnreachableError, "try later"),
+        ([("grpc-status", "2"), ("grpc-message", "caf%C3%A9")], ClusterError, "café"),
+        ([("grpc-status", "99")], ClusterError, "UNKNOWN"),
+    ],
+)
+def test_errors_without_and_after_content(
+    peer: Peer, client: PfsClient, fields: list[tuple[str, str]], error: type[PachmountError], text: str
+) -> None:
+    def at_once(peer: Peer) -> None:
+        peer.send(peer.headers([(":status", "200"), ("content-type", "application/grpc"), *fields], 5))
+
+    peer.script = at_once
+    with pytest.raises(error, match=text):
+        read(client)
+
+    def later(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(b"some")), peer.headers(fields, 5))
+
+    peer.script = later
+    stream = client.open(COMMIT, "/f")
+    assert bytes(next(stream)) == b"some"
+    with pytest.raises(error, match=text):
+        next(stream)
+
+
+@pytest.mark.parametrize("code", [1, 2, 7, 8])
+def test_a_reset_stream(peer: Peer, client: PfsClient, code: int) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(b"some")), frame(RST_STREAM, 0, 1, struct.pack(">I", code)))
+
+    peer.script = script
+    with pytest.raises(PachmountError, match="reset"):
+        read(client)
+
+
+def test_an_answer_cut_off(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(b"some")[:-1]))
+
+    peer.script = script
+    with pytest.raises(ClusterUnreachableError, match="closed"):
+        read(client)
+
+
+def test_an_answer_that_ends_within_a_message(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(b"some")[:-1]))
+        peer.end()
+
+    peer.script = script
+    with pytest.raises(ClusterUnreachableError, match="middle of a message"):
+        read(client)
+
+
+@pytest.mark.parametrize("data", [b"\1\0\0\0\3\x0a\1x", b"\0\xff\xff\xff\xff", b"\0\0\0\0\3\x12\1x"])
+def test_garbage_after_content_is_an_error(peer: Peer, client: PfsClient, data: bytes) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(b"some")), frame(DATA, 0, 1, data))
+        peer.end()
+
+    peer.script = script
+    with pytest.raises(DataError, match="cannot be read"):
+        read(client)
+
+
+def test_silence(peer: Peer, client: PfsClient) -> None:
+    done = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        done.wait(10)
+
+    peer.script = script
+    with pytest.raises(ClusterTimeoutError, match=r"nothing came for 0\.2 s"):
+        read(client, idle=0.2)
+    done.set()
+
+
+def test_what_does_not_speak_http2_is_left_to_grpcio() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        with PfsClient(f"grpc://127.0.0.1:{listener.getsockname()[1]}", retry_for=0, call_timeout=5) as client:
+            with pytest.raises(ClusterUnreachableError) as caught:
+                read(client)
+            assert "not a Pachyderm cluster" in caught.value.hint
+            assert not client._rpc._sockets.usable
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def _get_file(_request: bytes, _context: grpc.ServicerContext) -> Iterator[bytes]:
+    yield b"\x0a\x06secret"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost and its key, in one PEM file."""
+    if shutil.which("openssl") is None:
+        pytest.fail("openssl is needed (apt install openssl)")
+    key, pem = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", pem]
+    subprocess.run([*command, *subject], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + pem.read_bytes())
+    return both
+
+
+def test_tls(certificate: Path) -> None:
+    import base64
+
+    pem = certificate.read_bytes()
+    key, chain = pem[: pem.index(b"-----BEGIN CERT")], pem[pem.index(b"-----BEGIN CERT") :]
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    method = grpc.unary_stream_rpc_method_handler(_get_file)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("pfs_v2.API", {"GetFile": method}),))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+    server.start()
+    try:
+        trusted = base64.b64encode(chain).decode()
+        with PfsClient(f"grpcs://localhost:{port}", server_cas=trusted, call_timeout=5) as client:
+            assert [read(client) for _ in range(2)] == [b"secret"] * 2
+            assert client._rpc._sockets.usable
+        with PfsClient(f"grpcs://localhost:{port}", retry_for=0, call_timeout=5) as client:
+            with pytest.raises(ClusterUnreachableError) as caught:
+                read(client)
+            assert "not trusted" in caught.value.hint
+    finally:
+        server.stop(0).wait()
+
+
+def test_tls_without_http2_is_left_to_grpcio(certificate: Path) -> None:
+    import base64
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    peer = Peer(context)
+    try:
+        pem = certificate.read_bytes()
+        trusted = base64.b64encode(pem[pem.index(b"-----BEGIN CERT") :]).decode()
+        with PfsClient(f"grpcs://localhost:{peer.port}", server_cas=trusted, retry_for=0, call_timeout=5) as client:
+            with pytest.raises(ClusterUnreachableError):
+                read(client)
+            assert not client._rpc._sockets.usable
+    finally:
+        peer.close()
