@@ -57,7 +57,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench reading", description=__doc__)
     parser.add_argument("--address", default="", help="a server such as grpc://host:port; default: an embedded one")
-    parser.add_argument("--scale", choices=SCALES, default="small", help="small: about a tenth, for a quick look")
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="small",
+        help="small: about a tenth, for a quick look; tiny: no more than a trial",
+    )
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"some rows of: {', '.join(ROWS)}")
     parser.add_argument("--keep", action="store_true", help="use data of an earlier run, and leave it for the next")
     parser.add_argument("--seed", type=int, default=1, help="of the random data")

@@ -88,7 +88,7 @@ def first(bench: Bench) -> None:
             return took
 
     def message() -> float:
-        return work("first_messages", **bench.at(commit), path="/big", offsets=[0]).seconds
+        return work("first_messages", **bench.at(commit), path="/big", offsets=[0], size=FIRST_BYTES).seconds
 
     times, reference = alternate(max(3, bench.sizes.rounds), ours, message)
     bench.put("first-time", times, "first message", reference)
@@ -177,4 +177,4 @@ def random_reads(bench: Bench) -> None:
 
 
 def _first_messages(bench: Bench, commit: CommitRef, offsets: list[int]) -> float:
-    return work("first_messages", **bench.at(commit), path="/big", offsets=offsets).seconds
+    return work("first_messages", **bench.at(commit), path="/big", offsets=offsets, size=SMALL_BYTES).seconds

@@ -118,8 +118,8 @@ def _acts(bench: Bench, user: User, source: random.Random, commits: list[str]) -
         check(done, RANDOM_READS * SMALL_BYTES)
 
     def sequence() -> None:
-        offset = source.randrange(sizes.file_bytes // 2)
-        check(work("file", path=f"{user.path('pair')}/a", offset=offset, size=64 * MIB), 64 * MIB)
+        offset, size = source.randrange(sizes.file_bytes // 2), min(64 * MIB, sizes.file_bytes // 2)
+        check(work("file", path=f"{user.path('pair')}/a", offset=offset, size=size), size)
 
     def moved() -> None:
         _refresh(user, "change", source.choice(commits))

@@ -190,16 +190,18 @@ def get_tar(address: str, repo: str, commit: str) -> Job:
     return lambda: sum(len(piece) for piece in client.open_tar(ref, "/"))
 
 
-def first_messages(address: str, repo: str, commit: str, path: str, offsets: Sequence[int]) -> Job:
-    """The first piece of a GetFile from each offset on."""
+def first_messages(address: str, repo: str, commit: str, path: str, offsets: Sequence[int], size: int) -> Job:
+    """The beginning of a GetFile from each offset on: its first piece, or more of them until `size` bytes are there."""
     client, ref = _client(address, repo, commit)
 
     def job() -> int:
         total = 0
         for offset in offsets:
-            stream = client.open(ref, path, offset)
-            total += len(next(stream))
+            stream, read = client.open(ref, path, offset), 0
+            while read < size:
+                read += len(next(stream))
             stream.cancel()
+            total += read
         return total
 
     return job
