@@ -93,6 +93,10 @@ class DaemonClient:
     def status(self) -> schema.StatusAnswer:
         return _one(schema.StatusAnswer, self._get("/status", POLL_TIMEOUT))
 
+    def stats(self, names: Sequence[str] = ()) -> schema.StatsAnswer:
+        """What the daemon and the mounts did so far; NotFoundError if one of `names` is no mount."""
+        return _one(schema.StatsAnswer, self._get("/stats", POLL_TIMEOUT, mount=list(names)))
+
     def mounts(self) -> schema.MountsAnswer:
         return _one(schema.MountsAnswer, self._get("/mounts", CLUSTER_TIMEOUT))
 
@@ -177,7 +181,7 @@ class DaemonClient:
         what = f"{method} {route}"
         try:
             self._connection.usable(timeout)
-            target = f"{route}?{urlencode(query)}" if query else route
+            target = f"{route}?{urlencode(query, doseq=True)}" if query else route
             self._connection.request(method, target, body, {schema.CLIENT_HEADER: "1"})
             response = self._connection.getresponse()
             content = response.read()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
 from pachmount.api import schema
 from pachmount.mounts.cluster import ClusterSnapshot
 from pachmount.mounts.mount import Mount
 from pachmount.mounts.resolve import READ_PERMISSIONS, WRITE_PERMISSION
 from pachmount.names import Source
 from pachmount.pfs.model import AuthState, CommitInfo, FileEntry, ProjectInfo, RepoInfo
+from pachmount.vfs.statistics import Histogram, MountStatistics
 
 _AUTH = {AuthState.OFF: "off", AuthState.LOGGED_IN: "logged-in", AuthState.LOGGED_OUT: "logged-out"}
+_CONTENT_CALLS = frozenset({"GetFile", "GetFileTAR"})
+_NS = 1e9
 
 
 def repo(info: RepoInfo) -> schema.RepoAnswer:
@@ -96,15 +101,14 @@ def mount_status(mount: Mount) -> schema.MountStatus:
     spec, source, view = mount.spec, mount.spec.source, mount.view
     listing = view.tree.listing if view is not None else None
     error = mount.error or (view.tree.error if view is not None else None)
-    counters = schema.Counters()
-    if view is not None:
-        counters = schema.Counters(
-            lookups=view.lookups,
-            listings=view.listings,
-            reads=view.reads,
-            read_bytes=view.read_bytes,
-            errors=view.errors,
-        )
+    figures = statistics(mount.statistics)
+    counters = schema.Counters(
+        lookups=figures.operations["lookup"],
+        listings=figures.operations["readdir"],
+        reads=figures.operations["read"],
+        read_bytes=figures.read_bytes,
+        errors=sum(figures.errors.values()),
+    )
     path = spec.paths[0] if len(spec.paths) == 1 else ""
     return schema.MountStatus.model_validate(
         {
@@ -129,7 +133,58 @@ def mount_status(mount: Mount) -> schema.MountStatus:
             "files": len(listing) if listing is not None else 0,
             "listing_bytes": listing.memory_bytes if listing is not None else 0,
             "counters": counters,
+            "statistics": figures,
         }
+    )
+
+
+def statistics(counted: MountStatistics) -> schema.MountStatistics:
+    requests, errors = counted.snapshot()
+    return schema.MountStatistics(
+        operations={
+            "lookup": counted.lookups,
+            "readdir": counted.readdirs.count,
+            "read": counted.reads.count,
+            "xattr": counted.xattrs,
+            "statfs": counted.statfs,
+        },
+        errors={errno.errorcode.get(number, str(number)): count for number, count in sorted(errors.items())},
+        missing=counted.missing,
+        read_bytes=counted.read_bytes,
+        memory_hits=counted.memory_hits,
+        disk_hits=counted.disk_hits,
+        misses=counted.misses,
+        fetched_bytes=counted.fetched_bytes,
+        requests=dict(sorted(requests.items())),
+        content_requests=sum(count for method, count in requests.items() if method in _CONTENT_CALLS),
+        listing_requests=sum(count for method, count in requests.items() if method not in _CONTENT_CALLS),
+        requests_in_flight=counted.requests_in_flight,
+        lookup=latency(counted.lookup_times),
+        readdir=latency(counted.readdirs),
+        read=latency(counted.reads),
+        fetch=latency(counted.fetches),
+    )
+
+
+def named_statistics(mount: Mount) -> schema.NamedMountStatistics:
+    return schema.NamedMountStatistics(
+        name=mount.spec.name,
+        source=str(mount.spec.source),
+        state=mount.state.value,
+        behind=mount.position.behind,
+        **dict(statistics(mount.statistics)),
+    )
+
+
+def latency(times: Histogram) -> schema.Latency:
+    return schema.Latency(
+        count=times.count,
+        total=times.total / _NS,
+        p50=times.percentile(0.5) / _NS,
+        p90=times.percentile(0.9) / _NS,
+        p99=times.percentile(0.99) / _NS,
+        max=times.longest / _NS,
+        buckets=[(bound / _NS, count) for bound, count in times.filled()],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -33,6 +34,19 @@ HANDLER_SECONDS = 120.0
 MAX_BODY_BYTES = 16 << 20
 
 
+class RequestCounts:
+    """Requests by route and HTTP status; used by the loop's thread alone, and bounded by the table of routes."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+
+    def count(self, route: str, status: int) -> None:
+        self._counts.setdefault(route, Counter())[str(status)] += 1
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        return {route: dict(sorted(counts.items())) for route, counts in sorted(self._counts.copy().items())}
+
+
 @dataclass(frozen=True)
 class Services:
     """What handlers work with. `workers` runs what changes something, `lookers` what only looks."""
@@ -42,16 +56,24 @@ class Services:
     workers: Executor
     lookers: Executor
     status: Callable[[], schema.StatusAnswer]
+    stats: Callable[[], schema.StatsAnswer]
+    requests: RequestCounts
 
 
 class Handler(tornado.web.RequestHandler):
     """Knows only GET and PUT, as the original; answers errors as its plain text, or as JSON to our own clients."""
 
     SUPPORTED_METHODS = ("GET", "PUT")
+    compatible = True
+    """A route of the original: it answers errors with the few statuses that the original knows."""
     services: Services
 
-    def initialize(self, services: Services) -> None:
+    def initialize(self, services: Services, route: str = "other") -> None:
         self.services = services
+        self.route = route
+
+    def on_finish(self) -> None:
+        self.services.requests.count(self.route, self.get_status())
 
     async def look(self, work: Callable[[], T]) -> T:
         """Run a question in a thread."""
@@ -112,7 +134,7 @@ class Handler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, PachmountError):
-            self.fail(error, _compatible_status(error))
+            self.fail(error, _compatible_status(error) if self.compatible else error.http_status)
         elif isinstance(error, tornado.web.HTTPError):
             self.clear_header("Content-Type")
             self.finish()

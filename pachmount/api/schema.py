@@ -1,7 +1,8 @@
 """Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
-2.9 renamed beside them); `/status`, `/_refresh`, `/_follow`, `/branches`, `/commits` and `/files` are ours.
+2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/branches`, `/commits` and `/files` are
+ours.
 """
 
 from __future__ import annotations
@@ -191,13 +192,55 @@ class FilesAnswer(Model):
 
 
 class Counters(Model):
-    """Since the mount was made. `fetched_bytes` came from the cluster, the rest from caches."""
+    """The operations of the kernel since the mount was made; `MountStatistics` has more."""
 
     lookups: int = 0
     listings: int = 0
     reads: int = 0
     read_bytes: int = 0
     errors: int = 0
+
+
+class Latency(Model):
+    """How long something took, in seconds. A percentile is at most 15 % above the exact one; all are 0 for none.
+
+    `buckets`: upper bound and number of each bucket that is not empty.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+    buckets: list[tuple[float, int]] = []
+
+
+class MountStatistics(Model):
+    """What a mount did since it was made, whatever commits it showed.
+
+    `operations` of the kernel by kind, `errors` by errno, `missing`: look-ups of names that do not exist. `read_bytes`
+    went to the kernel. Hits and misses count blocks of 1 MiB, each time a read touches one. `requests` made to the
+    cluster by method, in sum of content (GetFile, GetFileTAR) and of names (WalkFile, ListFile, InspectFile);
+    `fetched_bytes` is content that came with them; `fetch` the time until the first piece of it.
+    """
+
+    operations: dict[str, int] = {}
+    errors: dict[str, int] = {}
+    missing: int = 0
+    read_bytes: int = 0
+    memory_hits: int = 0
+    disk_hits: int = 0
+    misses: int = 0
+    fetched_bytes: int = 0
+    requests: dict[str, int] = {}
+    content_requests: int = 0
+    listing_requests: int = 0
+    requests_in_flight: int = 0
+    lookup: Latency = Latency()
+    readdir: Latency = Latency()
+    read: Latency = Latency()
+    fetch: Latency = Latency()
 
 
 class MountStatus(Model):
@@ -224,6 +267,7 @@ class MountStatus(Model):
     files: int
     listing_bytes: int
     counters: Counters = Counters()
+    statistics: MountStatistics = MountStatistics()
 
 
 class ClusterStatus(Model):
@@ -278,3 +322,44 @@ class StatusAnswer(Model):
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
+
+
+class NamedMountStatistics(MountStatistics):
+    """The statistics of one mount; `behind` counts commits."""
+
+    name: str
+    source: str
+    state: str
+    behind: int
+
+
+class DaemonStatistics(Model):
+    """The process, and what all mounts share. `calls` to the cluster by method, whoever made them, `call_errors` by the
+    id of the error; `retries` of calls and of broken reads; `rest_requests` by route, then by HTTP status.
+    """
+
+    version: str
+    started: float
+    uptime_seconds: float
+    cpu_seconds: float
+    rss_bytes: int
+    threads: int
+    waiting_requests: int
+    waiting_requests_limit: int
+    lingering_sessions: int
+    cluster_state: Literal["connected", "unreachable", "none"]
+    calls: dict[str, int]
+    call_errors: dict[str, int]
+    call_retries: int
+    read_retries: int
+    rest_requests: dict[str, dict[str, int]]
+    mounts_by_state: dict[str, int]
+    cache: CacheStatus
+
+
+class StatsAnswer(Model):
+    """`time` (s since the epoch) is when the figures were taken: two answers make a rate."""
+
+    time: float
+    daemon: DaemonStatistics
+    mounts: list[NamedMountStatistics]

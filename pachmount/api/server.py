@@ -9,7 +9,7 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
-from pachmount.api import cluster, mounts
+from pachmount.api import cluster, mounts, statistics
 from pachmount.api.handlers import MAX_BODY_BYTES, Handler, Services, UnknownPath
 from pachmount.errors import ConfigurationError
 from pachmount.paths import MAX_SOCKET_PATH_BYTES, make_private_dir
@@ -17,6 +17,8 @@ from pachmount.paths import MAX_SOCKET_PATH_BYTES, make_private_dir
 ROUTES: dict[str, type[Handler]] = {
     "/health": cluster.HealthHandler,
     "/status": cluster.StatusHandler,
+    "/stats": statistics.StatsHandler,
+    "/metrics": statistics.MetricsHandler,
     "/repos": cluster.ReposHandler,
     "/projects": cluster.ProjectsHandler,
     "/branches": cluster.BranchesHandler,
@@ -44,11 +46,10 @@ def listen(services: Services, socket_path: Path) -> tornado.httpserver.HTTPServ
         raise ConfigurationError(f"cannot listen on '{socket_path}'", why, "set XDG_RUNTIME_DIR or PFS_SOCK_PATH")
     if "PFS_SOCK_PATH" not in os.environ:
         make_private_dir(socket_path.parent)
-    arguments = {"services": services}
     application = tornado.web.Application(
-        [(path, handler, arguments) for path, handler in ROUTES.items()],
+        [(path, handler, {"services": services, "route": path}) for path, handler in ROUTES.items()],
         default_handler_class=UnknownPath,
-        default_handler_args=arguments,
+        default_handler_args={"services": services},
     )
     server = tornado.httpserver.HTTPServer(application, max_body_size=MAX_BODY_BYTES)
     former_umask = os.umask(0o177)

@@ -49,6 +49,13 @@ class BlockStore(Protocol):
     def close(self) -> None: ...
 
 
+class Hits(Protocol):
+    """Where one reader's hits are counted besides those of all."""
+
+    memory_hits: int
+    disk_hits: int
+
+
 class BlockCache:
     """Thread-safe. `memory_limit` bounds the blocks held in memory (bytes), those that wait for the disk included."""
 
@@ -85,13 +92,15 @@ class BlockCache:
         """Bytes that wait for the disk."""
         return self._queued_bytes
 
-    def get(self, key: BlockKey) -> bytes | None:
+    def get(self, key: BlockKey, hits: Hits | None = None) -> bytes | None:
         """The block's bytes, or None if it has to be fetched. Threads that want one block read it from disk once."""
         with self._lock:
             while True:
                 data = self._held(key)
                 if data is not None:
                     self.memory_hits += 1
+                    if hits is not None:
+                        hits.memory_hits += 1
                     return data
                 if self._store is None:
                     return None
@@ -106,6 +115,8 @@ class BlockCache:
                 self._loading.discard(key)
                 if data is not None:
                     self.disk_hits += 1
+                    if hits is not None:
+                        hits.disk_hits += 1
                     self._keep(key, data)
                 self._loaded.notify_all()
         return data

@@ -182,6 +182,15 @@ def size(count: int) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
 
 
+def latency(seconds: float) -> str:
+    """`0 s`, `12 µs`, `1.3 ms`, `2.1 s`: two digits are enough for people."""
+    for unit, length in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= length:
+            amount = seconds / length
+            return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
+    return f"{seconds * 1e9:.0f} ns" if seconds else "0 s"
+
+
 def duration(seconds: float) -> str:
     """`5 s`, `3 min`, `2 h 5 min`, `3 d 4 h`."""
     left = max(0, int(seconds))

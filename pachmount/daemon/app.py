@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Protocol
 from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
-from pachmount.api.handlers import Services
+from pachmount.api.handlers import RequestCounts, Services
 from pachmount.api.server import listen
 from pachmount.cache.blocks import BlockCache
 from pachmount.cache.disk import DiskBlocks
@@ -92,6 +93,7 @@ class Daemon:
         self._poll_interval = settings.poll_interval
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._requests = RequestCounts()
         self._stopping = threading.Event()
         self._stop_asked_at = 0.0
 
@@ -102,7 +104,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number, stop)
         await loop.run_in_executor(self._workers, self._bring_up)
-        services = Services(self._manager, self._cluster, self._workers, self._lookers, self.status)
+        services = Services(
+            self._manager, self._cluster, self._workers, self._lookers, self.status, self.stats, self._requests
+        )
         server = listen(services, self._where.socket)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
         on_ready()
@@ -147,6 +151,32 @@ class Daemon:
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
         )
+
+    def stats(self) -> schema.StatsAnswer:
+        """What was done so far and how long it took, from memory."""
+        mounts = self._manager.mounts()
+        calls, errors, retries = self._cluster.traffic.snapshot()
+        daemon = schema.DaemonStatistics(
+            version=__version__,
+            started=self._started,
+            uptime_seconds=time.time() - self._started,
+            cpu_seconds=time.process_time(),
+            rss_bytes=_rss_bytes(),
+            threads=len(os.listdir("/proc/self/task")),
+            waiting_requests=self._gate.waiting,
+            waiting_requests_limit=self._gate.limit,
+            lingering_sessions=self._manager.lingering,
+            cluster_state=answers.cluster(self._cluster.snapshot()).state,
+            calls=calls,
+            call_errors=errors,
+            call_retries=retries,
+            read_retries=self._contents.retries,
+            rest_requests=self._requests.snapshot(),
+            mounts_by_state=Counter(mount.state.value for mount in mounts),
+            cache=self._cache_status(),
+        )
+        named = [answers.named_statistics(mount) for mount in mounts]
+        return schema.StatsAnswer(time=time.time(), daemon=daemon, mounts=named)
 
     def _cache_status(self) -> schema.CacheStatus:
         return schema.CacheStatus(

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from ctypes import byref, memmove, sizeof
+from time import perf_counter_ns
 from typing import Any
 
 from pachmount.errors import CannotMountError, PachmountError
@@ -37,6 +38,10 @@ BLOCK_SIZE_HINT = 1 << 20
 MAX_PINNED_THREADS = 256
 """libfuse threads whose Python state is kept; each one that ends leaks about 5 KB."""
 NAME_MAX = 255
+TIMED_LOOKUPS = 1000
+"""So many look-ups are timed one by one; after them, those that are answered from memory only as a sample."""
+SAMPLE = 16
+"""One look-up in so many is timed then: timing each would cost a tenth of it."""
 STATFS_BLOCK = 4096
 
 _thread = threading.local()
@@ -62,6 +67,8 @@ class ReadOnlyOperations:
 
     def __init__(self, view: CommitView, on_ready: Callable[[], None]) -> None:
         self._view = view
+        self._statistics = view.statistics
+        self._quick = False
         self._on_ready = on_ready
         self._file = self._template(stat.S_IFREG | 0o444, 1)
         self._directory = self._template(stat.S_IFDIR | 0o555, 2)
@@ -92,13 +99,33 @@ class ReadOnlyOperations:
         self._on_ready()
 
     def getattr(self, path: bytes, buf: Any) -> int:
+        number = self._statistics.lookups = self._statistics.lookups + 1
+        if self._quick and number % SAMPLE:
+            return self._getattr(path, buf)
+        weight = SAMPLE if self._quick else 1
+        started = perf_counter_ns()
+        try:
+            return self._getattr(path, buf)
+        finally:
+            self._statistics.lookup_times.record(perf_counter_ns() - started, weight)
+            self._quick = number >= TIMED_LOOKUPS and self._view.tree.listing is not None
+
+    def _getattr(self, path: bytes, buf: Any) -> int:
         node = self._view.find(path)
         if node is None:
+            self._statistics.missing += 1
             return -errno.ENAMETOOLONG if len(path) - path.rindex(b"/") - 1 > NAME_MAX else -errno.ENOENT
         memmove(buf, byref(self.attributes(path, node)), sizeof(fuse.c_stat))
         return 0
 
     def readdir(self, path: bytes, buf: Any, filler: Any) -> int:
+        started = perf_counter_ns()
+        try:
+            return self._readdir(path, buf, filler)
+        finally:
+            self._statistics.readdirs.record(perf_counter_ns() - started)
+
+    def _readdir(self, path: bytes, buf: Any, filler: Any) -> int:
         entry = fuse.c_stat()
         pointer = byref(entry)
         entry.st_ino, entry.st_mode = self._view.inode(path), stat.S_IFDIR
@@ -117,11 +144,16 @@ class ReadOnlyOperations:
         return -errno.ENOSYS
 
     def read(self, path: bytes, buf: Any, size: int, offset: int) -> int:
-        data = self._view.read(path, offset, size)
-        memmove(buf, data, len(data))
-        return len(data)
+        started = perf_counter_ns()
+        try:
+            data = self._view.read(path, offset, size)
+            memmove(buf, data, len(data))
+            return len(data)
+        finally:
+            self._statistics.reads.record(perf_counter_ns() - started)
 
     def statfs(self, buf: Any) -> int:
+        self._statistics.statfs += 1
         listing = self._view.tree.listing
         result = buf.contents
         result.f_bsize = result.f_frsize = STATFS_BLOCK
@@ -133,21 +165,22 @@ class ReadOnlyOperations:
 
     def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
         """Only `user.*` is supported: `ls -l` asks for two others a file, and stops where the answer is EOPNOTSUPP."""
+        self._statistics.xattrs += 1
         if not name.startswith(b"user."):
             return -errno.EOPNOTSUPP
         found = self._view.xattrs(path).get(name.decode())
         return -errno.ENODATA if found is None else _fill(value, size, found)
 
     def listxattr(self, path: bytes, value: Any, size: int) -> int:
+        self._statistics.xattrs += 1
         return _fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
 
     def failed(self, error: BaseException) -> int:
         """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
-        self._view.errors += 1
-        if isinstance(error, PachmountError):
-            return -error.errno
-        if isinstance(error, OSError) and error.errno:
-            return -error.errno
+        number = error.errno if isinstance(error, PachmountError | OSError) else None
+        self._statistics.failed(number or errno.EIO)
+        if number:
+            return -number
         if type(error) not in self._logged:
             self._logged.add(type(error))
             log.error("unforeseen error in a file operation on %s", self._view.source, exc_info=error)

@@ -19,6 +19,7 @@ from pachmount.pfs.address import parse_address
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.contexts import EMBEDDED_CONTEXT, OUR_CONTEXT, Context, ContextFile
 from pachmount.pfs.model import Identity, RepoInfo
+from pachmount.pfs.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Cluster:
     """Which cluster we talk to. All methods may be called from any thread; none holds a lock over a call."""
 
     def __init__(self, contexts: ContextFile, embedded: EmbeddedServer, call_timeout: float) -> None:
+        self.traffic = Traffic()
         self._contexts = contexts
         self._embedded = embedded
         self._call_timeout = call_timeout
@@ -231,6 +233,7 @@ class Cluster:
             token=context.session_token,
             server_cas=context.server_cas,
             call_timeout=self._call_timeout,
+            traffic=self.traffic,
         )
         return Connection(name or EMBEDDED_CONTEXT, address, context.server_cas, embedded, client)
 

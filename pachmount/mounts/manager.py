@@ -208,7 +208,7 @@ class MountManager:
         """
         before, view = mount.spec, None
         if (before.source.commit, before.complete) != (resolved.source.commit, resolved.complete):
-            view = self._mounter.view(_at(before, resolved))
+            view = self._mounter.view(_at(before, resolved), mount.statistics)
         try:
             if view is not None:
                 view.tree.wait_complete(LISTING_PATIENCE)
@@ -299,7 +299,7 @@ class MountManager:
         else:
             places.check_foreign_directory(spec.mountpoint)
         try:
-            view = self._mounter.view(spec)
+            view = self._mounter.view(spec, mount.statistics)
             mount.session = self._mounter.open(view, spec.mountpoint)
             mount.view = view
         except BaseException:

@@ -12,6 +12,7 @@ from pachmount.errors import PachmountError
 from pachmount.fuse.session import Session
 from pachmount.mounts.states import Event, State, next_state
 from pachmount.names import Source
+from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView
 
 
@@ -117,6 +118,7 @@ class Mount:
     note: str = ""
     operation: threading.Lock = field(default_factory=threading.Lock)
     pace: Pace = field(default_factory=Pace)
+    statistics: MountStatistics = field(default_factory=MountStatistics)
 
     def on(self, event: Event, error: PachmountError | None = None) -> None:
         """Change the state; BusyError if the event is not possible in it."""

@@ -14,6 +14,7 @@ from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.readers import EmptyReader, LiveReader
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
 
 
@@ -29,16 +30,17 @@ class Mounter:
     allow_other: bool
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def view(self, spec: MountSpec) -> CommitView:
+    def view(self, spec: MountSpec, statistics: MountStatistics) -> CommitView:
         """What a mount will show; its listing begins to load. Whoever does not mount it closes it."""
         view = CommitView(
-            LiveReader(self.cluster, self.read_timeout) if spec.complete else EmptyReader(),
+            LiveReader(self.cluster, self.read_timeout, statistics) if spec.complete else EmptyReader(),
             spec.source,
             spec.time,
             PathFilter(spec.paths),
             self.contents,
             self.gate,
             self.read_timeout,
+            statistics,
         )
         view.tree.start()
         return view
@@ -62,7 +64,7 @@ class Mounter:
             session = self._swap_in(view, spec.mountpoint)
             if session is not None:
                 return view, session
-            view = self.view(spec)  # the session that was given up closed the other
+            view = self.view(spec, view.statistics)  # the session that was given up closed the other
         kernel.detach_all(spec.mountpoint)
         return view, self.open(view, spec.mountpoint)
 

@@ -1,30 +1,84 @@
-"""What the views of mounts read from: the cluster in force at each call, or nothing at all."""
+"""What the views of mounts read from: the cluster in force at each call, or nothing at all.
+
+Every call that a mount makes to the cluster goes through its LiveReader, which counts it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import perf_counter_ns
 
 from pachmount.errors import NotFoundError
 from pachmount.mounts.cluster import Cluster
 from pachmount.pfs.model import ByteStream, CommitReader, CommitRef, FileEntry
+from pachmount.vfs.statistics import MountStatistics
 
 
 class LiveReader(CommitReader):
     """Reads from the connection in force, so that a view outlives a new login."""
 
-    def __init__(self, cluster: Cluster, read_timeout: float) -> None:
+    def __init__(self, cluster: Cluster, read_timeout: float, statistics: MountStatistics) -> None:
         """`read_timeout`: the longest wait (s) for a piece of a file; a cluster sends pieces of 19 MiB."""
         self._cluster = cluster
         self._read_timeout = read_timeout
+        self._statistics = statistics
 
     def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
-        return self._cluster.client.walk(commit, path)
+        return self._listing("WalkFile", self._cluster.client.walk(commit, path))
 
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
-        return self._cluster.client.list(commit, path)
+        return self._listing("ListFile", self._cluster.client.list(commit, path))
 
     def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:
-        return self._cluster.client.open(commit, path, offset, idle_timeout=self._read_timeout)
+        client, idle_timeout = self._cluster.client, self._read_timeout
+        return CountedStream(
+            "GetFile", lambda: client.open(commit, path, offset, idle_timeout=idle_timeout), self._statistics
+        )
+
+    def _listing(self, method: str, entries: Iterator[FileEntry]) -> Iterator[FileEntry]:
+        """The same entries; the call is made, and counted, when the first is asked for."""
+        with self._statistics.request(method):
+            yield from entries
+
+
+class CountedStream(ByteStream):
+    """The bytes of a content request, counted as they come; in flight until its end, an error or `cancel`."""
+
+    def __init__(self, method: str, start: Callable[[], ByteStream], statistics: MountStatistics) -> None:
+        """`start` makes the call."""
+        self._statistics = statistics
+        self._started = perf_counter_ns()
+        self._stream = start()
+        self._ended = False
+        statistics.begin(method)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        try:
+            for piece in self._stream:
+                self._count(len(piece))
+                yield piece
+        finally:
+            self._end()
+
+    def readinto(self, buffer: memoryview) -> int:
+        size = self._stream.readinto(buffer)
+        self._count(size)
+        return size
+
+    def cancel(self) -> None:
+        self._stream.cancel()
+        self._end()
+
+    def _count(self, size: int) -> None:
+        if self._started:
+            self._statistics.fetches.record(perf_counter_ns() - self._started)
+            self._started = 0
+        self._statistics.received(size)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._statistics.end()
 
 
 class EmptyReader(CommitReader):

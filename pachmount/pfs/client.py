@@ -32,6 +32,7 @@ from pachmount.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, versio
 from pachmount.pfs.rpc import Request, Rpc
 from pachmount.pfs.status import is_file_missing
 from pachmount.pfs.streams import MessageStream
+from pachmount.pfs.traffic import Traffic
 from pachmount.pfs.writer import FileWriter
 
 MAX_PAGE = 99_999
@@ -47,8 +48,8 @@ class PfsClient:
 
     `address` is text such as `grpc://host:30650` or a ClusterAddress, `server_cas` base64 of PEM, `call_timeout` the
     deadline of a call and the longest wait for the next message of a stream, `retry_for` how long calls that may be
-    repeated are, all in seconds. Every call raises a PachmountError: most of all ClusterUnreachableError,
-    ClusterTimeoutError, NotFoundError, NotPermittedError, LoginRequiredError.
+    repeated are, all in seconds; `traffic` counts what is sent. Every call raises a PachmountError: most of all
+    ClusterUnreachableError, ClusterTimeoutError, NotFoundError, NotPermittedError, LoginRequiredError.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class PfsClient:
         server_cas: str = "",
         call_timeout: float = 30.0,
         retry_for: float = 3.0,
+        traffic: Traffic | None = None,
     ) -> None:
         self.address = parse_address(address) if isinstance(address, str) else address
-        self._rpc = Rpc(self.address, token, server_cas, call_timeout, retry_for)
+        self._rpc = Rpc(self.address, token, server_cas, call_timeout, retry_for, traffic or Traffic())
 
     def __repr__(self) -> str:
         return f"PfsClient({self.address.qualified!r})"
@@ -114,11 +116,12 @@ class PfsClient:
                 auth_pb2.WhoAmIRequest(),
                 auth_pb2.WhoAmIResponse.FromString,
                 timeout=timeout,
+                is_answer=_is_auth_off,
             )
         except LoginRequiredError:
             return Identity(AuthState.LOGGED_OUT)
         except PachmountError as error:
-            if _AUTH_OFF in error.what:
+            if _is_auth_off(error):
                 return Identity(AuthState.OFF)
             raise
         return Identity(AuthState.LOGGED_IN, answer.username)
@@ -371,3 +374,7 @@ class PfsClient:
 
     def _change(self, method: str, request: Request, *, repeatable: bool = False) -> None:
         self._rpc.unary(_PFS + method, request, bytes, repeatable=repeatable)
+
+
+def _is_auth_off(error: PachmountError) -> bool:
+    return _AUTH_OFF in error.what

@@ -21,6 +21,7 @@ from pachmount.pfs.framing import ByteMessages, Framing
 from pachmount.pfs.socket_streams import SocketStream, SocketStreams
 from pachmount.pfs.status import is_transient, to_error
 from pachmount.pfs.streams import MessageStream, Watchdog
+from pachmount.pfs.traffic import Traffic
 
 T = TypeVar("T")
 
@@ -42,9 +43,16 @@ class Rpc:
     """
 
     def __init__(
-        self, address: ClusterAddress, token: str, server_cas: str, call_timeout: float, retry_for: float
+        self,
+        address: ClusterAddress,
+        token: str,
+        server_cas: str,
+        call_timeout: float,
+        retry_for: float,
+        traffic: Traffic,
     ) -> None:
         self.address = address
+        self.traffic = traffic
         self.call_timeout = call_timeout
         self._server_cas = server_cas
         self._retry_for = retry_for
@@ -79,8 +87,12 @@ class Rpc:
         *,
         timeout: float | None = None,
         repeatable: bool = True,
+        is_answer: Callable[[PachmountError], bool] = lambda _: False,
     ) -> T:
-        """Make one call; `timeout` (seconds) overrides the client's deadline."""
+        """Make one call; `timeout` (seconds) overrides the client's deadline.
+
+        Errors that are answers to the question by `is_answer` are raised like others but not counted as failures.
+        """
         deadline = time.monotonic() + (self.call_timeout if timeout is None else timeout)
 
         def attempt() -> T:
@@ -89,7 +101,10 @@ class Rpc:
             try:
                 answer: T = call(request, timeout=left, metadata=self._metadata)
             except grpc.RpcError as error:
-                raise to_error(error, self.address.qualified) from error
+                failure = to_error(error, self.address.qualified)
+                if not is_answer(failure):
+                    self.traffic.failed(failure)
+                raise failure from error
             return answer
 
         return self._repeated(attempt, deadline) if repeatable else self._guarded(attempt)
@@ -102,7 +117,7 @@ class Rpc:
 
         def start() -> MessageStream[T]:
             call = self._method(method, "unary_stream", decode)(request, metadata=self._metadata)
-            return MessageStream(call, self._watchdog, idle_s, self.address.qualified)
+            return MessageStream(call, self._watchdog, idle_s, self.address.qualified, self.traffic.failed)
 
         return self._guarded(start)
 
@@ -127,7 +142,9 @@ class Rpc:
             raise self._closed_error()
         idle_s = self.call_timeout if idle_timeout is None else idle_timeout
         body = request.SerializeToString()
-        return SocketStream(self._sockets, method, self._metadata, body, framing, idle_s, by_grpcio)
+        self.traffic.called(method)
+        failed = self.traffic.failed
+        return SocketStream(self._sockets, method, self._metadata, body, framing, idle_s, by_grpcio, failed)
 
     def collect(self, method: str, request: Request, decode: Callable[[bytes], T]) -> list[T]:
         """All messages of a short server stream, repeated as a whole after a transient failure."""
@@ -158,6 +175,7 @@ class Rpc:
         return self._guarded(lambda: call.future(requests, metadata=self._metadata))
 
     def _method(self, path: str, kind: str, decode: Callable[[bytes], Any], encode: Any = "message") -> Any:
+        self.traffic.called(path)
         with self._lock:
             if self._closed.is_set():
                 raise self._closed_error()
@@ -181,6 +199,7 @@ class Rpc:
                     raise
             if self._closed.wait(wait):
                 raise self._closed_error()
+            self.traffic.retried()
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _guarded(self, attempt: Callable[[], T]) -> T:

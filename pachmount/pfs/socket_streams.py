@@ -187,7 +187,8 @@ class SocketStream(Generic[T]):
     """One answer, for one reading thread at a time; the same conduct as streams.MessageStream.
 
     Nothing is sent before the first piece is asked for. Waiting longer than `idle_s` seconds for the next bytes raises
-    ClusterTimeoutError. After `cancel` the iteration simply ends. `by_grpcio` starts the same call the other way.
+    ClusterTimeoutError. After `cancel` the iteration simply ends. `by_grpcio` starts the same call the other way,
+    `on_failure` hears of the error that ends the stream before its reader does.
     """
 
     def __init__(
@@ -199,12 +200,14 @@ class SocketStream(Generic[T]):
         framing: Framing[T],
         idle_s: float,
         by_grpcio: Callable[[], CancellableIterator[T]],
+        on_failure: Callable[[PachmountError], None],
     ) -> None:
         self.idle_s = idle_s
         self._streams = streams
         self._request = path, metadata, body, idle_s
         self._framing = framing
         self._by_grpcio = by_grpcio
+        self._on_failure = on_failure
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancel_inner: Callable[[], None] | None = None
@@ -241,7 +244,9 @@ class SocketStream(Generic[T]):
         except (CallFailedError, TimeoutError, StreamResetError, ConnectionLostError, OSError) as error:
             if self._cancelled:
                 return
-            raise self._translated(error) from error
+            failure = self._translated(error)
+            self._on_failure(failure)
+            raise failure from error
         stream = self._by_grpcio()
         self._begin(stream.cancel)
         yield from stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -25,12 +25,21 @@ class MessageStream(Generic[T]):
     between messages does not count. After `cancel` the iteration simply ends.
     """
 
-    def __init__(self, call: Any, watchdog: Watchdog, idle_s: float, address: str) -> None:
+    def __init__(
+        self,
+        call: Any,
+        watchdog: Watchdog,
+        idle_s: float,
+        address: str,
+        on_failure: Callable[[PachmountError], None],
+    ) -> None:
+        """`on_failure` hears of the error that ends the stream before its reader does."""
         self.idle_s = idle_s
         self.waiting_since: float | None = None
         self._call = call
         self._watchdog = watchdog
         self._address = address
+        self._on_failure = on_failure
         self._cancelled = False
         self._expired = False
         watchdog.add(self)
@@ -49,7 +58,9 @@ class MessageStream(Generic[T]):
             self._watchdog.remove(self)
             if self._cancelled:
                 raise StopIteration from None
-            raise self._translated(error) from error
+            failure = self._translated(error)
+            self._on_failure(failure)
+            raise failure from error
         finally:
             self.waiting_since = None
         return message

@@ -53,6 +53,7 @@ class Contents:
         self.cache = cache
         self.fetched_bytes = 0
         self.misses = 0
+        self.retries = 0
         self._timeout = timeout
         self._max_window = max(1, min(read_ahead, cache.memory_limit // READ_AHEAD_SHARE) // BLOCK_BYTES)
         self._lock = threading.Lock()
@@ -100,7 +101,7 @@ class Contents:
             transfer.cancel()
 
     def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> bytes:
-        data = self.cache.get((digest, number))
+        data = self.cache.get((digest, number), origin.statistics)
         if data is not None:
             active = self._active.get(digest)
             if active is not None:
@@ -108,6 +109,7 @@ class Contents:
             return data
         with self._lock:
             self.misses += 1
+            origin.statistics.misses += 1
             content = self._active.get(digest)
             if content is None:
                 content = self._active[digest] = _Content(self, digest)
@@ -200,6 +202,7 @@ class _Content:
                 if time.monotonic() + (pause if error else 0) >= deadline:
                     raise error or ClusterTimeoutError(f"reading '{origin.path}' took too long", "no data came in time")
                 if error is not None:
+                    self._contents.retries += 1
                     time.sleep(pause)
                     pause = min(MAX_RETRY_PAUSE, 2 * pause)
         finally:

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pachmount.cache.blocks import BLOCK_BYTES
 from pachmount.errors import DataError, PachmountError
 from pachmount.pfs.model import ByteStream, CommitReader, CommitRef
+from pachmount.vfs.statistics import MountStatistics
 
 FIRST_WINDOW = 2
 """Blocks read ahead of a reader that starts at the beginning; doubled each time it goes on in sequence."""
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 class Origin:
     """Where the bytes of a content can be had: a file of a commit, its size in bytes.
 
-    `has_hash` tells whether the content is known by the server's hash of it, so that a download can be checked.
+    `has_hash` tells whether the content is known by the server's hash of it, so that a download can be checked;
+    `statistics` are those of the mount that reads it.
     """
 
     reader: CommitReader
@@ -35,6 +37,7 @@ class Origin:
     path: str
     size: int
     has_hash: bool = True
+    statistics: MountStatistics = field(default_factory=MountStatistics)
 
     @property
     def blocks(self) -> int:

@@ -12,6 +12,7 @@ from pachmount.names import Source
 from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.stream import Origin
 from pachmount.vfs.tree import Node, Tree
 
@@ -46,8 +47,7 @@ class WaitGate:
 class CommitView:
     """An immutable view of a finished commit. Paths are bytes with a leading slash, b"/" the root.
 
-    `time` (seconds since the epoch) is the modification time of everything in it. Counters grow without a lock: they
-    are for people.
+    `time` (seconds since the epoch) is the modification time of everything in it.
     """
 
     def __init__(
@@ -59,17 +59,14 @@ class CommitView:
         contents: Contents,
         gate: WaitGate,
         timeout: float,
+        statistics: MountStatistics,
     ) -> None:
         """`source.commit` is the id of the commit; `timeout` (s) bounds the wait for a listing."""
         self.source = source
         self.time = time
         self.commit = _commit_ref(source)
         self.tree = Tree(reader, self.commit, path_filter, timeout)
-        self.lookups = 0
-        self.listings = 0
-        self.reads = 0
-        self.read_bytes = 0
-        self.errors = 0
+        self.statistics = statistics
         self._reader = reader
         self._contents = contents
         self._gate = gate
@@ -77,7 +74,6 @@ class CommitView:
 
     def find(self, path: bytes) -> Node | None:
         """The node at `path`, or None. Raises a PachmountError if the cluster does not tell."""
-        self.lookups += 1
         if self.tree.listing is not None:
             return self.tree.find(path)
         with self._gate:
@@ -85,7 +81,6 @@ class CommitView:
 
     def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         """Name and is-directory of the entries of a directory."""
-        self.listings += 1
         if self.tree.listing is not None:
             return self.tree.children(path)
         with self._gate:
@@ -101,10 +96,9 @@ class CommitView:
         has_hash = any(node.digest)
         # A name that no hash can have: 31 bytes.
         digest = node.digest if has_hash else blake2b(path, digest_size=31, key=self._inode_key).digest()
-        origin = Origin(self._reader, self.commit, node.path, node.size, has_hash)
+        origin = Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics)
         data = self._contents.read(digest, origin, offset, size, self._gate)
-        self.reads += 1
-        self.read_bytes += len(data)
+        self.statistics.read_bytes += len(data)
         return data
 
     def inode(self, path: bytes) -> int:
