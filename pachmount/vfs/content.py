@@ -162,6 +162,7 @@ class _Content:
         self._transfers: list[Transfer] = []
         self._waiting: Counter[int] = Counter()
         self._delivered: dict[int, bytes] = {}
+        self._arriving: dict[int, bytes] = {}
         self._failures = 0
         self._endings = 0
         self._error: PachmountError | None = None
@@ -216,10 +217,14 @@ class _Content:
         """Wait until a block is delivered, a transfer fails or ends (since the counts given), or MAX_WAIT is over."""
         with self._changed:
             self._changed.wait_for(
-                lambda: number in self._delivered or self._failures != failures or self._endings != endings,
+                lambda: self._at_hand(number) is not None or self._failures != failures or self._endings != endings,
                 max(0.0, min(MAX_WAIT, deadline - time.monotonic())),
             )
-            return self._delivered.get(number)
+            return self._at_hand(number)
+
+    def _at_hand(self, number: int) -> bytes | None:
+        """A block that the cache may not have any more, or not yet. Called with the condition held."""
+        return self._delivered.get(number) or self._arriving.get(number)
 
     def deliver(self, transfer: Transfer, number: int, data: bytes) -> bool:
         """A transfer completed a block: check it where that can be done, keep it, wake its readers.
@@ -234,12 +239,17 @@ class _Content:
         with self._changed:
             if number in self._waiting:
                 self._delivered[number] = data
+            self._arriving[number] = data
             others = (t for t in self._transfers if t is not transfer)
             useful = not have_following and not any(t.first_block <= following <= t.next_block for t in others)
             if not useful:
                 self._remove(transfer)
             self._changed.notify_all()
-        self._contents.cache.put((self.digest, number), data)
+        try:
+            self._contents.cache.put((self.digest, number), data)
+        finally:
+            with self._changed:
+                self._arriving.pop(number, None)
         return useful or following == origin.blocks
 
     def ended(self, transfer: Transfer, error: PachmountError | None) -> None:
@@ -275,7 +285,7 @@ class _Content:
     def _transfer_for(self, origin: Origin, number: int) -> None:
         """See to it that a transfer is on its way to block `number`, unless it was just delivered."""
         with self._changed:
-            if number in self._delivered:
+            if self._at_hand(number) is not None:
                 return
             near = [t for t in self._transfers if 0 <= number - t.next_block <= SKIP_BLOCKS]
             if near:

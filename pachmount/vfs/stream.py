@@ -14,7 +14,7 @@ from pachmount.pfs.model import ByteStream, CommitReader, CommitRef
 from pachmount.vfs.statistics import MountStatistics
 
 FIRST_WINDOW = 2
-"""Blocks read ahead of a reader that starts at the beginning; doubled each time it goes on in sequence."""
+"""Blocks read ahead of a reader that starts at the beginning; later as many as it has read in sequence."""
 IDLE_SECONDS = 10.0
 """A transfer that nobody has wanted more of for so long is ended."""
 
@@ -93,13 +93,13 @@ class Transfer:
         return time.monotonic() - max(self.progress_at, self._resumed_at)
 
     def want(self, number: int) -> None:
-        """A reader needs block `number` now; going on in sequence widens the window."""
+        """A reader needs block `number` now; going on in sequence widens the window to what was read so far."""
         with self._wake:
             self.used_at = time.monotonic()
             if self.paused:
                 self._resumed_at = self.used_at
             if number > self._wanted:
-                self._window = min(self._max_window, max(FIRST_WINDOW, 2 * self._window))
+                self._window = min(self._max_window, max(FIRST_WINDOW, number + 1 - self.first_block))
                 self._wanted = number
             self._wake.notify_all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ def test_the_beginning_of_a_huge_file_costs_little(box: Box) -> None:
     with path.open("rb", buffering=0) as shown:
         assert os.pread(shown.fileno(), 100, 700 * MIB) == bytes(100)
     assert fetched(box) - before < 40 * MIB, "a look into the middle does not fetch what is before it"
+
+
+def test_a_format_with_its_index_at_the_end_costs_little_more_than_what_is_read(box: Box) -> None:
+    source = box.root / "archive"
+    source.mkdir()
+    members = {f"part{number}": random.Random(number).randbytes(8 * MIB) for number in range(12)}
+    with zipfile.ZipFile(source / "all.zip", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    repo = box.repo("archive")
+    box.ok("import", str(source), repo, timeout=120)
+    box.mount(repo)
+    before = box.status()["cache"]["fetched_bytes"]
+    with zipfile.ZipFile(box.path(repo, "all.zip")) as archive:
+        assert archive.namelist() == list(members)
+        assert fetched(box) - before < 6 * MIB, "the list of members is at the end"
+        assert archive.read("part7") == members["part7"]
+    assert fetched(box) - before < 24 * MIB
 
 
 def test_equal_content_is_fetched_once_whatever_mount_commit_or_name_shows_it(box: Box) -> None:
