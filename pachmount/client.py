@@ -128,6 +128,9 @@ class DaemonClient:
             page = self.files(source, page.next, number)
             yield page
 
+    def warmups(self) -> list[schema.WarmupStatus]:
+        return _one(schema.WarmupsAnswer, self._get("/warmups", POLL_TIMEOUT)).warmups
+
     def config(self) -> schema.ConfigAnswer:
         return _one(schema.ConfigAnswer, self._get("/config", POLL_TIMEOUT))
 
@@ -152,6 +155,15 @@ class DaemonClient:
         """Let mounts move along with their branches, or not any more."""
         body = schema.FollowRequest(mounts=list(names), follow=on)
         return _one(schema.MountsAnswer, self._put("/_follow", MOUNT_TIMEOUT, body))
+
+    def warm_up(self, entries: Sequence[schema.WarmupEntry]) -> schema.WarmupStatus:
+        """Begin to bring files of mounts into the cache; `warmups` tells how far it is."""
+        body = schema.WarmupRequest(mounts=list(entries))
+        return _one(schema.WarmupStatus, self._put("/_warmup", MOUNT_TIMEOUT, body))
+
+    def cancel_warmup(self, warmup_id: str) -> schema.WarmupStatus:
+        body = schema.WarmupCancelRequest(id=warmup_id)
+        return _one(schema.WarmupStatus, self._put("/_warmup_cancel", POLL_TIMEOUT, body))
 
     def configure(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
         """Connect to another cluster and remember it; all mounts of the old one end."""

@@ -11,6 +11,7 @@ from pachmount.mounts.resolve import READ_PERMISSIONS, WRITE_PERMISSION
 from pachmount.names import Source
 from pachmount.pfs.model import AuthState, CommitInfo, FileEntry, ProjectInfo, RepoInfo
 from pachmount.vfs.statistics import Histogram, MountStatistics
+from pachmount.vfs.warmup import Warmup
 
 _AUTH = {AuthState.OFF: "off", AuthState.LOGGED_IN: "logged-in", AuthState.LOGGED_OUT: "logged-out"}
 _CONTENT_CALLS = frozenset({"GetFile", "GetFileTAR"})
@@ -185,6 +186,24 @@ def latency(times: Histogram) -> schema.Latency:
         p99=times.percentile(0.99) / _NS,
         max=times.longest / _NS,
         buckets=[(bound / _NS, count) for bound, count in times.filled()],
+    )
+
+
+def warmup(warmup: Warmup) -> schema.WarmupStatus:
+    progress = warmup.progress
+    return schema.WarmupStatus(
+        id=warmup.id,
+        mounts=[part.name for part in warmup.parts],
+        state=warmup.state,
+        total_files=progress.total_files,
+        total_bytes=progress.total_bytes,
+        done_files=progress.done_files,
+        done_bytes=progress.done_bytes,
+        found_files=progress.found_files,
+        found_bytes=progress.found_bytes,
+        started=warmup.started_at,
+        ended=warmup.ended_at,
+        error=schema.ErrorAnswer(**warmup.error.to_dict()) if warmup.error is not None else None,
     )
 
 

@@ -25,6 +25,7 @@ from pachmount.errors import (
 )
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
+from pachmount.mounts.warmups import Warmups
 from pachmount.pfs.model import AuthState
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Services:
     status: Callable[[], schema.StatusAnswer]
     stats: Callable[[], schema.StatsAnswer]
     requests: RequestCounts
+    warmups: Warmups
 
 
 class Handler(tornado.web.RequestHandler):

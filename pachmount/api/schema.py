@@ -1,8 +1,8 @@
 """Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
-2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/branches`, `/commits` and `/files` are
-ours.
+2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/warmups`, `/_warmup`, `/_warmup_cancel`,
+`/branches`, `/commits` and `/files` are ours.
 """
 
 from __future__ import annotations
@@ -86,6 +86,21 @@ class ConfigRequest(Request):
     server_cas: str = ""
     embedded: bool = False
     token: str = ""
+
+
+class WarmupEntry(Request):
+    """Paths of one mount to bring into the cache; none = everything."""
+
+    name: str = ""
+    paths: list[str] = []
+
+
+class WarmupRequest(Request):
+    mounts: list[WarmupEntry] = []
+
+
+class WarmupCancelRequest(Request):
+    id: str = ""
 
 
 class ErrorAnswer(Model):
@@ -270,6 +285,29 @@ class MountStatus(Model):
     statistics: MountStatistics = MountStatistics()
 
 
+class WarmupStatus(Model):
+    """`done_*` counts what is in the cache, `found_*` the part that was there before. Sizes are bytes, times seconds
+    since the epoch.
+    """
+
+    id: str
+    mounts: list[str]
+    state: Literal["listing", "fetching", "done", "failed", "cancelled"]
+    total_files: int
+    total_bytes: int
+    done_files: int
+    done_bytes: int
+    found_files: int
+    found_bytes: int
+    started: float
+    ended: float | None = None
+    error: ErrorAnswer | None = None
+
+
+class WarmupsAnswer(Model):
+    warmups: list[WarmupStatus]
+
+
 class ClusterStatus(Model):
     """`state`: connected, unreachable (since when, why), or none while nothing is configured."""
 
@@ -322,6 +360,7 @@ class StatusAnswer(Model):
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
+    warmups: list[WarmupStatus] = Field(default_factory=list)
 
 
 class NamedMountStatistics(MountStatistics):

@@ -9,7 +9,7 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
-from pachmount.api import cluster, mounts, statistics
+from pachmount.api import cluster, mounts, statistics, warmups
 from pachmount.api.handlers import MAX_BODY_BYTES, Handler, Services, UnknownPath
 from pachmount.errors import ConfigurationError
 from pachmount.paths import MAX_SOCKET_PATH_BYTES, make_private_dir
@@ -33,6 +33,9 @@ ROUTES: dict[str, type[Handler]] = {
     "/_commit": mounts.CommitHandler,
     "/_refresh": mounts.RefreshHandler,
     "/_follow": mounts.FollowHandler,
+    "/warmups": warmups.WarmupsHandler,
+    "/_warmup": warmups.WarmupHandler,
+    "/_warmup_cancel": warmups.WarmupCancelHandler,
 }
 
 

@@ -125,6 +125,10 @@ class BlockCache:
         """Whether `get` would find the block, without reading it."""
         return key in self._blocks or key in self._queued or (self._store is not None and self._store.contains(key))
 
+    def stored(self, key: BlockKey) -> bool:
+        """Whether the block is on disk, so that it outlives its time in memory."""
+        return self._store is not None and self._store.contains(key)
+
     def put(self, key: BlockKey, data: bytes) -> None:
         """Keep a fetched block. It can be had at once; the caller is held back while too much waits for the disk."""
         with self._lock:

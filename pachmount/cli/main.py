@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from pachmount import __version__
-from pachmount.cli import account, daemon, doctor, importing, listing, output, serve, stats, status, version, views
+from pachmount.cli import (
+    account,
+    daemon,
+    doctor,
+    importing,
+    listing,
+    output,
+    serve,
+    stats,
+    status,
+    version,
+    views,
+    warmup,
+)
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
 from pachmount.cli.app import App, apply_flags
@@ -66,6 +79,7 @@ def build() -> App:
     app.add(mounting.unmount, "umount", hidden=True)
     app.add(mounting.refresh, "refresh", _MOUNTS)
     app.add(mounting.follow, "follow", _MOUNTS)
+    app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)
     app.add(listing.list_, "list", _DATA)

@@ -180,7 +180,7 @@ def unmount(
         )
     client = state.client()
     mounted = client.status().mounts
-    chosen = mounted if everything else [_resolve(mounted, target) for target in targets or []]
+    chosen = mounted if everything else [resolve(mounted, target) for target in targets or []]
     if everything and chosen:
         which = ", ".join(entry.name for entry in chosen)
         if not state.confirm(f"Unmount {output.count(len(chosen), 'mount')} ({which})?", yes=yes):
@@ -225,7 +225,7 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
     commit = check_commit(to) if to else ""
     client = state.client()
     before = client.status().mounts
-    chosen = [_resolve(before, target) for target in targets]
+    chosen = [resolve(before, target) for target in targets]
     client.refresh([RefreshEntry(name=entry.name, commit=commit) for entry in chosen])
     moved = [(entry, _find(client, entry.name)) for entry in chosen]
     if as_json:
@@ -257,7 +257,7 @@ def follow(state: State, targets: opt.NamesOrDirs = None, off: Off = False, as_j
         raise UsageError("nothing to follow", "name one or more mounts", "pachmount mount lists them")
     client = state.client()
     before = client.status().mounts
-    chosen = [_resolve(before, target) for target in targets]
+    chosen = [resolve(before, target) for target in targets]
     client.follow([entry.name for entry in chosen], on=not off)
     changed = [_find(client, entry.name) for entry in chosen]
     if as_json:
@@ -270,7 +270,7 @@ def follow(state: State, targets: opt.NamesOrDirs = None, off: Off = False, as_j
             state.note(f"{entry.name}: {entry.note}")
 
 
-def _resolve(mounted: list[MountStatus], target: str) -> MountStatus:
+def resolve(mounted: list[MountStatus], target: str) -> MountStatus:
     """The mount that a user means by a name or a directory, perhaps through a link.
 
     The directory itself is never touched: it may be dead.

@@ -108,6 +108,10 @@ def _mounts(answer: StatusAnswer) -> None:
         [f"  {entry.name}", views.source_text(entry), entry.mountpoint, _condition(entry)] for entry in answer.mounts
     ]
     output.table(["  NAME", "SOURCE", "AT", "STATE"], rows)
+    for warmup in answer.warmups:
+        if warmup.ended is None:
+            done = f"{output.size(warmup.done_bytes)} of {output.size(warmup.total_bytes)}"
+            output.line(f"warming up {', '.join(warmup.mounts)}: {done}")
 
 
 def _condition(entry: MountStatus) -> str:

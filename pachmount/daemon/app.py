@@ -36,11 +36,13 @@ from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
+from pachmount.mounts.warmups import Warmups
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
 from pachmount.settings import Settings
 from pachmount.vfs.content import MAX_TRANSFERS, Contents
 from pachmount.vfs.view import WaitGate
+from pachmount.vfs.warmup import disk_room
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ class Daemon:
         )
         store = MountStore(where.mounts_file)
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout)
+        self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
@@ -105,7 +108,14 @@ class Daemon:
             loop.add_signal_handler(number, self._on_signal, number, stop)
         await loop.run_in_executor(self._workers, self._bring_up)
         services = Services(
-            self._manager, self._cluster, self._workers, self._lookers, self.status, self.stats, self._requests
+            self._manager,
+            self._cluster,
+            self._workers,
+            self._lookers,
+            self.status,
+            self.stats,
+            self._requests,
+            self._warmups,
         )
         server = listen(services, self._where.socket)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
@@ -114,6 +124,7 @@ class Daemon:
         watch.start()
         await stop.wait()
         self._stopping.set()
+        self._warmups.close()
         server.stop()
         self._where.socket.unlink(missing_ok=True)
         try:
@@ -150,6 +161,7 @@ class Daemon:
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
+            warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
         )
 
     def stats(self) -> schema.StatsAnswer:

@@ -102,7 +102,10 @@ class HeadWatch:
             mount.note = ""
         if spec.follow and (head != commit or not spec.complete):
             self._on_news(mount)
-        found = known if head == known.latest else history.position(client, branch.repo, commit, head, known)
+        found = known
+        if head != known.latest:
+            whole = not spec.follow  # one that follows is behind for a moment only
+            found = history.position(client, branch.repo, commit, head, known, whole=whole)
         found.checked_at = time.monotonic()
         if mount.spec.source.commit == commit:
             mount.position = found

@@ -29,15 +29,20 @@ def ancestors(client: PfsClient, repo: RepoRef, start: str, limit: int) -> Itera
         number = min(2 * number, LARGEST_PAGE, limit)
 
 
-def position(client: PfsClient, repo: RepoRef, commit: str, head: str, known: BranchPosition) -> BranchPosition:
+def position(
+    client: PfsClient, repo: RepoRef, commit: str, head: str, known: BranchPosition, *, whole: bool
+) -> BranchPosition:
     """Where `commit` stands on a branch whose head is now `head`, counted down to it or to the head known before.
 
-    A commit that is not in the history of the head counts as behind by all of it, as in the original.
+    With `whole` the history before the commit is counted, too, once, and only if it is behind at all. A commit that is
+    not in the history of the head counts as behind by all of it, as in the original.
     """
+    if head == commit:
+        return BranchPosition(head, depth=known.depth)
     count = 0
     for info in ancestors(client, repo, head, HISTORY_LIMIT):
         if info.commit.id == commit:
-            depth = known.depth or (_depth(client, repo, commit) if count else None)
+            depth = known.depth or (_depth(client, repo, commit) if whole else None)
             return BranchPosition(head, count, depth and depth + count, depth)
         if info.commit.id == known.latest:
             total = known.total and known.total + count

@@ -54,7 +54,7 @@ class Contents:
         self.fetched_bytes = 0
         self.misses = 0
         self.retries = 0
-        self._timeout = timeout
+        self.timeout = timeout
         self._max_window = max(1, min(read_ahead, cache.memory_limit // READ_AHEAD_SHARE) // BLOCK_BYTES)
         self._lock = threading.Lock()
         self._active: dict[bytes, _Content] = {}
@@ -66,8 +66,8 @@ class Contents:
     def stall_seconds(self) -> float:
         """After how long without a byte a transfer is given up for a new one, by what was usual lately."""
         waits = sorted(self._waits)
-        usual = waits[len(waits) * 9 // 10] if waits else self._timeout
-        return min(max(MIN_STALL, STALL_FACTOR * usual), self._timeout / 3)
+        usual = waits[len(waits) * 9 // 10] if waits else self.timeout
+        return min(max(MIN_STALL, STALL_FACTOR * usual), self.timeout / 3)
 
     def note_wait(self, seconds: float) -> None:
         """A block came after a reader had waited so long for it."""
@@ -116,7 +116,7 @@ class Contents:
             content.users += 1
         try:
             with gate:
-                return content.fetch(origin, number, time.monotonic() + self._timeout)
+                return content.fetch(origin, number, time.monotonic() + self.timeout)
         finally:
             self._release(content)
 

@@ -93,13 +93,18 @@ class CommitView:
             raise NotFoundError(f"no file '{path.decode()}'")
         if node.is_dir:
             raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
-        has_hash = any(node.digest)
-        # A name that no hash can have: 31 bytes.
-        digest = node.digest if has_hash else blake2b(path, digest_size=31, key=self._inode_key).digest()
-        origin = Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics)
+        digest, origin = self.content(node)
         data = self._contents.read(digest, origin, offset, size, self._gate)
         self.statistics.read_bytes += len(data)
         return data
+
+    def content(self, node: Node) -> tuple[bytes, Origin]:
+        """The name of a file's content in the cache, and where its bytes can be had."""
+        has_hash = any(node.digest)
+        digest = node.digest
+        if not has_hash:  # a name that no hash can have: 31 bytes
+            digest = blake2b(node.path.encode(), digest_size=31, key=self._inode_key).digest()
+        return digest, Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics)
 
     def inode(self, path: bytes) -> int:
         """A stable inode number: a hash of commit and path, the same after every remount."""

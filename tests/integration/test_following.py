@@ -6,16 +6,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from pachmount.api import schema
 from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import EXTERNAL_CLUSTER, Box, Server, wait_until
+from tests.integration.call_proxy import Call, Fault, On, StatusError
 from tests.integration.opening import Reader
+from tests.integration.wire import Wire
 
 
 @pytest.fixture(scope="module")
@@ -279,5 +282,54 @@ def test_following_goes_on_after_an_outage(how: str, new_box: Callable[..., Box]
     wait_for(box, "r", commit)
     assert box.path("r", "file").read_bytes() == b"1"
     box.ok("login", "--local")
-    assert box.status()["follow_streams"] == 0
+    assert box.status()["follow_streams"] == 0, "the streams end with the connection"
     box.log_problems()  # libraries may log what they could not reach
+
+
+def _unknown(call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
+    raise StatusError(grpc.StatusCode.UNIMPLEMENTED)
+    yield b""
+
+
+def _ended(call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
+    return iter(())
+
+
+@pytest.mark.skipif(bool(EXTERNAL_CLUSTER), reason="starts a server of its own")
+@pytest.mark.parametrize("fault", [_unknown, _ended])
+def test_a_cluster_without_streams_of_commits_is_looked_at_all_the_same(
+    fault: Fault, new_box: Callable[..., Box]
+) -> None:
+    box = new_box(start=False, PACHMOUNT_POLL_INTERVAL="0.5")
+    wire = Wire(box)
+    try:
+        wire.calls.fault = On(fault, methods=["SubscribeCommit"])
+        wire.login()
+        wire.put("r", {"/file": b"0"})
+        started = time.monotonic()
+        follow(box, "r")
+        for number in (1, 2, 3):
+            wait_for(box, "r", wire.put("r", {"/file": b"%d" % number}))
+            assert box.path("r", "file").read_bytes() == b"%d" % number
+        attempts = wire.calls.calls["SubscribeCommit"]
+        assert 1 <= attempts <= 2 + time.monotonic() - started, "it is not asked over and over"
+    finally:
+        wire.close()
+
+
+@pytest.mark.skipif(bool(EXTERNAL_CLUSTER), reason="counts calls at a proxy before a server of its own")
+def test_a_look_at_a_branch_costs_the_cluster_little(new_box: Callable[..., Box]) -> None:
+    """A stream tells of a commit long before the next look, and no look lists the history."""
+    box = new_box(start=False, PACHMOUNT_POLL_INTERVAL="60")
+    wire = Wire(box)
+    try:
+        wire.login()
+        for number in range(20):
+            wire.put("r", {"/file": b"%d" % number})
+        follow(box, "r")
+        before = wire.calls.calls["ListCommit"]
+        wait_for(box, "r", wire.put("r", {"/file": b"new"}))
+        assert box.path("r", "file").read_bytes() == b"new"
+        assert wire.calls.calls["ListCommit"] - before <= 1
+    finally:
+        wire.close()
