@@ -39,7 +39,7 @@ the command begins, such as an unknown option, are plain text.)
 | `mount`, `refresh` | the mount, or an array of mounts, each as in `status` |
 | `unmount` | `{"unmounted": [NAME, …]}` |
 | `status` | the answer of `GET /status` and `"state": "running"`; else `"state": "stopped"` or `"died"`, `mount_dir`, `socket`, `log_file`, `remembered_mounts` |
-| `stats` | the answer of `GET /stats` |
+| `stats` | the answer of `GET /stats`; with `--watch` one a line |
 | `list` | an array of projects, repos, branches, commits or files; files one a line, as they come |
 | `import` | `project`, `repo`, `branch`, `commit`, `files`, `bytes`, `empty_directories`, `skipped`, `created_repo`, `changed`, `finished` |
 | `login` | the `cluster` part of `status` |

@@ -7,23 +7,36 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pachmount.cli import options as opt
-from pachmount.cli import output
+from pachmount.cli import output, watching
 from pachmount.cli.state import State
 
 if TYPE_CHECKING:
     from pachmount.api.schema import DaemonStatistics, NamedMountStatistics, StatsAnswer
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Mounts; default: all.", show_default=False)]
+Watch = Annotated[bool, typer.Option("--watch", "-w", metavar="", help="Show what happens now, until Ctrl-C.")]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=0.1, max=3600, help="How often with --watch.")
+]
 
 
-def stats(state: State, names: Names = None, as_json: opt.Json = False) -> None:
+def stats(
+    state: State, names: Names = None, watch: Watch = False, interval: Interval = 2.0, as_json: opt.Json = False
+) -> None:
     """Show what mounts did since they were made: operations, cache hits, requests, how long they took.
 
     \b
     Examples:
       pachmount stats
+      pachmount stats --watch --interval 5
       pachmount stats images --json | jq '.mounts[0].content_requests'
+
+    Read and fetched are bytes handed to programs and from the cluster, hits the part of the blocks that was cached.
+    With --watch all figures are a second; P50 and P99 are how long reads took. With --json it prints a line each time.
     """
+    if watch:
+        (watching.watch_json if as_json else watching.watch)(state, names or [], interval)
+        return
     answer = state.client().stats(names or [])
     if as_json:
         output.json_answer(answer)
@@ -58,7 +71,7 @@ def _work(mounts: list[NamedMountStatistics]) -> None:
             mount.name,
             *(f"{mount.operations.get(kind, 0):,}" for kind in ("lookup", "readdir", "read")),
             output.size(mount.read_bytes),
-            hit_rate(mount.memory_hits + mount.disk_hits, mount.misses),
+            watching.hit_rate(mount.memory_hits + mount.disk_hits, mount.misses),
             output.size(mount.fetched_bytes),
             f"{mount.content_requests + mount.listing_requests:,}",
             f"{mount.requests_in_flight:,}",
@@ -79,11 +92,6 @@ def _latencies(answer: StatsAnswer) -> None:
     if rows:
         output.line("")
         output.table(["NAME", "LATENCY", "P50", "P90", "P99", "MAX"], rows)
-
-
-def hit_rate(hits: int, misses: int) -> str:
-    """Percent of the blocks that were in the cache; `-` if none was asked for."""
-    return f"{100 * hits // (hits + misses)} %" if hits + misses else "-"
 
 
 def _errors(errors: dict[str, int]) -> str:
