@@ -48,10 +48,11 @@ Blocks = list[tuple[BlockKey, bytes]]
 class DiskBlocks:
     """A BlockStore in `directory`, never larger than `limit` bytes on disk. Several processes may share it.
 
-    Every fault of the disk is a miss or a lost write, logged once, never an error for the reader.
+    Every fault of the disk is a miss or a lost write, logged once, never an error for the reader. Without `create`, a
+    directory that is not there is made by the first write only.
     """
 
-    def __init__(self, directory: Path, limit: int) -> None:
+    def __init__(self, directory: Path, limit: int, *, create: bool = True) -> None:
         self.directory = directory
         self.limit = limit
         self.segment_bytes = min(MAX_SEGMENT_BYTES, max(MIN_SEGMENT_BYTES, limit // SEGMENTS))
@@ -65,7 +66,7 @@ class DiskBlocks:
         self._damaged = False
         self._segments = Segments(directory)
         self._index: Index | None = None
-        if limit > 0 or directory.exists():
+        if directory.exists() or (create and limit > 0):
             with self._lock, self._faults("cannot open"):
                 self._open()
 
@@ -113,7 +114,9 @@ class DiskBlocks:
     def clear(self) -> int:
         """Remove every block, also those that other processes have written; the bytes set free."""
         with self._lock, self._faults("cannot clear"):
-            index = self._current_index()
+            index = self._index
+            if index is None or index.replaced:
+                return 0
             freed = index.disk_bytes
             with index.transaction():
                 freed += sum(self._segments.remove(row.id) for row in index.segments())
@@ -127,20 +130,21 @@ class DiskBlocks:
     def segments(self) -> list[SegmentRow]:
         """All segments, the one whose last use is longest ago first."""
         with self._lock, self._faults("cannot read"):
-            return self._current_index().segments()
+            return self._index.segments() if self._index is not None else []
         return []
 
     def contents(self) -> int:
         """How many contents have at least one block here."""
         with self._lock, self._faults("cannot read"):
-            return self._current_index().contents()
+            return self._index.contents() if self._index is not None else 0
         return 0
 
     def verify(self, is_right: Callable[[BlockKey, bytes], bool]) -> Iterator[tuple[BlockKey, int, bool]]:
         """Read all blocks; each with its size and whether it is good. What is not is removed."""
         for row in self.segments():
+            blocks: list[tuple[BlockKey, Place]] = []
             with self._lock, self._faults("cannot read"):
-                blocks = self._current_index().blocks_of(row.id)
+                blocks = self._index.blocks_of(row.id) if self._index is not None else []
             for key, place in blocks:
                 data = self._segments.read(place.segment, place.offset, place.size)
                 good = data is not None and len(data) == place.size and checksum(key, data) == place.checksum

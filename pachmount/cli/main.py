@@ -12,6 +12,7 @@ import typer
 from pachmount import __version__
 from pachmount.cli import (
     account,
+    cache,
     daemon,
     doctor,
     importing,
@@ -91,6 +92,7 @@ def build() -> App:
     app.add(doctor.doctor, "doctor", _PROGRAM)
     app.add(version.version, "version", _PROGRAM)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
+    app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)
     return app
 
 

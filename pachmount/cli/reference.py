@@ -43,6 +43,9 @@ the command begins, such as an unknown option, are plain text.)
 | `list` | an array of projects, repos, branches, commits or files; files one a line, as they come |
 | `import` | `project`, `repo`, `branch`, `commit`, `files`, `bytes`, `empty_directories`, `skipped`, `created_repo`, `changed`, `finished` |
 | `login` | the `cluster` part of `status` |
+| `cache info` | `directory`, `disk_bytes`, `disk_limit`, `disk_blocks`, `contents`, `segments`, `oldest_use` (seconds since 1970, or null), `listing_bytes` |
+| `cache clear` | `directory`, `freed_bytes`, `blocks` |
+| `cache verify` | `directory`, `blocks` (good ones), `damaged`, `bytes` |
 | `doctor` | `{"ok", "checks": [{"name", "verdict": "ok" or "note" or "problem", "found", "advice"}]}` |
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
@@ -51,7 +54,7 @@ _SIGPIPE = "A command whose output is not read to the end (`pachmount list | hea
 
 _MEANINGS = {
     ExitCode.OK: "done",
-    ExitCode.FAILURE: "failure; `doctor`: a problem was found; a question was answered with no",
+    ExitCode.FAILURE: "failure; `doctor` found a problem, `cache verify` damage; a question was answered with no",
     ExitCode.USAGE: "wrong use: an unknown option, an invalid name, source, path or address",
     ExitCode.NOT_RUNNING: "`status`: the daemon is not running",
     ExitCode.NOT_FOUND: "no such project, repo, branch, commit, file or mount",

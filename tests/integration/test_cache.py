@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -195,3 +197,46 @@ def test_it_is_still_warm_after_a_restart(new_box: Callable[..., Box]) -> None:
     assert_right(box, top)
     assert box.status()["cache"]["fetched_bytes"] == 0
     assert box.status()["cache"]["disk_hits"] > 0
+
+
+def test_the_cache_commands_with_and_without_a_daemon(new_box: Callable[..., Box]) -> None:
+    box, top = start(new_box)
+    empty = json.loads(box.ok("cache", "info", "--json"))
+    assert (empty["disk_blocks"], empty["contents"], empty["oldest_use"]) == (0, 0, None)
+    assert_right(box, top)
+    settle(box)
+    before = box.status()["cache"]
+    shown = json.loads(box.ok("cache", "info", "--json"))
+    assert shown["directory"] == str(Path(before["directory"]).parent)
+    assert {name: shown[name] for name in ("disk_blocks", "disk_limit")} == {
+        name: before[name] for name in ("disk_blocks", "disk_limit")
+    }
+    assert shown["contents"] == len(FILES)
+    assert 0 < shown["oldest_use"] <= time.time()
+    checked = json.loads(box.ok("cache", "verify", "--json"))
+    assert (checked["blocks"], checked["damaged"]) == (before["disk_blocks"], 0)
+    assert checked["bytes"] == sum(map(len, FILES.values()))
+
+    cleared = json.loads(box.ok("cache", "clear", "--json"))
+    assert cleared["blocks"] == before["disk_blocks"]
+    assert cleared["freed_bytes"] > checked["bytes"]
+    assert block_files(box) == []
+    wait_until(lambda: box.status()["cache"]["disk_blocks"] == 0, "the daemon's counters follow")
+    assert_right(box, top)
+
+    box.ok("daemon", "restart")  # what was in memory is gone, what is on disk is not
+    assert_right(box, top)
+    settle(box)
+    box.ok("daemon", "stop")
+    assert json.loads(box.ok("cache", "info", "--json"))["disk_blocks"] == before["disk_blocks"]
+    assert "all good" in box.ok("cache", "verify")
+    with open(next((box.root / "cache").rglob("*.segment")), "r+b") as file:
+        file.write(b"damage")
+    damaged = box.run("cache", "verify")
+    assert damaged.returncode == 1
+    assert damaged.stdout.startswith("1 damaged block of "), damaged
+    assert "all good" in box.ok("cache", "verify")
+    assert "freed" in box.ok("cache", "clear")
+    box.ok("daemon", "start")
+    assert_right(box, top)
+    assert box.status()["cache"]["fetched_bytes"] >= sum(map(len, FILES.values()))
