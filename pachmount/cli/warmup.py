@@ -113,4 +113,4 @@ def _report(state: State, ended: WarmupStatus) -> None:
     files = output.count(ended.total_files, "file")
     output.line(f"{which}: {files} ({output.size(ended.total_bytes)}) in the cache")
     if ended.found_files:
-        state.note(f"{output.count(ended.found_files, 'file')} ({output.size(ended.found_bytes)}) were there before")
+        state.note(f"there before: {output.count(ended.found_files, 'file')} ({output.size(ended.found_bytes)})")

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 FETCHERS = 4
 ROOM_SHARE = 0.9
-"""The cache evicts in large steps: only so much of it is sure to stay there together."""
+"""The cache evicts in large steps, and some room is its index's: only so much of it is sure to stay there together."""
+BLOCK_COST = 160
+"""Bytes that a block takes in the cache's index."""
 STEP_BACK_SECONDS = 0.02
 PASSES = 3
 """How often the cache is gone through: blocks that were evicted or not written meanwhile are fetched once more."""
@@ -158,10 +160,11 @@ class Warmup:
             if not self.progress.total_files % CHECK_FILES:
                 self._check()
         room = self._room()
-        if self.progress.total_bytes <= room:
+        overhead = self.progress.total_files * BLOCK_COST + self.progress.total_bytes // BLOCK_BYTES * BLOCK_COST
+        if self.progress.total_bytes + overhead <= room:
             return
         sizes = {part.view.content(file)[0]: file.size for part, file in self._files()}  # equal ones are kept once
-        wanted = sum(sizes.values())
+        wanted = sum(size + BLOCK_COST * (1 + size // BLOCK_BYTES) for size in sizes.values())
         if wanted > room:
             names = ", ".join(dict.fromkeys(part.name for part in self.parts))
             why = f"{wanted / _MIB:,.0f} MiB are wanted, {room / _MIB:,.0f} MiB fit"
@@ -281,6 +284,9 @@ def disk_room(disk: DiskBlocks) -> int:
     """Bytes that a disk cache can be trusted to hold together; raises StorageFullError while it is off."""
     if disk.disabled_reason or not disk.limit:
         raise StorageFullError("the block cache is off", disk.disabled_reason or "cache_size is 0", "pachmount status")
-    usage = shutil.disk_usage(disk.directory)
+    directory = disk.directory
+    while not directory.exists():  # the cache may be deleted at any time
+        directory = directory.parent
+    usage = shutil.disk_usage(directory)
     free = usage.free - int(usage.total * FREE_SPACE_FLOOR)
     return int(max(0, min(disk.limit, disk.bytes_used + free)) * ROOM_SHARE)

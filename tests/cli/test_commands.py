@@ -65,7 +65,13 @@ def test_mount_at_a_commit(daemon: FakeDaemon, commit: str, sent: str) -> None:
         ["unmount"],
         ["unmount", "--all", "images"],
         ["unmount", "--all"],
+        ["mount", "--follow"],
+        ["mount", "images@master^", "--follow"],
+        ["mount", "images", "--follow", "--commit", COMMIT],
         ["refresh"],
+        ["follow"],
+        ["follow", "--off"],
+        ["warmup"],
         ["refresh", "images", "--to", "nonsense"],
         ["list", "--commits"],
         ["list", "--projects", "images"],
@@ -319,3 +325,91 @@ def test_an_unusable_mount_directory_starts_no_daemon(user: User, capsys: Output
     assert run(["mount", "images", "--mount-dir", str(user.home / path)]) == ExitCode.CANNOT_CREATE
     assert "cannot use the mount directory" in capsys.readouterr().err
     assert not Path(user.home, ".local").exists()
+
+
+def test_mount_follow_sends_it_and_says_so(daemon: FakeDaemon, capsys: Output) -> None:
+    daemon.routes["PUT /_mount"] = lambda _body, _query: (
+        daemon.mounts.append(mount_status("images", follow=True))
+        or {
+            "mounted": [],
+            "unmounted": [],
+        }
+    )
+    assert run(["mount", "images", "--follow"]) == 0
+    assert daemon.sent("PUT /_mount")["mounts"][0]["follow"] is True
+    assert capsys.readouterr().out.endswith("mounted at /pfs/images, follows master\n")
+
+
+def test_follow_names_mounts_and_says_where_they_are(daemon: FakeDaemon, capsys: Output) -> None:
+    daemon.mounts = [mount_status("images", follow=True, note="commit 5e6f7a8b is not finished")]
+    daemon.routes["PUT /_follow"] = {"mounted": [], "unmounted": []}
+    assert run(["follow", "/pfs/images"]) == 0
+    assert daemon.sent("PUT /_follow") == {"mounts": ["images"], "follow": True}
+    out, err = capsys.readouterr()
+    assert out == "images: follows master, at 1a2b3c4d\n"
+    assert err == "images: commit 5e6f7a8b is not finished\n"
+
+
+def test_status_shows_what_a_following_mount_waits_for(daemon: FakeDaemon, capsys: Output) -> None:
+    note = "branch 'master' does not exist any more"
+    daemon.mounts = [mount_status("a", follow=True, behind=2, note=note)]
+    assert run(["status"]) == 0
+    out, err = capsys.readouterr()
+    assert f"mounted, follows master, 2 commits behind 1a2b3c4d, {note}" in out
+    assert "refresh" not in err, "it will move by itself"
+
+
+def warmup_status(**changes: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": "1",
+        "mounts": ["images"],
+        "state": "done",
+        "total_files": 3,
+        "total_bytes": 5 << 20,
+        "done_files": 3,
+        "done_bytes": 5 << 20,
+        "found_files": 1,
+        "found_bytes": 1 << 20,
+        "started": 1.0,
+        "ended": 2.0,
+    }
+    return fields | changes
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "paths"),
+    [
+        ("images", "images", []),
+        ("images:/a/b/", "images", ["/a/b"]),
+        ("images:/", "images", ["/"]),
+        ("/pfs/images", "images", []),
+        ("/pfs/images/a/b", "images", ["/a/b"]),
+    ],
+)
+def test_warmup_understands_names_and_directories(
+    daemon: FakeDaemon, capsys: Output, target: str, name: str, paths: list[str]
+) -> None:
+    daemon.mounts = [mount_status("images")]
+    daemon.routes["PUT /_warmup"] = warmup_status()
+    assert run(["warmup", target]) == 0
+    assert daemon.sent("PUT /_warmup") == {"mounts": [{"name": name, "paths": paths}]}
+    out, err = capsys.readouterr()
+    assert (out, err) == ("images: 3 files (5.0 MiB) in the cache\n", "there before: 1 file (1.0 MiB)\n")
+
+
+def test_a_warmup_waits_and_reports_how_it_ended(daemon: FakeDaemon, capsys: Output) -> None:
+    daemon.mounts = [mount_status("images")]
+    daemon.routes["PUT /_warmup"] = warmup_status(state="listing", ended=None)
+    error = {"id": "storage-full", "error": "the cache is too small", "why": "it is", "hint": "more"}
+    answers = [warmup_status(state="fetching", ended=None), warmup_status(state="failed", error=error)]
+    daemon.routes["GET /warmups"] = lambda _body, _query: {"warmups": [answers.pop(0)]}
+    assert run(["warmup", "images"]) == ExitCode.FAILURE
+    assert capsys.readouterr().err == "error: the cache is too small — it is\nhint: more\n"
+
+
+def test_a_warmup_of_a_daemon_that_was_restarted_is_lost(daemon: FakeDaemon, capsys: Output) -> None:
+    daemon.mounts = [mount_status("images")]
+    daemon.routes["PUT /_warmup"] = warmup_status(state="listing", ended=None)
+    daemon.routes["GET /warmups"] = {"warmups": [warmup_status(started=99.0)]}
+    assert run(["warmup", "images"]) == ExitCode.UNREACHABLE
+    assert "the warm-up is lost" in capsys.readouterr().err

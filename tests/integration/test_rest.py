@@ -232,6 +232,34 @@ def test_config_tells_the_cluster_and_refuses_bad_addresses(box: Box) -> None:
     assert ask(box, "PUT", "/config", config).json == config
 
 
+def test_following_is_asked_for_and_told_as_json(box: Box, repo: str) -> None:
+    (entry,) = ask(box, "PUT", "/_mount", mount(repo, follow=True)).json["mounted"]
+    assert (entry["follow"], entry["state"]) == (True, "mounted")
+    (entry,) = ask(box, "PUT", "/_mount", mount(repo)).json["mounted"]
+    assert entry["follow"] is True, "a client that does not know of it changes nothing"
+    (entry,) = ask(box, "PUT", "/_follow", {"mounts": ["m"], "follow": False}).json["mounted"]
+    assert entry["follow"] is False
+    assert ask(box, "PUT", "/_follow", {"mounts": ["other"]}).status == 500
+    assert ask(box, "PUT", "/_follow", {"mounts": "m"}).status == 400
+    pinned = mount(repo, "n", commit=entry["commit"], follow=True)
+    assert "only the mount of a branch can follow it" in ask(box, "PUT", "/_mount", pinned).body
+
+
+def test_warming_up_is_asked_for_and_told_as_json(box: Box, repo: str) -> None:
+    ask(box, "PUT", "/_mount", mount(repo))
+    begun = ask(box, "PUT", "/_warmup", {"mounts": [{"name": "m", "paths": ["/f1", "dir"]}]}).json
+    found = wait_until(
+        lambda: [w for w in ask(box, "GET", "/warmups").json["warmups"] if w["id"] == begun["id"] and w["ended"]],
+        "the warm-up ends",
+    )
+    assert [(w["state"], w["done_files"], w["done_bytes"], w["error"]) for w in found] == [("done", 2, 5, None)]
+    assert ask(box, "PUT", "/_warmup_cancel", {"id": begun["id"]}).json["state"] == "done"
+    for path, body in (("/_warmup", {}), ("/_warmup", {"mounts": [{"name": "m", "paths": ["/../x"]}]})):
+        assert ask(box, "PUT", path, body).status == 400
+    for path, body in (("/_warmup", {"mounts": [{"name": "x"}]}), ("/_warmup_cancel", {"id": "x"})):
+        assert ask(box, "PUT", path, body).status == 500
+
+
 def test_errors_for_our_own_clients_are_json(box: Box) -> None:
     connection = Connection(box.places.socket)
     try:
