@@ -31,11 +31,10 @@ def listing(bench: Bench) -> None:
             cold = check(work("ls", directory=user.path()), count)
             cpu.append(user.cpu())
             warm.all.append(check(work("ls", directory=user.path()), count))
-            before = user.listings()
             user.new_daemon()
             user.mount(commit)
             second.all.append(check(work("ls", directory=user.path()), count))
-            calls.append(user.listings() - before)
+            calls.append(user.requests("listing"))
         work("walk", **bench.at(commit))  # the server is warm again
         return cold
 
@@ -60,17 +59,20 @@ def small(bench: Bench) -> None:
     order = Times()
     for key, arguments in (("order", {}), ("threads", {"threads": 8}), ("random", {"seed": 1})):
         cpu: list[float] = []
+        calls: list[int] = []
 
-        def ours(arguments: dict[str, int] = arguments, cpu: list[float] = cpu) -> float:
+        def ours(arguments: dict[str, int] = arguments, cpu: list[float] = cpu, calls: list[int] = calls) -> float:
             with bench.user(commit) as user:
                 before = user.cpu()
                 took = check(work("tree", directory=user.path(), **arguments), count * SMALL_BYTES)
                 cpu.append(user.cpu() - before)
+                calls.append(user.requests("content"))
                 return took
 
         times, reference = alternate(bench.sizes.rounds, ours, each)
         bench.put(f"small-{key}", times, "a plain GetFile each", reference)
         bench.note("processor time of the daemon", min(cpu), "s")
+        bench.note("content requests", max(calls), "")
         order = order if order.all else times
     tar = Times([work("get_tar", **bench.at(commit)).seconds for _ in range(bench.sizes.rounds)])
     bench.put("small-tar", order, "one GetFileTAR", tar)
@@ -126,7 +128,7 @@ def sequential(bench: Bench) -> None:
     bench.note("speed of it", size / ones.best / 1e6, "MB/s")
     bench.note("processor time of the daemon", min(cpu), "s")
     twos, again = Times(), Times()
-    for _ in range(rounds):
+    for _ in range(bench.sizes.rounds):
         twos.all.append(two())
         again.all.append(one())
     bench.put("sequential-two", twos, "twice one reader", 2 * min(ones.best, again.best))

@@ -38,7 +38,7 @@ STREAMS = 8
 
 SCALES = {
     "tiny": Sizes(0.001, 1, 200, 20, 2, 8 * MIB, 4 * MIB, 10 * KIB, 2_000, 16 * MIB),
-    "small": Sizes(0.1, 2, 10_000, 100, 10, 400 * MIB, 256 * MIB, 100 * KIB, 200_000, 2 * GIB),
+    "small": Sizes(0.1, 2, 10_000, 100, 10, 400 * MIB, 256 * MIB, 100 * KIB, 200_000, GIB),
     "full": Sizes(1.0, 3, 100_000, 1_000, 100, 4 * GIB, GIB, MIB, 1_000_000, 8 * GIB),
 }
 

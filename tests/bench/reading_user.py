@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import re
 import statistics
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pachmount.pfs.model import CommitRef
 from tests.bench.reading_data import Data
@@ -20,7 +19,6 @@ from tests.bench.reading_targets import FIGURES, MIB, Sizes
 from tests.bench.report import Report, Row
 from tests.integration.box import Box, wait_until
 
-_LISTED = re.compile(r"\blisted \S+: \d+ entries")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,9 +111,9 @@ class User:
         drop_page_cache()
         self.box.ok("daemon", "start")
 
-    def listings(self) -> int:
-        """How often the daemons of this user asked the cluster for a listing."""
-        return len(_LISTED.findall(self.box.places.log_file.read_text(errors="replace")))
+    def requests(self, kind: Literal["content", "listing"], name: str = "data") -> int:
+        """How often a mount, since it was made, asked the cluster for content or for names."""
+        return int(self.box.mount_status(name)["statistics"][f"{kind}_requests"])
 
     def fetched(self) -> int:
         """Bytes of content that came from the cluster. Waits until nothing is under way: only then all are counted."""
