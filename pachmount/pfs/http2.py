@@ -14,8 +14,10 @@ from collections.abc import Sequence
 
 import hpack
 
-FIRST_WINDOW = 2 << 20
-"""Bytes that a server may send before the reader has taken any: what a reader who wants only a little pays for."""
+FIRST_WINDOW = (1 << 20) + (64 << 10)
+"""Bytes that a server may send before the reader has taken 1 MiB: what a reader who wants only a little pays for."""
+LEFTOVER = 256 << 10
+"""A stream given up leaves at most so many bytes on their way, or its connection is not worth keeping."""
 MAX_WINDOW = 8 << 20
 """The same once a stream is being read on and on; at 8 MiB a path of 1 Gbit/s and 60 ms stays full."""
 MAX_FRAME = 1 << 20
@@ -26,10 +28,12 @@ RECEIVE_BYTES = 512 << 10
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_CANCEL = 8
 _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 _FRAME_HEADER = 9
 _DEFAULT_WINDOW = 65_535
 _SENT_FRAME = 16_384
+_SPARE = 64 << 10
 _SETTING_HEADER_TABLE, _SETTING_PUSH, _SETTING_WINDOW, _SETTING_FRAME = 1, 2, 4, 5
 
 
@@ -67,7 +71,7 @@ class Http2Connection:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._stream = -1
-        self._left = self._padding = 0
+        self._left = self._padding = self._stale = self._untold = 0
         self._ends_with_data = self._ended = self._greeted = False
         self._window = FIRST_WINDOW
         self._consumed = 0
@@ -79,14 +83,17 @@ class Http2Connection:
     def request(self, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         """Start the next stream: a POST of `body` (at most MAX_REQUEST_BYTES)."""
         self._stream += 2
-        untold = self._consumed  # of the stream before: the connection's window outlives it
+        self._untold += self._consumed  # the connection's window outlives the stream
+        self._stale += self._left + self._padding
         self.headers, self.trailers, self.answered, self._ended = {}, {}, False, False
+        self._ends_with_data = False
         self._left = self._padding = self._consumed = 0
         self._window = FIRST_WINDOW
         fields = [(":method", "POST"), (":scheme", self._scheme), (":path", path), (":authority", self._authority)]
         block = self._encoder.encode([*fields, *headers])
-        if untold:
-            self._outgoing += _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", untold))
+        if self._untold:
+            self._outgoing += _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._untold))
+            self._untold = 0
         frames = [self._outgoing, _frame(_HEADERS, _END_HEADERS, self._stream, block)]
         pieces = [body[at : at + _SENT_FRAME] for at in range(0, len(body), _SENT_FRAME)] or [b""]
         frames += [_frame(_DATA, 0, self._stream, piece) for piece in pieces[:-1]]
@@ -100,6 +107,9 @@ class Http2Connection:
         Raises StreamResetError, ConnectionLostError, NotHttp2Error, OSError.
         """
         while True:
+            if self._stale:
+                self._skip_stale()
+                continue
             if self._left:
                 return self._piece()
             if self._ends_with_data:
@@ -115,12 +125,24 @@ class Http2Connection:
                 raise NotHttp2Error(f"the first thing it sent was {bytes(buffer[start : start + 9])!r}")
             self._greeted = True
             self._start += _FRAME_HEADER
-            if kind == _DATA:
+            if kind == _DATA and stream < self._stream:
+                self._stale = length
+            elif kind == _DATA:
                 self._begin_data(length, flags, stream)
             else:
                 if length > MAX_HEADER_BYTES:
                     raise ConnectionLostError(f"a frame of type {kind} with {length} bytes")
                 self._control(kind, flags, stream, self._take(length))
+
+    def reset(self) -> bool:
+        """Give up the stream; whether the connection can take another one at once, with little of this one to skip."""
+        if not self.reusable or not self.answered or self._window - self._consumed > LEFTOVER:
+            return False
+        try:
+            self.sock.sendall(_frame(_RST_STREAM, 0, self._stream, struct.pack(">I", _CANCEL)))
+        except OSError:
+            return False
+        return True
 
     def abort(self) -> None:
         """End the connection from any thread; a reader that waits gets an error or the end at once."""
@@ -159,6 +181,15 @@ class Http2Connection:
             self._skip_padding()
         return piece
 
+    def _skip_stale(self) -> None:
+        """Pass over bytes of a stream that was given up."""
+        if self._start == self._end:
+            self._receive()
+        size = min(self._stale, self._end - self._start)
+        self._start += size
+        self._stale -= size
+        self._untold += size
+
     def _skip_padding(self) -> None:
         if self._padding:
             self._take(self._padding)
@@ -166,13 +197,14 @@ class Http2Connection:
 
     def _credit(self) -> None:
         """Allow the server to send as much as was taken, and more to a stream that is being read on."""
-        if self._consumed * 2 < self._window or self._ends_with_data:
+        due = FIRST_WINDOW - _SPARE if self._window == FIRST_WINDOW else self._window // 2
+        if self._consumed < due or self._ends_with_data:
             return
         growth = min(MAX_WINDOW, 2 * self._window) - self._window
-        connection = _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._consumed))
+        connection = _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._consumed + self._untold))
         stream = _frame(_WINDOW_UPDATE, 0, self._stream, struct.pack(">I", self._consumed + growth))
         self._window += growth
-        self._consumed = 0
+        self._consumed = self._untold = 0
         self.sock.sendall(connection + stream)
 
     def _control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:

@@ -6,7 +6,6 @@ once in the log and its owner uses grpcio from then on.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import ssl
@@ -107,7 +106,7 @@ class SocketStreams:
                     raise CallFailedError(grpc.StatusCode.UNAVAILABLE, _reason(error)) from error
 
     def give_back(self, connection: Http2Connection) -> None:
-        """Keep a connection whose stream has ended for the next call."""
+        """Keep a connection whose stream is over for the next call."""
         with self._lock:
             self._busy.discard(connection)
             if connection.reusable and not self._closed and len(self._idle) < MAX_IDLE:
@@ -224,10 +223,11 @@ class SocketStream(Generic[T]):
         with self._lock:
             self._cancelled = True
             cancel = self._cancel_inner
-        if cancel is not None:
-            cancel()
-        with contextlib.suppress(ValueError):  # another thread is reading: it will see that the connection has ended
+        try:
             self._pieces.close()
+        except ValueError:  # another thread is reading
+            if cancel is not None:
+                cancel()
 
     def _run(self) -> Generator[T, None, None]:
         address = self._streams.address.qualified
@@ -259,6 +259,9 @@ class SocketStream(Generic[T]):
                 yield from framing.feed(piece)
                 piece = connection.read()
             ended = True
+        except GeneratorExit:
+            ended = connection.reset()
+            raise
         finally:
             with self._lock:
                 self._cancel_inner = None

@@ -240,6 +240,30 @@ def test_an_idle_connection_that_was_closed_is_replaced(peer: Peer, client: PfsC
     assert peer.connections == 3
 
 
+def test_a_stream_given_up_leaves_its_connection_to_the_next(peer: Peer, client: PfsClient) -> None:
+    first = bytes(range(256)) * 4096
+
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(frame(DATA, 0, 1, message(first)))
+        peer.send(frame(DATA, PADDED, 1, bytes([9]) + message(b"too much") + bytes(9)))
+        peer.await_request()
+        peer.send(frame(DATA, 0, 1, b"still on its way"))
+        peer.end(1)
+        peer.stream = 3
+        peer.answer(b"second")
+
+    peer.script = script
+    stream = client.open(COMMIT, "/f")
+    begun = bytearray(len(first))
+    assert stream.readinto(memoryview(begun)) == len(first)
+    assert begun == first
+    stream.cancel()
+    assert read(client) == b"second"
+    assert peer.connections == 1
+    assert (RST_STREAM, 0, struct.pack(">I", 8)) in peer.received
+
+
 def test_a_server_that_goes_away_ends_the_streams_it_has(peer: Peer, client: PfsClient) -> None:
     def script(peer: Peer) -> None:
         peer.begin()
