@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pexpect
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -253,3 +254,23 @@ def test_watching_goes_on_over_a_restart_and_ends_with_ctrl_c(new_box: Callable[
     finally:
         watch.kill()
         watch.communicate()
+
+
+def test_watching_on_a_terminal_draws_a_table_and_leaves_the_terminal_as_it_was(box: Box) -> None:
+    repo = box.repo("drawn")
+    box.put(repo, {"/file": b"drawn"})
+    box.mount(repo, "drawn")
+    arguments = ["-m", "pachmount.cli.main", "stats", "drawn", "--watch", "--interval", "0.2"]
+    env = {**box.env, "TERM": "xterm"}
+    watch = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=20, dimensions=(24, 130))
+    try:
+        watch.expect("LOOK-UPS/S")
+        watch.expect("drawn")
+        watch.expect("drawn")
+        watch.sendintr()
+        watch.expect(pexpect.EOF)
+        assert "Traceback" not in watch.before
+        assert "\x1b[?25h" in watch.before, "the cursor is shown again"
+    finally:
+        watch.close()
+    assert watch.exitstatus == 130
