@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 
 from pachmount.errors import NotFoundError
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, FileEntry, RepoRef
-from pachmount.vfs.content import VERIFIABLE_BYTES, content_hash
+from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 
 COMMIT = CommitRef(RepoRef("default", "fake"), "0123456789ab4cdef0123456789abcde"[:32], "master")
 
@@ -69,6 +71,9 @@ class FakeCluster:
         self.on_open: Callable[[str, int], None] | None = None
         self.fault: Callable[[int, bytes], bytes | None] | None = None
         self.streams: list[FakeStream] = []
+        self.tars: list[tuple[str, str, str]] = []
+        self.on_tar: Callable[[], None] | None = None
+        self.in_tar: Callable[[dict[str, bytes]], dict[str, bytes]] = lambda files: files
 
     def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
         self.walks += 1
@@ -94,6 +99,35 @@ class FakeCluster:
         self.streams.append(stream)
         return ContentStream(stream)
 
+    def open_tar(self, commit: CommitRef, directory: str, lower: str, upper: str) -> FakeStream:
+        """As servers do it: a directory in the range comes as a whole. `in_tar` may change what the archive holds."""
+        self.tars.append((directory, lower, upper))
+        if self.on_tar is not None:
+            self.on_tar()
+        below = [e for e in self.entries if e.path.startswith(f"{directory}/")]
+        matches = [e for e in below if lower <= (f"{e.path}/" if e.is_dir else e.path) < upper]
+        paths = [e.path for e in below if not e.is_dir and any(_holds(match, e.path) for match in matches)]
+        if not matches:
+            raise NotFoundError(f"file {directory}/** not found in repo fake")
+        stream = FakeStream(tar_of(self.in_tar({path: self.files[path] for path in paths})), self.piece, self._count)
+        self.streams.append(stream)
+        return stream
+
     def _count(self, start: int, piece: bytes) -> bytes | None:
         self.sent_bytes += len(piece)
         return self.fault(start, piece) if self.fault is not None else piece
+
+
+def tar_of(files: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """An archive with absolute names."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=form) as tar:
+        for path, data in files.items():
+            info = tarfile.TarInfo(path)
+            info.size, info.mode = len(data), 0
+            tar.addfile(info, io.BytesIO(data))
+    return archive.getvalue()
+
+
+def _holds(match: FileEntry, path: str) -> bool:
+    return path.startswith(f"{match.path}/") if match.is_dir else path == match.path

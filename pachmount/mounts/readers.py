@@ -35,6 +35,14 @@ class LiveReader(CommitReader):
             "GetFile", lambda: client.open(commit, path, offset, idle_timeout=idle_timeout), self._statistics
         )
 
+    def open_tar(self, commit: CommitRef, directory: str, lower: str, upper: str) -> ByteStream:
+        client, idle_timeout = self._cluster.client, self._read_timeout
+        return CountedStream(
+            "GetFileTAR",
+            lambda: client.open_tar_range(commit, directory, lower, upper, idle_timeout=idle_timeout),
+            self._statistics,
+        )
+
     def _listing(self, method: str, entries: Iterator[FileEntry]) -> Iterator[FileEntry]:
         """The same entries; the call is made, and counted, when the first is asked for."""
         with self._statistics.request(method):
@@ -92,3 +100,6 @@ class EmptyReader(CommitReader):
 
     def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:  # noqa: ARG002
         raise NotFoundError(f"no file '{path}' in {commit}")
+
+    def open_tar(self, commit: CommitRef, directory: str, lower: str, upper: str) -> ByteStream:  # noqa: ARG002
+        raise NotFoundError(f"no file '{directory}' in {commit}")

@@ -361,6 +361,16 @@ class PfsClient:
             request.path_range.CopyFrom(pfs_pb2.PathRange(lower=path_range[0], upper=path_range[1]))
         return self._rpc.byte_stream(_PFS + "GetFileTAR", request, idle_timeout)
 
+    def open_tar_range(
+        self, commit: CommitRef, directory: str, lower: str, upper: str, *, idle_timeout: float | None = None
+    ) -> ContentStream:
+        """A tar archive of the files below a directory ("" = root) with paths in [lower, upper), in pieces.
+
+        A directory in the range comes with everything below it. Nothing in the range is a NotFoundError.
+        """
+        pattern = convert.literal_pattern(directory) if directory else ""
+        return self.open_tar(commit, pattern + "/**", glob=True, path_range=(lower, upper), idle_timeout=idle_timeout)
+
     # --- writing files
 
     def modify_file(

@@ -172,3 +172,9 @@ class CommitReader(Protocol):
 
     def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:
         """Stream a file's bytes from `offset` (bytes, ≥ 0) to its end."""
+
+    def open_tar(self, commit: CommitRef, directory: str, lower: str, upper: str) -> ByteStream:
+        """Stream an archive of all files below `directory` ("" = root) with paths in [lower, upper).
+
+        It may hold more: a directory in the range comes as a whole.
+        """

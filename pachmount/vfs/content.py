@@ -7,7 +7,6 @@ condition its own transfers and waiting readers; the cache has its own. No lock 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -16,6 +15,8 @@ from contextlib import AbstractContextManager
 
 from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, PachmountError
+from pachmount.vfs.bundle import Bundles
+from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 from pachmount.vfs.stream import Origin, Transfer
 
 log = logging.getLogger(__name__)
@@ -35,15 +36,6 @@ STALL_FACTOR = 5
 blocks took lately."""
 MIN_STALL = 2.0
 WAITS_KEPT = 50
-VERIFIABLE_BYTES = 1_000_000
-"""Below this size a hash is B(B(content)), so that a download can be checked (wire-api.md section 5)."""
-
-
-def content_hash(data: bytes) -> bytes:
-    """The server's hash of a file smaller than VERIFIABLE_BYTES."""
-    if not data:
-        return hashlib.blake2b(b"", digest_size=32).digest()
-    return hashlib.blake2b(hashlib.blake2b(data, digest_size=32).digest(), digest_size=32).digest()
 
 
 class Contents:
@@ -61,6 +53,7 @@ class Contents:
         self._transfers: list[Transfer] = []
         self._waits: deque[float] = deque(maxlen=WAITS_KEPT)
         self.restarts = 0
+        self.bundles = Bundles(cache, self._account, self._active.__contains__)
 
     @property
     def stall_seconds(self) -> float:
@@ -75,7 +68,8 @@ class Contents:
 
     @property
     def transfers(self) -> int:
-        return len(self._transfers)
+        """Streams from the cluster, batches of small files among them."""
+        return len(self._transfers) + self.bundles.batches
 
     def read(self, digest: bytes, origin: Origin, offset: int, size: int, gate: AbstractContextManager[None]) -> bytes:
         """Exactly the bytes [offset, offset + size) of the content, less only at its end.
@@ -99,6 +93,11 @@ class Contents:
             transfers = list(self._transfers)
         for transfer in transfers:
             transfer.cancel()
+        self.bundles.close()
+
+    def _account(self, received_bytes: int) -> None:
+        with self._lock:
+            self.fetched_bytes += received_bytes
 
     def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> bytes:
         data = self.cache.get((digest, number), origin.statistics)
@@ -106,19 +105,27 @@ class Contents:
             active = self._active.get(digest)
             if active is not None:
                 active.note_use(number)
+            if origin.neighbours is not None:
+                origin.neighbours.used(origin.path.encode())
             return data
         with self._lock:
             self.misses += 1
             origin.statistics.misses += 1
-            content = self._active.get(digest)
-            if content is None:
-                content = self._active[digest] = _Content(self, digest)
-            content.users += 1
-        try:
-            with gate:
-                return content.fetch(origin, number, time.monotonic() + self.timeout)
-        finally:
-            self._release(content)
+        with gate:
+            deadline = time.monotonic() + self.timeout
+            if origin.neighbours is not None and digest not in self._active:
+                data = origin.neighbours.fetch(origin.path.encode(), digest, deadline - self.timeout / 2)
+                if data is not None:
+                    return data
+            with self._lock:
+                content = self._active.get(digest)
+                if content is None:
+                    content = self._active[digest] = _Content(self, digest)
+                content.users += 1
+            try:
+                return content.fetch(origin, number, deadline)
+            finally:
+                self._release(content)
 
     def _release(self, content: _Content) -> None:
         with self._lock:

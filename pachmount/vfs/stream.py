@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pachmount.cache.blocks import BLOCK_BYTES
 from pachmount.errors import DataError, PachmountError
@@ -24,12 +25,20 @@ _STEP_BYTES = 128 << 10
 log = logging.getLogger(__name__)
 
 
+class Neighbours(Protocol):
+    """Fetches small files together; see neighbours.py."""
+
+    def used(self, path: bytes) -> None: ...
+
+    def fetch(self, path: bytes, digest: bytes, deadline: float) -> bytes | None: ...
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the bytes of a content can be had: a file of a commit, its size in bytes.
 
     `has_hash` tells whether the content is known by the server's hash of it, so that a download can be checked;
-    `statistics` are those of the mount that reads it.
+    `statistics` are those of the mount that reads it, `neighbours` the small files around, if it is one of them.
     """
 
     reader: CommitReader
@@ -38,6 +47,7 @@ class Origin:
     size: int
     has_hash: bool = True
     statistics: MountStatistics = field(default_factory=MountStatistics)
+    neighbours: Neighbours | None = None
 
     @property
     def blocks(self) -> int:

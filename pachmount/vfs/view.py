@@ -12,6 +12,8 @@ from pachmount.names import Source
 from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.hashes import VERIFIABLE_BYTES
+from pachmount.vfs.neighbours import Neighbours
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.stream import Origin
 from pachmount.vfs.tree import Node, Tree
@@ -67,6 +69,8 @@ class CommitView:
         self.commit = _commit_ref(source)
         self.tree = Tree(reader, self.commit, path_filter, timeout)
         self.statistics = statistics
+        roots = tuple(path.encode() for path in path_filter.paths)
+        self._neighbours = Neighbours(reader, self.commit, self.tree, contents.bundles, roots)
         self._reader = reader
         self._contents = contents
         self._gate = gate
@@ -104,7 +108,8 @@ class CommitView:
         digest = node.digest
         if not has_hash:  # a name that no hash can have: 31 bytes
             digest = blake2b(node.path.encode(), digest_size=31, key=self._inode_key).digest()
-        return digest, Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics)
+        neighbours = self._neighbours if has_hash and node.size < VERIFIABLE_BYTES else None
+        return digest, Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics, neighbours)
 
     def inode(self, path: bytes) -> int:
         """A stable inode number: a hash of commit and path, the same after every remount."""
@@ -124,6 +129,7 @@ class CommitView:
         return {XATTR_PREFIX + name: value.encode() for name, value in attributes.items() if value}
 
     def close(self) -> None:
+        self._neighbours.close()
         self.tree.close()
 
 

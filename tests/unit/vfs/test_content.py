@@ -15,7 +15,8 @@ from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, LoginRequiredError
 from pachmount.vfs import content as content_module
 from pachmount.vfs import stream as stream_module
-from pachmount.vfs.content import Contents, content_hash
+from pachmount.vfs.content import Contents
+from pachmount.vfs.hashes import content_hash
 from pachmount.vfs.stream import Origin
 from tests.fakes import COMMIT, FakeCluster
 
