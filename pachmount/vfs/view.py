@@ -97,18 +97,21 @@ class CommitView:
             raise NotFoundError(f"no file '{path.decode()}'")
         if node.is_dir:
             raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
-        digest, origin = self.content(node)
+        digest, origin = self.content(node, with_neighbours=True)
         data = self._contents.read(digest, origin, offset, size, self._gate)
         self.statistics.read_bytes += len(data)
         return data
 
-    def content(self, node: Node) -> tuple[bytes, Origin]:
-        """The name of a file's content in the cache, and where its bytes can be had."""
+    def content(self, node: Node, *, with_neighbours: bool = False) -> tuple[bytes, Origin]:
+        """The name of a file's content in the cache, and where its bytes can be had.
+
+        `with_neighbours`: a small file may come with those around it that are likely to be read as well.
+        """
         has_hash = any(node.digest)
         digest = node.digest
         if not has_hash:  # a name that no hash can have: 31 bytes
             digest = blake2b(node.path.encode(), digest_size=31, key=self._inode_key).digest()
-        neighbours = self._neighbours if has_hash and node.size < VERIFIABLE_BYTES else None
+        neighbours = self._neighbours if with_neighbours and has_hash and node.size < VERIFIABLE_BYTES else None
         return digest, Origin(self._reader, self.commit, node.path, node.size, has_hash, self.statistics, neighbours)
 
     def inode(self, path: bytes) -> int:
