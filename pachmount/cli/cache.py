@@ -116,7 +116,7 @@ def verify(state: State, as_json: opt.Json = False) -> ExitCode:
 
 def _is_right(key: BlockKey, data: bytes) -> bool:
     """Whether a block is what its name says, as far as one block can tell: a small file by its hash."""
-    from pachmount.vfs.content import VERIFIABLE_BYTES, content_hash
+    from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 
     digest, number = key
     is_whole = number == 0 and len(data) < VERIFIABLE_BYTES and len(digest) == len(content_hash(b""))
