@@ -75,13 +75,13 @@ class FakeCluster:
         self.on_tar: Callable[[], None] | None = None
         self.in_tar: Callable[[dict[str, bytes]], dict[str, bytes]] = lambda files: files
 
-    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+    def walk_batches(self, commit: CommitRef, path: str) -> Iterator[list[FileEntry]]:
         self.walks += 1
         for entry in self.entries:
             if self.on_walk is not None:
                 self.on_walk(entry)
             if entry.path == path or entry.path.startswith(f"{path}/"):
-                yield entry
+                yield [entry]
 
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
         self.lists.append(path)

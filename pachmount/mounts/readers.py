@@ -5,13 +5,16 @@ Every call that a mount makes to the cluster goes through its LiveReader, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter_ns
+from typing import TypeVar
 
 from pachmount.errors import NotFoundError
 from pachmount.mounts.cluster import Cluster
 from pachmount.pfs.model import ByteStream, CommitReader, CommitRef, FileEntry
 from pachmount.vfs.statistics import MountStatistics
+
+T = TypeVar("T")
 
 
 class LiveReader(CommitReader):
@@ -23,8 +26,8 @@ class LiveReader(CommitReader):
         self._read_timeout = read_timeout
         self._statistics = statistics
 
-    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
-        return self._listing("WalkFile", self._cluster.client.walk(commit, path))
+    def walk_batches(self, commit: CommitRef, path: str) -> Iterator[Sequence[FileEntry]]:
+        return self._listing("WalkFile", self._cluster.client.walk_batches(commit, path))
 
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
         return self._listing("ListFile", self._cluster.client.list(commit, path))
@@ -43,8 +46,8 @@ class LiveReader(CommitReader):
             self._statistics,
         )
 
-    def _listing(self, method: str, entries: Iterator[FileEntry]) -> Iterator[FileEntry]:
-        """The same entries; the call is made, and counted, when the first is asked for."""
+    def _listing(self, method: str, entries: Iterator[T]) -> Iterator[T]:
+        """The same; the call is made, and counted, when the first is asked for."""
         with self._statistics.request(method):
             yield from entries
 
@@ -92,7 +95,7 @@ class CountedStream(ByteStream):
 class EmptyReader(CommitReader):
     """A commit without files: what an unfinished first commit shows."""
 
-    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:  # noqa: ARG002
+    def walk_batches(self, commit: CommitRef, path: str) -> Iterator[Sequence[FileEntry]]:  # noqa: ARG002
         return iter(())
 
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:  # noqa: ARG002

@@ -297,12 +297,16 @@ class PfsClient:
 
         A path that does not exist, and an empty commit, give nothing.
         """
+        for entries in self.walk_batches(commit, path):
+            yield from entries
+
+    def walk_batches(self, commit: CommitRef, path: str = "") -> Iterator[Sequence[FileEntry]]:
+        """The same as `walk`, in batches as they arrive."""
         request = pfs_pb2.WalkFileRequest(file=convert.file_message(commit, path))
-        entries = self._rpc.listing(_PFS + "WalkFile", request, convert.decode_entry)
+        batches = self._rpc.listing(_PFS + "WalkFile", request, convert.decode_entries)
         try:
-            for entry in entries:
-                if entry.path:
-                    yield entry
+            for entries in batches:
+                yield entries if entries[0].path else entries[1:]
         except NotFoundError as error:
             if not is_file_missing(error):
                 raise
@@ -310,7 +314,8 @@ class PfsClient:
     def list(self, commit: CommitRef, path: str = "") -> Iterator[FileEntry]:
         """The entries of one directory, in path order; nothing if it does not exist."""
         request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path))
-        return self._rpc.listing(_PFS + "ListFile", request, convert.decode_entry)
+        for entries in self._rpc.listing(_PFS + "ListFile", request, convert.decode_entries):
+            yield from entries
 
     def list_page(self, commit: CommitRef, path: str, after: FileEntry | None, number: int) -> Sequence[FileEntry]:
         """Up to `number` entries of one directory that follow `after` (the last entry of the page before)."""

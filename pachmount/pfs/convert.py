@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import BytesValue
 
+from pachmount.errors import DataError
 from pachmount.pfs.model import (
     BranchInfo,
     ClusterVersion,
@@ -76,12 +79,20 @@ def decode_content(data: bytes) -> memoryview:
 
 
 def decode_entry(data: bytes) -> FileEntry:
-    """A FileEntry from an encoded FileInfo; runs once per file of a listing, so it does no more than it must."""
+    """A FileEntry from an encoded FileInfo; runs for each file of a listing, so it does no more than it must."""
     info = _parse_file_info(data)
     path = info.file.path
     if info.file_type == _DIR:
         return FileEntry(path.rstrip("/"), True, info.size_bytes, info.hash)
     return FileEntry(path, False, info.size_bytes, info.hash)
+
+
+def decode_entries(messages: Iterable[bytes]) -> list[FileEntry]:
+    """The FileEntries of encoded FileInfos; DataError if one is damaged."""
+    try:
+        return [decode_entry(data) for data in messages]
+    except DecodeError as error:
+        raise DataError("the cluster sent a damaged listing", str(error)) from error
 
 
 _parse_file_info = pfs.FileInfo.FromString

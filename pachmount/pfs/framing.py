@@ -34,7 +34,8 @@ _HTTP_CODES = {
 class Framing(Protocol[T_co]):
     """Finds gRPC messages in the bytes of an answer; raises ValueError where it cannot."""
 
-    def feed(self, data: memoryview) -> Iterable[T_co]: ...
+    def feed(self, data: memoryview, *, more: bool = False) -> Iterable[T_co]:
+        """What the next bytes of the answer bring; `more` tells that others are there already, to be fed at once."""
 
     @property
     def complete(self) -> bool: ...
@@ -51,7 +52,7 @@ class ByteMessages:
     def complete(self) -> bool:
         return not self._left and not self._head
 
-    def feed(self, data: memoryview) -> Iterator[memoryview]:
+    def feed(self, data: memoryview, *, more: bool = False) -> Iterator[memoryview]:  # noqa: ARG002
         """The content in the next bytes of the answer."""
         position, size = 0, len(data)
         while position < size:
@@ -84,7 +85,7 @@ class ByteMessages:
 
 
 class WholeMessages:
-    """Whole messages, as lists of those that each piece of the answer completes."""
+    """Whole messages, in lists of all that have arrived."""
 
     def __init__(self) -> None:
         self._partial = bytearray()
@@ -93,9 +94,11 @@ class WholeMessages:
     def complete(self) -> bool:
         return not self._partial
 
-    def feed(self, data: memoryview) -> Iterable[list[bytes]]:
-        """The messages that end in the next bytes of the answer, as one list."""
+    def feed(self, data: memoryview, *, more: bool = False) -> Iterable[list[bytes]]:
+        """The messages that end in the bytes fed since the last list, as one list; nothing while there are more."""
         self._partial += data
+        if more:
+            return ()
         buffer, position = self._partial, 0
         found: list[bytes] = []
         size = len(buffer)

@@ -144,6 +144,17 @@ class Http2Connection:
             return False
         return True
 
+    @property
+    def more(self) -> bool:
+        """Whether `read` gives bytes of the body without waiting for the server."""
+        start, waiting = self._start, self._end - self._start
+        if self._left or self._ends_with_data:
+            return self._left > 0 and waiting > 0
+        if waiting <= _FRAME_HEADER or self._buffer[start + 3] != _DATA or self._buffer[start + 4] & _PADDED:
+            return False
+        ours = self._buffer[start + 5 : start + 9] == self._stream.to_bytes(4, "big")
+        return ours and any(self._buffer[start : start + 3])
+
     def abort(self) -> None:
         """End the connection from any thread; a reader that waits gets an error or the end at once."""
         self.reusable = False

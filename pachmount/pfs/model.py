@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -161,10 +161,10 @@ class CommitReader(Protocol):
     Every call raises a PachmountError (NotFoundError, ClusterUnreachableError, NotPermittedError, …).
     """
 
-    def walk(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
+    def walk_batches(self, commit: CommitRef, path: str) -> Iterator[Sequence[FileEntry]]:
         """Everything below `path` ("" = root), depth first in path order; includes `path` itself unless it is the root.
 
-        A path that does not exist gives nothing.
+        In batches as they arrive. A path that does not exist gives nothing.
         """
 
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:

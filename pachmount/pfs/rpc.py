@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -17,7 +18,7 @@ from pachmount.errors import ClusterUnreachableError, PachmountError
 from pachmount.pfs.address import ClusterAddress
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.convert import decode_content
-from pachmount.pfs.framing import ByteMessages, Framing
+from pachmount.pfs.framing import ByteMessages, Framing, WholeMessages
 from pachmount.pfs.socket_streams import SocketStream, SocketStreams
 from pachmount.pfs.status import is_transient, to_error
 from pachmount.pfs.streams import MessageStream, Watchdog
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+_SMALL_BATCH = 32
+_GATHER_S = 0.002
+"""A long listing that comes in smaller batches is looked at only so often: each look at the socket costs."""
 
 
 class Request(Protocol):
@@ -59,7 +63,7 @@ class Rpc:
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
-        self._methods: dict[str, Any] = {}
+        self._methods: dict[tuple[str, Any], Any] = {}
         self._closed = threading.Event()
         self._watchdog = Watchdog()
         self._sockets = SocketStreams(address, server_cas)
@@ -150,24 +154,25 @@ class Rpc:
         """All messages of a short server stream, repeated as a whole after a transient failure."""
         return self._repeated(lambda: list(self.stream(method, request, decode)), time.monotonic() + self.call_timeout)
 
-    def listing(self, method: str, request: Request, decode: Callable[[bytes], T]) -> Iterator[T]:
-        """The messages of a long server stream; a transient failure is repaired only before the first one.
+    def listing(self, method: str, request: Request, decode: Callable[[list[bytes]], list[T]]) -> Iterator[list[T]]:
+        """The messages of a long server stream, in batches as they arrive, none of them empty.
 
-        The call is cancelled when the generator is closed.
+        A transient failure is repaired only before the first one. The call is cancelled when the generator is closed.
         """
 
-        def attempt() -> tuple[MessageStream[T], list[T]]:
-            stream = self.stream(method, request, decode)
-            for message in stream:
-                return stream, [message]
-            return stream, []
+        def attempt() -> tuple[Iterator[list[bytes]], Callable[[], None]]:
+            stream = self._socket_stream(method, request, _alone, WholeMessages(), None)
+            first = next(stream, None)
+            return itertools.chain([first] if first else [], stream), stream.cancel
 
-        stream, first = self._repeated(attempt, time.monotonic() + self.call_timeout)
+        batches, cancel = self._repeated(attempt, time.monotonic() + self.call_timeout)
         try:
-            yield from first
-            yield from stream
+            for number, batch in enumerate(batches):
+                yield decode(batch)
+                if len(batch) < _SMALL_BATCH and number > _SMALL_BATCH and self._sockets.usable:
+                    time.sleep(_GATHER_S)
         finally:
-            stream.cancel()
+            cancel()
 
     def client_stream(self, method: str, requests: Iterator[bytes]) -> Any:
         """Start a client stream of encoded messages; the answer is the future of an encoded Empty."""
@@ -181,11 +186,12 @@ class Rpc:
                 raise self._closed_error()
             if self._channel is None:
                 self._channel = open_channel(self.address, self._server_cas)
-            if path not in self._methods:
+            key = (path, decode)
+            if key not in self._methods:
                 make = getattr(self._channel, kind)
                 serializer = encode and (lambda message: message.SerializeToString())
-                self._methods[path] = make(path, request_serializer=serializer, response_deserializer=decode)
-            return self._methods[path]
+                self._methods[key] = make(path, request_serializer=serializer, response_deserializer=decode)
+            return self._methods[key]
 
     def _repeated(self, attempt: Callable[[], T], deadline: float) -> T:
         give_up = min(deadline, time.monotonic() + self._retry_for)
@@ -212,3 +218,8 @@ class Rpc:
 
     def _closed_error(self) -> ClusterUnreachableError:
         return ClusterUnreachableError(f"the connection to {self.address.qualified} was closed")
+
+
+def _alone(message: bytes) -> list[bytes]:
+    """grpcio hands messages over one by one."""
+    return [message]

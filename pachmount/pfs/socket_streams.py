@@ -241,12 +241,20 @@ class SocketStream(Generic[T]):
             if yielded:
                 raise DataError(f"the cluster at {address} sent what cannot be read", str(error)) from error
             self._streams.give_up(error)
-        except (CallFailedError, TimeoutError, StreamResetError, ConnectionLostError, OSError) as error:
+        except TimeoutError as error:
             if self._cancelled:
                 return
-            failure = self._translated(error)
+            what, why = f"no answer from the cluster at {address}", f"nothing came for {self.idle_s:g} s"
+            timeout = ClusterTimeoutError(what, why)
+            self._on_failure(timeout)
+            raise timeout from error
+        except (CallFailedError, StreamResetError, ConnectionLostError, OSError) as error:
+            if self._cancelled:
+                return
+            cause = _call_failure(error)
+            failure = to_error(cause, address)
             self._on_failure(failure)
-            raise failure from error
+            raise failure from cause
         stream = self._by_grpcio()
         self._begin(stream.cancel)
         yield from stream
@@ -256,7 +264,7 @@ class SocketStream(Generic[T]):
         framing, ended = self._framing, False
         try:
             while piece is not None:
-                yield from framing.feed(piece)
+                yield from framing.feed(piece, more=connection.more)
                 piece = connection.read()
             ended = True
         except GeneratorExit:
@@ -303,17 +311,14 @@ class SocketStream(Generic[T]):
         if cancelled:
             cancel()
 
-    def _translated(self, error: Exception) -> PachmountError:
-        address = self._streams.address.qualified
-        if isinstance(error, TimeoutError):
-            return ClusterTimeoutError(
-                f"no answer from the cluster at {address}", f"nothing came for {self.idle_s:g} s"
-            )
-        if isinstance(error, StreamResetError):
-            error = CallFailedError(_RESET_CODES.get(error.code, grpc.StatusCode.INTERNAL), str(error))
-        elif not isinstance(error, CallFailedError):
-            error = CallFailedError(grpc.StatusCode.UNAVAILABLE, _reason(error))
-        return to_error(error, address)
+
+def _call_failure(error: Exception) -> CallFailedError:
+    """What grpcio would have raised; that its causes look alike decides what is tried again."""
+    if isinstance(error, CallFailedError):
+        return error
+    if isinstance(error, StreamResetError):
+        return CallFailedError(_RESET_CODES.get(error.code, grpc.StatusCode.INTERNAL), str(error))
+    return CallFailedError(grpc.StatusCode.UNAVAILABLE, _reason(error))
 
 
 def _reason(error: BaseException) -> str:

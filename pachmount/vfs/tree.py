@@ -25,8 +25,6 @@ STALL = 2.0
 """Seconds without an entry after which the listing is not waited for."""
 LOOK = 0.05
 """Seconds after which a waiting look-up looks again, whether it was woken or not."""
-WAKE_ENTRIES = 64
-"""Entries after which waiting look-ups are woken."""
 RETRY_PAUSE = 1.0
 """Seconds after a failed listing before an access starts it again."""
 MAX_DIRECTORIES_HELD = 1000
@@ -214,9 +212,10 @@ class Tree:
 
     def _fill(self, growing: GrowingListing) -> None:
         for root in self._filter.paths or ("",):
-            for number, (path, is_dir, size, digest) in enumerate(self._reader.walk(self._commit, root)):
-                growing.add(path.encode(), is_dir, size, digest)
-                if self._waiting and not number % WAKE_ENTRIES:
+            for entries in self._reader.walk_batches(self._commit, root):
+                for path, is_dir, size, digest in entries:
+                    growing.add(path.encode(), is_dir, size, digest)
+                if self._waiting:
                     with self._changed:
                         self._changed.notify_all()
                 if self._closed:

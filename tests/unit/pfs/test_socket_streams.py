@@ -28,6 +28,7 @@ from pachmount.errors import (
 )
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.pfs.proto import pfs_pb2
 
 COMMIT = CommitRef(RepoRef("default", "r"), "a" * 32)
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
@@ -350,6 +351,79 @@ def test_garbage_after_content_is_an_error(peer: Peer, client: PfsClient, data: 
     peer.script = script
     with pytest.raises(DataError, match="cannot be read"):
         read(client)
+
+
+def file_info(path: str) -> bytes:
+    kind = pfs_pb2.FileType.DIR if path.endswith("/") else pfs_pb2.FileType.FILE
+    info = pfs_pb2.FileInfo(file=pfs_pb2.File(path=path), file_type=kind, size_bytes=len(path), hash=b"h" * 32)
+    data = info.SerializeToString()
+    return b"\0" + len(data).to_bytes(4, "big") + data
+
+
+PATHS = ["/", *(f"/dir/{number:03}" for number in range(200))]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_listing_in_frames_of_any_size(peer: Peer, client: PfsClient, size: int, padded: bool) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        data = b"".join(map(file_info, PATHS))
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        if padded:
+            frames = [frame(DATA, PADDED, peer.stream, b"\3" + piece + bytes(3)) for piece in pieces]
+        else:
+            frames = [frame(DATA, 0, peer.stream, piece) + frame(DATA, 0, peer.stream) for piece in pieces]
+        peer.send(*frames)
+        peer.end()
+
+    peer.script = script
+    assert [(entry.path, entry.size) for entry in client.walk(COMMIT)] == [(path, 8) for path in PATHS[1:]]
+
+
+def test_messages_that_came_together_are_one_batch(peer: Peer, client: PfsClient) -> None:
+    def script(peer: Peer) -> None:
+        peer.begin()
+        peer.send(b"".join(frame(DATA, 0, peer.stream, file_info(path)) for path in PATHS))
+        peer.end()
+
+    peer.script = script
+    batches = [len(batch) for batch in client.walk_batches(COMMIT)]
+    assert sum(batches) == 200
+    assert len(batches) < 20
+
+
+def test_a_listing_of_a_path_that_does_not_exist(peer: Peer, client: PfsClient) -> None:
+    peer.script = lambda peer: peer.end(5, "file /x not found in repo default/r at commit %61")
+    assert list(client.walk(COMMIT, "/x")) == []
+
+
+def test_a_damaged_entry(peer: Peer, client: PfsClient) -> None:
+    peer.script = lambda peer: (peer.begin(), peer.send(frame(DATA, 0, peer.stream, b"\0\0\0\0\1\x0a")), peer.end())[0]
+    with pytest.raises(DataError):
+        list(client.walk(COMMIT))
+
+
+def test_a_listing_whose_connection_ends_before_the_first_entry_is_asked_for_again(peer: Peer) -> None:
+    def script(peer: Peer) -> None:
+        if peer.connections > 2:
+            peer.begin()
+            peer.send(frame(DATA, 0, peer.stream, file_info("/a")))
+            peer.end()
+
+    peer.script = script
+    with PfsClient(f"grpc://127.0.0.1:{peer.port}", call_timeout=10.0, retry_for=10.0) as patient:
+        assert [entry.path for entry in patient.walk(COMMIT)] == ["/a"]
+    assert peer.connections == 3
+
+
+def test_a_listing_that_breaks_off_later_is_an_error(peer: Peer, client: PfsClient) -> None:
+    peer.script = lambda peer: (peer.begin(), peer.send(frame(DATA, 0, peer.stream, file_info("/a"))))[0]
+    listing = client.walk(COMMIT)
+    assert next(listing).path == "/a"
+    with pytest.raises(ClusterUnreachableError):
+        next(listing)
+    assert peer.connections == 1
 
 
 def test_silence(peer: Peer, client: PfsClient) -> None:
