@@ -36,6 +36,8 @@ INDEX_SHARE = 16
 MAX_INDEX_MARGIN = 8 << 20
 """One part in so many of the limit, so many bytes at most, is left for the growth of the index between two looks."""
 MIN_LOG_BYTES = 64 << 10
+BIG_BYTES = 64 << 10
+"""Blocks of this size start on a page and are written past the page cache."""
 ROWS_PER_TRANSACTION = 1000
 MAX_FAILURES = 3
 """So often in a row a segment may be dropped by another process while we write to it."""
@@ -92,7 +94,7 @@ class DiskBlocks:
         with self._lock, self._faults("cannot write"):
             index = self._current_index()
             fresh = {key: data for key, data in blocks if rounded(len(data)) <= self.limit and index.find(key) is None}
-            rest = list(fresh.items())
+            rest = sorted(fresh.items(), key=_is_big, reverse=True)
             failures = 0
             while rest and failures < MAX_FAILURES:
                 left = self._append(index, rest)
@@ -188,15 +190,21 @@ class DiskBlocks:
         writer = self._writer_for(index, len(blocks[0][1]))
         if writer is None:
             return []
-        rows, pieces, end = [], [], writer.filled
+        big = _is_big(blocks[0])
+        start = end = rounded(writer.filled) if big else writer.filled
+        rows, pieces = [], []
         for key, data in blocks[:ROWS_PER_TRANSACTION]:
-            if end + len(data) > writer.reserved:
+            size = rounded(len(data)) if big else len(data)
+            if end + size > writer.reserved or _is_big((key, data)) != big:
                 break
             rows.append((*key, writer.segment, end, len(data), checksum(key, data)))
             pieces.append(data)
-            end += len(data)
+            end += size
         self._keep_floor(index, writer, end - writer.filled)
-        writer.write(pieces)
+        if big:
+            self._segments.write_pages(writer, start, pieces)
+        else:
+            writer.write(start, pieces)
         if not index.add(writer.segment, end, rows):
             self._writer = None  # somebody cleared the cache, or made room for blocks of theirs
             return None
@@ -205,10 +213,11 @@ class DiskBlocks:
 
     def _writer_for(self, index: Index, size: int) -> Writer | None:
         """A segment with room for `size` bytes; None if there can be none within the limit."""
-        if self._writer is not None and self._writer.filled + size <= self._writer.reserved:
+        size = rounded(size)
+        if self._writer is not None and rounded(self._writer.filled) + size <= self._writer.reserved:
             return self._writer
         self._seal(index)
-        reserved = max(self.segment_bytes, rounded(size))
+        reserved = max(self.segment_bytes, size)
         writer = self._half_empty(index, reserved // 2 - size)
         held = rounded(writer.filled) if writer is not None else 0
         with index.transaction():
@@ -359,6 +368,10 @@ class DiskBlocks:
 def checksum(key: BlockKey, data: bytes) -> int:
     """Of a block and its name, so that a block in another one's place is noticed."""
     return zlib.crc32(data, zlib.crc32(key[0], key[1] & 0xFFFFFFFF))
+
+
+def _is_big(block: tuple[BlockKey, bytes]) -> bool:
+    return len(block[1]) >= BIG_BYTES
 
 
 def _is_open(row: SegmentRow) -> bool:

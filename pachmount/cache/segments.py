@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import mmap
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +16,12 @@ OPEN_READERS = 256
 _VECTOR = 64
 """Pieces in one call of the system."""
 _PAGE = 4096
+_BUFFER_BYTES = 4 << 20
+SLOW_RATE = 400e6
+"""Bytes a second; a slower disk is written through the page cache, which takes what comes faster for a while."""
+SLOW_SECONDS = 10.0
+_RATE_BYTES, _RATE_SECONDS = 64 << 20, 0.5
+"""The rate is that of so many bytes, or what was written in so long a time."""
 
 
 def rounded(size: int) -> int:
@@ -26,6 +35,10 @@ class Segments:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._readers: dict[int, _Descriptor] = {}
+        self._buffer: mmap.mmap | None = None
+        self._buffered_until = 0.0
+        self._direct_bytes = 0
+        self._direct_seconds = 0.0
 
     def create(self, segment: int) -> Writer:
         """A new, empty file, locked. Raises OSError."""
@@ -44,6 +57,47 @@ class Segments:
         except OSError:
             return None
         return None
+
+    def write_pages(self, writer: Writer, at: int, pieces: Sequence[bytes]) -> None:
+        """Write each piece at a page of its own, by one thread at a time. Raises OSError.
+
+        Past the page cache where that works: the reader has these bytes already, and the kernel keeps them for the
+        mount; a second copy of them costs more time than all else.
+        """
+        buffer = self._buffer = self._buffer or mmap.mmap(-1, _BUFFER_BYTES)
+        filled = 0
+        for piece in pieces:
+            padding = bytes(-len(piece) % _PAGE)
+            size = len(piece) + len(padding)
+            if filled + size > len(buffer):
+                self._flush(writer, at, memoryview(buffer)[:filled])
+                at, filled = at + filled, 0
+            if size > len(buffer):
+                writer.write(at, [piece, padding])
+                at += size
+                continue
+            buffer[filled : filled + size] = piece + padding if padding else piece
+            filled += size
+        self._flush(writer, at, memoryview(buffer)[:filled])
+
+    def _flush(self, writer: Writer, at: int, data: memoryview) -> None:
+        started = time.monotonic()
+        if not data:
+            return
+        if started < self._buffered_until:
+            writer.write(at, [data])
+            return
+        done = writer.write_direct(at, data)
+        if not done:
+            writer.write(at, [data])
+        now = time.monotonic()
+        self._direct_bytes += len(data)
+        self._direct_seconds += now - started
+        measured = self._direct_bytes >= _RATE_BYTES or self._direct_seconds >= _RATE_SECONDS
+        if not done or (measured and self._direct_bytes < SLOW_RATE * self._direct_seconds):
+            self._buffered_until = now + SLOW_SECONDS
+        if measured:
+            self._direct_bytes, self._direct_seconds = 0, 0.0
 
     def read(self, segment: int, offset: int, size: int) -> bytes | None:
         """`size` bytes, fewer if the file ends before; None if it cannot be read."""
@@ -109,6 +163,7 @@ class Writer(_Descriptor):
         self.segment = segment
         self.filled = filled
         self.reserved = filled
+        self._direct: _Descriptor | None = None
 
     def lock(self) -> bool:
         """Whether the file is ours now."""
@@ -125,11 +180,10 @@ class Writer(_Descriptor):
         os.ftruncate(self.number, self.filled)
         return True
 
-    def write(self, pieces: Sequence[bytes]) -> None:
+    def write(self, at: int, pieces: Sequence[bytes | memoryview]) -> None:
         """Write behind the filled part; a write that fails leaves nothing that counts. Raises OSError."""
-        at = self.filled
         for start in range(0, len(pieces), _VECTOR):
-            rest: list[bytes | memoryview] = list(pieces[start : start + _VECTOR])
+            rest = list(pieces[start : start + _VECTOR])
             while rest:
                 written = os.pwritev(self.number, rest, at)
                 at += written
@@ -137,3 +191,15 @@ class Writer(_Descriptor):
                     written -= len(rest.pop(0))
                 if written:
                     rest[0] = memoryview(rest[0])[written:]
+
+    def write_direct(self, at: int, data: memoryview) -> bool:
+        """The same past the page cache, of whole pages; False where that does not work. Raises OSError."""
+        try:
+            if self._direct is None:
+                flags = os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC
+                self._direct = _Descriptor(os.open(f"/proc/self/fd/{self.number}", flags))
+            return os.pwritev(self._direct.number, [data], at) == len(data)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
+                return False
+            raise

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pachmount.cache import disk as disk_module
+from pachmount.cache import segments as segments_module
 from pachmount.cache.blocks import BlockKey
 from pachmount.cache.disk import DiskBlocks
 
@@ -435,3 +436,25 @@ def test_verify_finds_what_is_damaged_and_removes_it(open_store: Callable[..., D
     assert all(size == BIG for _, size, _ in checked)
     assert all(good for _, _, good in store.verify(lambda *_: True))
     assert not store.contains(key(2))
+
+
+@pytest.mark.parametrize("way", ["direct", "refused", "slow disk"])
+def test_big_blocks_are_right_however_they_are_written(
+    open_store: Callable[..., DiskBlocks], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "refused":
+        monkeypatch.setattr(segments_module.Writer, "write_direct", lambda *_: False)
+    if way == "slow disk":
+        monkeypatch.setattr(segments_module, "SLOW_RATE", 1e15)
+        monkeypatch.setattr(segments_module, "_RATE_BYTES", 2 * MIB)
+    store = open_store()
+    sizes = [MIB, 100_001, 3, MIB - 1, 64 * KIB, 64 * KIB - 1, 5 * MIB, 4096, 0, 2 * MIB + 7] * 2
+    blocks = [(key(number), block(number, size)) for number, size in enumerate(sizes)]
+    store.put_many(blocks)
+    for one in blocks[::3]:
+        store.put_many([(key(1000 + one[0][0][3]), one[1])])
+    store.close()
+    again = open_store()
+    assert all(again.get(name) == data for name, data in blocks)
+    assert all(again.get(key(1000 + name[0][3])) == data for name, data in blocks[::3])
+    assert all(good for _, _, good in again.verify(lambda *_: True))
