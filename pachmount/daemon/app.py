@@ -6,6 +6,8 @@ Order: log, lock, cache, cluster, mounts of the last time, socket, ready. Stop: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import faulthandler
 import logging
 import os
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
+MEMORY_POOLS = 2
+_M_ARENA_MAX = -8
 WAITING_REQUESTS = 64
 WORKERS = 8
 LOOKERS = 16
@@ -243,9 +247,16 @@ class Daemon:
         stop.set()
 
 
+def _bound_memory_pools() -> None:
+    """Let the C library keep few pools of memory: with one for each thread, buffers of MiB pile up in all of them."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
+
+
 def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyReport) -> int:
     """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _bound_memory_pools()
     faulthandler.register(signal.SIGUSR1)
     try:
         level, json_lines = settings.log_level, settings.log_format == "json"

@@ -26,7 +26,8 @@ def change(bench: Bench) -> None:
         with bench.user(first) as user:
             check(work("tree", directory=user.path()), whole)
             before = user.fetched()
-            moves.all.append(_refresh(user, "data", second.id) * 1000)
+            listing = work("walk", **bench.at(second)).seconds
+            moves.all.append(max(0.0, _refresh(user, "data", second.id) - listing) * 1000)
             took = check(work("tree", directory=user.path()), whole)
             shares.append((user.fetched() - before) / whole * 100)
             return took
