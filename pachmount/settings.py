@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     cache_dir: Path = Field(default_factory=paths.cache_dir, description="where downloaded blocks are kept")
     cache_size: Size = Field(default=10 << 30, ge=0, description="upper limit of the block cache on disk")
+    listings_size: Size = Field(default=1 << 30, ge=0, description="upper limit of the listings kept on disk")
     memory_size: Size = Field(default=64 << 20, ge=16 << 20, description="upper limit of blocks held in memory")
     read_ahead: Size = Field(default=64 << 20, ge=1 << 20, description="how far a sequential reader is read ahead")
     read_timeout: float = Field(default=30.0, gt=0, description="how long a read or lookup may wait for the cluster")

@@ -340,6 +340,8 @@ class CacheStatus(Model):
     disk_hits: int
     misses: int
     fetched_bytes: int
+    listings_bytes: int = 0
+    listings_limit: int = 0
     disabled_reason: str = ""
 
 

@@ -30,6 +30,7 @@ from pachmount.api.handlers import RequestCounts, Services
 from pachmount.api.server import listen
 from pachmount.cache.blocks import BlockCache
 from pachmount.cache.disk import DiskBlocks
+from pachmount.cache.listings import ListingFiles
 from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
 from pachmount.errors import ConfigurationError, PachmountError
@@ -42,7 +43,9 @@ from pachmount.mounts.warmups import Warmups
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
 from pachmount.settings import Settings
+from pachmount.vfs.bundle import MAX_BATCHES
 from pachmount.vfs.content import MAX_TRANSFERS, Contents
+from pachmount.vfs.listings import Listings
 from pachmount.vfs.view import WaitGate
 from pachmount.vfs.warmup import disk_room
 
@@ -80,6 +83,7 @@ class Daemon:
         _refuse_own_paths_below(where, settings)
         self._lock = DaemonLock(where.lock_file)
         self._disk = DiskBlocks(settings.cache_dir / "blocks", settings.cache_size)
+        self._listings = ListingFiles(settings.cache_dir / "listings", settings.listings_size)
         self._cache = BlockCache(self._disk, settings.memory_size)
         self._contents = Contents(self._cache, settings.read_timeout, settings.read_ahead)
         self._gate = WaitGate(WAITING_REQUESTS, settings.read_timeout)
@@ -93,6 +97,7 @@ class Daemon:
             Path(os.path.realpath(state)) / "staging",
             settings.read_timeout,
             settings.allow_other,
+            Listings(self._listings),
         )
         store = MountStore(where.mounts_file)
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout)
@@ -206,11 +211,13 @@ class Daemon:
             write_queue_limit=self._cache.queue_limit,
             dropped_writes=self._cache.dropped_writes,
             streams=self._contents.transfers,
-            streams_limit=MAX_TRANSFERS,
+            streams_limit=MAX_TRANSFERS + MAX_BATCHES,
             memory_hits=self._cache.memory_hits,
             disk_hits=self._cache.disk_hits,
             misses=self._contents.misses,
             fetched_bytes=self._contents.fetched_bytes,
+            listings_bytes=self._listings.bytes_used,
+            listings_limit=self._listings.limit,
             disabled_reason=self._disk.disabled_reason,
         )
 

@@ -75,6 +75,7 @@ class Cluster:
         self._unreachable_since: float | None = None
         self._identity: tuple[float, Identity] | None = None
         self._version = ""
+        self._cluster_id: tuple[Connection, str] | None = None
         self._repos: list[RepoInfo] = []
 
     def connect(self) -> None:
@@ -102,6 +103,14 @@ class Cluster:
     @property
     def default_project(self) -> str:
         return self._contexts.active().project
+
+    def cluster_id(self) -> str:
+        """The id of the cluster that the connection in force leads to; asked for once."""
+        connection = self.connection
+        known = self._cluster_id
+        if known is None or known[0] is not connection:
+            known = self._cluster_id = (connection, connection.client.inspect_cluster().id)
+        return known[1]
 
     def identity(self) -> Identity:
         """Who we are to the cluster; asked anew after IDENTITY_SECONDS.

@@ -12,8 +12,10 @@ from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.readers import EmptyReader, LiveReader
+from pachmount.pfs.model import CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
+from pachmount.vfs.listings import Listings, SavedListing
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
 
@@ -28,6 +30,7 @@ class Mounter:
     staging_dir: Path
     read_timeout: float
     allow_other: bool
+    listings: Listings
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def view(self, spec: MountSpec, statistics: MountStatistics) -> CommitView:
@@ -41,9 +44,15 @@ class Mounter:
             self.gate,
             self.read_timeout,
             statistics,
+            self._saved(spec) if spec.complete else None,
         )
         view.tree.start()
         return view
+
+    def _saved(self, spec: MountSpec) -> SavedListing:
+        source = spec.source
+        commit = CommitRef(RepoRef(source.project, source.repo), source.commit)
+        return SavedListing(self.listings, self.cluster.cluster_id, commit, PathFilter(spec.paths))
 
     def open(self, view: CommitView, mountpoint: Path) -> Session:
         """Mount a view; on failure nothing is left mounted, and the view is closed."""

@@ -11,7 +11,7 @@ _slot     open-addressing hash table: path → i + 1; its hash is the same in ev
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from zlib import crc32
 
 from pachmount.errors import DataError
@@ -19,6 +19,7 @@ from pachmount.pfs.model import FileEntry
 
 HASH_BYTES = 32
 _ROOT = 0
+_SECTIONS = 6
 _OPEN = 0xFFFFFFFF
 """The end of a directory whose last descendant may not have come yet."""
 _FIRST_SLOTS = 16
@@ -38,6 +39,28 @@ class Listing:
     _end: array[int]
     _slot: array[int]
     total_bytes: int
+
+    @classmethod
+    def restored(cls, sections: Sequence[bytes | bytearray]) -> Listing | None:
+        """The listing that `sections` came from; None if they do not fit together."""
+        listing = cls()
+        if len(sections) != _SECTIONS:
+            return None
+        blob, digests, start, size, end, slot = sections
+        listing._blob, listing._hash = bytearray(blob), bytearray(digests)
+        listing._start, listing._size = array("Q", start), array("q", size)
+        listing._end, listing._slot = array("I", end), array("I", slot)
+        count = len(listing._end)
+        fits = count and (len(listing._start), len(listing._size)) == (count + 1, count)
+        if not fits or len(listing._hash) != HASH_BYTES * count or listing._start[-1] != len(listing._blob):
+            return None
+        listing.total_bytes = sum(listing._size)
+        return listing
+
+    def sections(self) -> list[memoryview]:
+        """All that it knows, as bytes; only of a finished listing."""
+        columns = (self._blob, self._hash, self._start, self._size, self._end, self._slot)
+        return [memoryview(column).cast("B") for column in columns]
 
     def __len__(self) -> int:
         """The number of files and directories, without the root."""

@@ -12,6 +12,7 @@ from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, NotFo
 from pachmount.pfs.model import CommitReader, CommitRef, FileEntry
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listing import GrowingListing, Listing
+from pachmount.vfs.listings import SavedListing
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,17 @@ class Tree:
     Until then a look-up waits at most for its own directory. Every wait ends after `timeout` seconds.
     """
 
-    def __init__(self, reader: CommitReader, commit: CommitRef, path_filter: PathFilter, timeout: float) -> None:
+    def __init__(
+        self,
+        reader: CommitReader,
+        commit: CommitRef,
+        path_filter: PathFilter,
+        timeout: float,
+        saved: SavedListing | None = None,
+    ) -> None:
+        """`saved` is where the listing is looked for first and kept for others; None where it may still change."""
+        self._saved = saved
+        self._restoring = False
         self._reader = reader
         self._commit = commit
         self._filter = path_filter
@@ -76,6 +87,7 @@ class Tree:
             if self._loading or self._listing is not None or self._closed:
                 return
             self._loading = True
+            self._restoring = self._saved is not None
             self._started = time.monotonic()
             growing = self._growing = GrowingListing()
         threading.Thread(target=self._load, args=(growing,), name="listing", daemon=True).start()
@@ -164,7 +176,7 @@ class Tree:
                     if len(growing) != count:
                         moved, count = now, len(growing)
                     coming = count > 0 and growing.is_in(directory) and now - moved < STALL
-                    left = self._timeout if coming else self._patience(growing)
+                    left = self._timeout if coming or self._restoring else self._patience(growing)
                     left -= now - started
                     if left <= 0:
                         self._in_vain += 1
@@ -189,8 +201,13 @@ class Tree:
 
     def _load(self, growing: GrowingListing) -> None:
         error: PachmountError | None = None
+        listing: Listing = growing
+        restored = self._restore()
         try:
-            self._fill(growing)
+            if restored is None:
+                self._fill(growing)
+            else:
+                listing = restored
         except PachmountError as failure:
             error = failure
             log.warning("listing of %s failed: %s", self._commit, failure)
@@ -203,12 +220,27 @@ class Tree:
             self._failed_at = time.monotonic()
             self._growing = None
             if error is None:
-                self._listing = growing
+                self._listing = listing
                 self._directories = {}
             self._changed.notify_all()
         if error is None:
             seconds = time.monotonic() - self._started
-            log.info("listed %s: %d entries in %.2f s", self._commit, len(growing), seconds)
+            how = "listed" if restored is None else "restored the listing of"
+            log.info("%s %s: %d entries in %.2f s", how, self._commit, len(listing), seconds)
+            if self._saved is not None and restored is None:
+                self._saved.save(listing)
+
+    def _restore(self) -> Listing | None:
+        """The listing that was saved earlier; look-ups wait for it, or learn that there is none."""
+        try:
+            return self._saved.load() if self._saved is not None else None
+        except Exception:
+            log.exception("a saved listing of %s cannot be used", self._commit)
+            return None
+        finally:
+            with self._changed:
+                self._restoring = False
+                self._changed.notify_all()
 
     def _fill(self, growing: GrowingListing) -> None:
         for root in self._filter.paths or ("",):

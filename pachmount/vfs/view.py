@@ -13,6 +13,7 @@ from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.hashes import VERIFIABLE_BYTES
+from pachmount.vfs.listings import SavedListing
 from pachmount.vfs.neighbours import Neighbours
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.stream import Origin
@@ -62,12 +63,13 @@ class CommitView:
         gate: WaitGate,
         timeout: float,
         statistics: MountStatistics,
+        saved: SavedListing | None = None,
     ) -> None:
         """`source.commit` is the id of the commit; `timeout` (s) bounds the wait for a listing."""
         self.source = source
         self.time = time
         self.commit = _commit_ref(source)
-        self.tree = Tree(reader, self.commit, path_filter, timeout)
+        self.tree = Tree(reader, self.commit, path_filter, timeout, saved)
         self.statistics = statistics
         roots = tuple(path.encode() for path in path_filter.paths)
         self._neighbours = Neighbours(reader, self.commit, self.tree, contents.bundles, roots)
