@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pachmount.pfs.channel import open_channel  # first: it prepares the environment that grpc reads when imported
@@ -19,8 +20,9 @@ from pachmount.pfs.address import ClusterAddress
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.convert import decode_content
 from pachmount.pfs.framing import ByteMessages, Framing, WholeMessages
+from pachmount.pfs.line import Line, Lines
 from pachmount.pfs.socket_streams import SocketStream, SocketStreams
-from pachmount.pfs.status import is_transient, to_error
+from pachmount.pfs.status import code_of, is_transient, to_error
 from pachmount.pfs.streams import MessageStream, Watchdog
 from pachmount.pfs.traffic import Traffic
 
@@ -58,12 +60,9 @@ class Rpc:
         self.address = address
         self.traffic = traffic
         self.call_timeout = call_timeout
-        self._server_cas = server_cas
         self._retry_for = retry_for
         self._metadata: tuple[tuple[str, str], ...] = ()
-        self._lock = threading.Lock()
-        self._channel: grpc.Channel | None = None
-        self._methods: dict[tuple[str, Any], Any] = {}
+        self._lines = Lines(lambda: open_channel(address, server_cas))
         self._closed = threading.Event()
         self._watchdog = Watchdog()
         self._sockets = SocketStreams(address, server_cas)
@@ -75,11 +74,8 @@ class Rpc:
 
     def close(self) -> None:
         """End the connection; calls under way fail with ClusterUnreachableError."""
-        with self._lock:
-            self._closed.set()
-            if self._channel is not None:
-                self._channel.close()
-            self._methods.clear()
+        self._closed.set()
+        self._lines.close()
         self._sockets.close()
         self._watchdog.close()
 
@@ -100,11 +96,17 @@ class Rpc:
         deadline = time.monotonic() + (self.call_timeout if timeout is None else timeout)
 
         def attempt() -> T:
-            left = max(deadline - time.monotonic(), 0.001)
-            call = self._method(method, "unary_unary", decode)
+            started, line = time.monotonic(), self._line(method)
+            left = max(deadline - started, 0.001)
+            call = line.method(method, "unary_unary", decode, _serialized)
             try:
                 answer: T = call(request, timeout=left, metadata=self._metadata)
+                line.hear()
             except grpc.RpcError as error:
+                if code_of(error) is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    self._lines.timed_out(line, started)
+                else:
+                    line.hear()
                 failure = to_error(error, self.address.qualified)
                 if not is_answer(failure):
                     self.traffic.failed(failure)
@@ -120,8 +122,14 @@ class Rpc:
         idle_s = self.call_timeout if idle_timeout is None else idle_timeout
 
         def start() -> MessageStream[T]:
-            call = self._method(method, "unary_stream", decode)(request, metadata=self._metadata)
-            return MessageStream(call, self._watchdog, idle_s, self.address.qualified, self.traffic.failed)
+            line = self._line(method)
+            call = line.method(method, "unary_stream", decode, _serialized)(request, metadata=self._metadata)
+            give_up = partial(self._lines.timed_out, line)
+            stream: MessageStream[T] = MessageStream(
+                call, self._watchdog, idle_s, self.address.qualified, self.traffic.failed, give_up
+            )
+            line.add_stream(stream)
+            return stream
 
         return self._guarded(start)
 
@@ -176,22 +184,19 @@ class Rpc:
 
     def client_stream(self, method: str, requests: Iterator[bytes]) -> Any:
         """Start a client stream of encoded messages; the answer is the future of an encoded Empty."""
-        call = self._guarded(lambda: self._method(method, "stream_unary", bytes, encode=None))
-        return self._guarded(lambda: call.future(requests, metadata=self._metadata))
+        line = self._line(method)
+        call = line.method(method, "stream_unary", bytes, None)
+        answer = self._guarded(lambda: call.future(requests, metadata=self._metadata))
+        line.add_upload(answer)
+        return answer
 
-    def _method(self, path: str, kind: str, decode: Callable[[bytes], Any], encode: Any = "message") -> Any:
-        self.traffic.called(path)
-        with self._lock:
-            if self._closed.is_set():
-                raise self._closed_error()
-            if self._channel is None:
-                self._channel = open_channel(self.address, self._server_cas)
-            key = (path, decode)
-            if key not in self._methods:
-                make = getattr(self._channel, kind)
-                serializer = encode and (lambda message: message.SerializeToString())
-                self._methods[key] = make(path, request_serializer=serializer, response_deserializer=decode)
-            return self._methods[key]
+    def _line(self, method: str) -> Line:
+        """The connection for a call of `method`, which is counted."""
+        self.traffic.called(method)
+        line = self._lines.current()
+        if line is None:
+            raise self._closed_error()
+        return line
 
     def _repeated(self, attempt: Callable[[], T], deadline: float) -> T:
         give_up = min(deadline, time.monotonic() + self._retry_for)
@@ -223,3 +228,7 @@ class Rpc:
 def _alone(message: bytes) -> list[bytes]:
     """grpcio hands messages over one by one."""
     return [message]
+
+
+def _serialized(message: Request) -> bytes:
+    return message.SerializeToString()

@@ -22,7 +22,8 @@ class MessageStream(Generic[T]):
     """The messages of one server stream, for one reading thread at a time.
 
     Waiting longer than `idle_s` seconds for a message raises ClusterTimeoutError; the time that the reader spends
-    between messages does not count. After `cancel` the iteration simply ends.
+    between messages does not count. After `cancel` the iteration simply ends. `on_expiry` is told since when (monotonic
+    seconds) a message was waited for that did not come in time.
     """
 
     def __init__(
@@ -32,14 +33,18 @@ class MessageStream(Generic[T]):
         idle_s: float,
         address: str,
         on_failure: Callable[[PachmountError], None],
+        on_expiry: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`on_failure` hears of the error that ends the stream before its reader does."""
         self.idle_s = idle_s
         self.waiting_since: float | None = None
+        self.heard_at = 0.0
+        self.ended = False
         self._call = call
         self._watchdog = watchdog
         self._address = address
         self._on_failure = on_failure
+        self._on_expiry = on_expiry
         self._cancelled = False
         self._expired = False
         watchdog.add(self)
@@ -52,10 +57,10 @@ class MessageStream(Generic[T]):
         try:
             message: T = next(self._call)
         except StopIteration:
-            self._watchdog.remove(self)
+            self._end()
             raise
         except grpc.RpcError as error:
-            self._watchdog.remove(self)
+            self._end()
             if self._cancelled:
                 raise StopIteration from None
             failure = self._translated(error)
@@ -63,18 +68,26 @@ class MessageStream(Generic[T]):
             raise failure from error
         finally:
             self.waiting_since = None
+        self.heard_at = time.monotonic()
         return message
 
     def cancel(self) -> None:
         """Stop the transfer; an iteration under way, also in another thread, ends at once."""
         self._cancelled = True
-        self._watchdog.remove(self)
+        self._end()
         self._call.cancel()
 
     def expire(self) -> None:
         """Stop the transfer because no message came in time (called by the watchdog)."""
         self._expired = True
+        since = self.waiting_since
+        if since is not None:
+            self._on_expiry(since)
         self._call.cancel()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._watchdog.remove(self)
 
     def _translated(self, error: grpc.RpcError) -> PachmountError:
         if self._expired:

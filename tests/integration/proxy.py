@@ -147,18 +147,21 @@ class ByteProxy:
 
     async def _pump_up(self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while piece := await source.read(PIECE):
-            while self.stalled or link.abandoned:
+            while self.stalled:
                 await asyncio.sleep(TICK)
+            if link.abandoned:
+                continue
             self.up_bytes += len(piece)
             sink.write(piece)
             await sink.drain()
+        link.ended = True
         sink.close()
 
     async def _pump_down(self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while piece := await source.read(PIECE):
             if self.delay:
                 await asyncio.sleep(self.delay)
-            while self.stalled or link.abandoned:
+            while (self.stalled or link.abandoned) and not link.ended:
                 await asyncio.sleep(TICK)
             how: Cut | None = None
             if self._cut_at is not None and self.down_bytes + len(piece) >= self._cut_at[0]:
@@ -185,6 +188,7 @@ class _Link:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writers = [writer]
         self.abandoned = False
+        self.ended = False
 
     def abandon(self) -> None:
         self.abandoned = True

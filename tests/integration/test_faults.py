@@ -209,6 +209,33 @@ def test_a_fault_of_the_wire_that_lasts_is_an_error_in_time(wire: Wire, reader: 
     assert_right_again(reader, handle, content)
 
 
+def test_a_connection_that_died_without_a_sign_is_replaced(wire: Wire, reader: Reader) -> None:
+    """A laptop slept, a router forgot: the connection is there, nothing passes, a new one would work."""
+    content = data("abandoned", 6 * MIB)
+    top = wire.mounted({"/file": content})
+    handle = reader.open(top / "file", direct=True)
+    wire.bytes.abandon()
+    wait_until(lambda: reader.read(handle, 3 * MIB, 100).data == content[3 * MIB : 3 * MIB + 100], "a read", LATEST)
+    assert_right_again(reader, handle, content)
+    wait_until(lambda: not wire.box.run("refresh", top.name).returncode, "calls work again", LATEST)
+    assert wire.box.status()["cluster"]["state"] == "connected"
+
+
+def test_one_stream_that_stalls_while_others_run_is_replaced_long_before_the_deadline(
+    wire: Wire, reader: Reader
+) -> None:
+    files = {f"/{n}": data(f"one stalls {n}", 6 * MIB) for n in range(4)}
+    top = wire.mounted(files)
+    for path in list(files)[:3]:
+        assert reader.read(reader.open(top / path[1:], direct=True), 0, 6 * MIB).data == files[path]
+    handle = reader.open(top / "3", direct=True)
+    fault = wire.calls.fault = On(faults.stall_after(3 * MIB), times=1)
+    answer = reader.read(handle, 0, 6 * MIB)
+    assert answer.data == files["/3"], str(answer)
+    assert fault.struck == 1
+    assert answer.seconds < 0.75 * READ_TIMEOUT, str(answer)
+
+
 def test_a_stream_that_stalls_half_way_is_an_error_in_time(wire: Wire, reader: Reader) -> None:
     content = data("half way", 6 * MIB)
     handle = reader.open(wire.mounted({"/file": content}) / "file", direct=True)
