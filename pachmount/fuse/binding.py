@@ -34,7 +34,10 @@ except (OSError, ImportError) as error:
     raise CannotMountError("cannot load libfuse 2", str(error), LIBRARY_HINT) from error
 
 BLOCK_SIZE_HINT = 1 << 20
-"""st_blksize: tools read in pieces of this size."""
+"""st_blksize of all but small files: tools read in pieces of this size."""
+SMALL_FILE = 64 << 10
+SMALL_BLOCK_SIZE_HINT = 4096
+"""Python allocates a buffer of st_blksize at each open: with 1 MiB that takes longer than to read a small file."""
 MAX_PINNED_THREADS = 256
 """libfuse threads whose Python state is kept; each one that ends leaks about 5 KB."""
 NAME_MAX = 255
@@ -92,6 +95,8 @@ class ReadOnlyOperations:
         found.st_ino = self._view.inode(path)
         if not node.is_dir:
             found.st_size = node.size
+            if node.size <= SMALL_FILE:
+                found.st_blksize = SMALL_BLOCK_SIZE_HINT
             found.st_blocks = -(-node.size // 512)
         return found
 
