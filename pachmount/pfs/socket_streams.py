@@ -216,18 +216,23 @@ class SocketStream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        return next(self._pieces)
+        try:
+            return next(self._pieces)
+        except ValueError:  # another thread cancels: it is closing the generator at this moment
+            if self._cancelled:
+                raise StopIteration from None
+            raise
 
     def cancel(self) -> None:
         """Stop the transfer; an iteration under way, also in another thread, ends at once."""
         with self._lock:
             self._cancelled = True
-            cancel = self._cancel_inner
         try:
             self._pieces.close()
         except ValueError:  # another thread is reading
-            if cancel is not None:
-                cancel()
+            with self._lock:  # so that the connection is still ours
+                if self._cancel_inner is not None:
+                    self._cancel_inner()
 
     def _run(self) -> Generator[T, None, None]:
         address = self._streams.address.qualified
