@@ -170,7 +170,7 @@ class DiskBlocks:
         try:
             return index.find(key)
         except sqlite3.Error as error:
-            if index is self._index:  # else it was closed meanwhile
+            if index is self._index and not index.replaced:  # else it was closed or deleted meanwhile
                 self._failed("cannot read", error)
             return None
 
@@ -353,7 +353,10 @@ class DiskBlocks:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            self._failed(what, error)
+            if self._index is not None and self._index.replaced:
+                self._let_go()  # somebody deleted the cache; the disk is fine
+            else:
+                self._failed(what, error)
 
     def _failed(self, what: str, error: Exception) -> None:
         """Leave the disk alone for a while; a damaged index is made anew after that."""

@@ -92,7 +92,7 @@ class Index:
         try:
             db = self._idle.pop()
         except IndexError:
-            db = self._connect()
+            db = self._connect("rw")
         try:
             row = db.execute(_FIND, key).fetchone()
         except BaseException:
@@ -185,8 +185,9 @@ class Index:
             self._idle.pop().close()
         self._db.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             db.execute("PRAGMA synchronous = OFF")
             db.execute(f"PRAGMA wal_autocheckpoint = {self._log_bytes // 4096}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.integration import machines
 from tests.integration.box import Box, wait_until
 from tests.integration.reader import Reader
 from tests.integration.wire import data
@@ -112,19 +112,4 @@ def world(fuse: None) -> Iterator[World]:
 @pytest.mark.parametrize("examples", [40, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.timeout(3600)
 def test_no_view_is_torn_while_commits_arrive(world: World, examples: int) -> None:
-    class Machine(Follows):
-        pass
-
-    Machine.world = world
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=15,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-            database=None,
-            phases=[Phase.generate],  # what depends on time cannot be shrunk
-        ),
-    )
+    machines.run(Follows, world, examples, steps=15)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.integration import call_proxy as faults
+from tests.integration import machines
 from tests.integration.box import Box
 from tests.integration.call_proxy import On
 from tests.integration.reader import Range, Reader
@@ -198,19 +198,4 @@ def world(fuse: None) -> Iterator[World]:
 @pytest.mark.parametrize("examples", [100, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.timeout(3600)
 def test_every_read_gives_the_truth_or_an_error_while_there_is_a_fault(world: World, examples: int) -> None:
-    class Machine(Reads):
-        pass
-
-    Machine.world = world
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-            database=None,
-            phases=[Phase.generate],  # what depends on time cannot be shrunk
-        ),
-    )
+    machines.run(Reads, world, examples, steps=12)

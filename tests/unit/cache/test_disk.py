@@ -287,6 +287,20 @@ def test_deleted_under_way_it_goes_on_with_the_next_write(
     assert not caplog.text
 
 
+def test_deleted_while_many_look_something_up_it_goes_on_with_the_next_write(
+    open_store: Callable[..., DiskBlocks], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store()
+    store.put_many([(key(1), block(1))])
+    shutil.rmtree(store.directory)
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(8) as pool:  # more than have a connection by now
+        assert not any(pool.map(lambda number: store.contains(key(number)), range(2, 100)))
+    assert not store.directory.exists(), "nobody needs it yet"
+    store.put_many([(key(3), block(3))])
+    assert store.get(key(3)) == block(3)
+    assert not caplog.text
+
+
 def test_what_was_deleted_takes_no_disk_space_any_more(open_store: Callable[..., DiskBlocks]) -> None:
     store = open_store()
     store.put_many([(key(1), block(1))])
