@@ -123,7 +123,7 @@ class DiskBlocks:
             with index.transaction():
                 freed += sum(self._segments.remove(row.id) for row in index.segments())
                 index.remove_segments([row.id for row in index.segments()])
-            freed += sum(self._segments.remove(segment) for segment in self._segments.on_disk())
+                freed += sum(self._segments.remove(segment) for segment in self._segments.on_disk())
             index.shrink()
             self._refresh(index)
             return max(0, freed - index.disk_bytes)
@@ -218,19 +218,18 @@ class DiskBlocks:
             return self._writer
         self._seal(index)
         reserved = max(self.segment_bytes, size)
-        writer = self._half_empty(index, reserved // 2 - size)
-        held = rounded(writer.filled) if writer is not None else 0
-        with index.transaction():
+        with index.transaction():  # nobody else sees a segment before it is locked, nor adopts what has changed since
+            writer = self._half_empty(index, reserved // 2 - size)
+            held = rounded(writer.filled) if writer is not None else 0
             if not self._make_room(index, reserved - held, writer):
                 return None
             if writer is None:
-                segment = index.new_segment(reserved)
+                writer = self._segments.create(index.new_segment(reserved))
             else:
-                segment = writer.segment
-                index.reserve(segment, reserved)
-        self._writer = writer or self._segments.create(segment)
-        self._writer.reserved = reserved
-        return self._writer
+                index.reserve(writer.segment, reserved)
+        writer.reserved = reserved
+        self._writer = writer
+        return writer
 
     def _half_empty(self, index: Index, most: int) -> Writer | None:
         """A segment that an earlier process left with `most` bytes in it at most."""
@@ -331,15 +330,15 @@ class DiskBlocks:
 
     def _sweep(self, index: Index) -> None:
         """Bring files and index together after a crash. What a living process writes to is left alone."""
-        files = self._segments.on_disk()
         with index.transaction():
+            files = self._segments.on_disk()
             rows = index.segments()
             index.remove_segments([row.id for row in rows if row.id not in files])
             for row in rows:
                 if _is_open(row) and self._segments.adopt(row.id, row.filled) is not None:
                     index.seal(row.id)
-        for orphan in files - {row.id for row in rows}:
-            self._segments.remove(orphan)
+            for orphan in files - {row.id for row in rows}:
+                self._segments.remove(orphan)
 
     def _let_go(self) -> None:
         index, self._index, self._writer = self._index, None, None
