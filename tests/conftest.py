@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # tests start many processes while a gRPC client is open
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing_for_fuse() -> str:

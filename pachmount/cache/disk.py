@@ -116,9 +116,9 @@ class DiskBlocks:
     def clear(self) -> int:
         """Remove every block, also those that other processes have written; the bytes set free."""
         with self._lock, self._faults("cannot clear"):
-            index = self._index
-            if index is None or index.replaced:
+            if not self.directory.exists():
                 return 0
+            index = self._current_index()
             freed = index.disk_bytes
             with index.transaction():
                 freed += sum(self._segments.remove(row.id) for row in index.segments())
