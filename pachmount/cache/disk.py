@@ -353,7 +353,8 @@ class DiskBlocks:
             yield
         except (OSError, sqlite3.Error) as error:
             if self._index is not None and self._index.replaced:
-                self._let_go()  # somebody deleted the cache; the disk is fine
+                log.info("the block cache in %s was deleted and is made anew: %s: %s", self.directory, what, error)
+                self._let_go()
             else:
                 self._failed(what, error)
 

@@ -30,6 +30,15 @@ _DROPPED = ("PACH", "PFS_", "XDG_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS"
 _PROBLEM = re.compile(r"(^|\s)(ERROR|CRITICAL)\s|Traceback \(most recent call last\)|Fatal Python error")
 
 
+def bytes_on_disk(directory: Path) -> int:
+    """What the files of a directory take on disk, as `du` says; they may go while it looks."""
+    total = 0
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
     """Poll until `condition` is true; its value. Fails with `what` did not happen."""
     deadline = time.monotonic() + timeout

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import Box, wait_until
+from tests.integration.box import Box, bytes_on_disk, wait_until
 
 MIB = 1 << 20
 FILES = {f"/file{number}": random.Random(number).randbytes(3 * MIB + number) for number in range(8)} | {
@@ -85,13 +85,7 @@ def watched_size() -> Iterator[Callable[[Box], list[int]]]:
 
         def look() -> None:
             while not ended.wait(0.01):
-                total = 0
-                for path in blocks.iterdir():
-                    try:
-                        total += path.stat().st_blocks * 512
-                    except FileNotFoundError:
-                        continue
-                seen.append(total)
+                seen.append(bytes_on_disk(blocks))
 
         watchers.append(threading.Thread(target=look))
         watchers[-1].start()

@@ -14,7 +14,7 @@ import pytest
 from pachmount.cache import disk as disk_module
 from pachmount.cache.blocks import BlockKey
 from pachmount.cache.disk import DiskBlocks
-from tests.integration.box import wait_until
+from tests.integration.box import bytes_on_disk
 
 MIB = 1 << 20
 LIMIT = 24 * MIB
@@ -51,17 +51,6 @@ def key(number: int) -> BlockKey:
 
 def block(number: int) -> bytes:
     return random.Random(number).randbytes(SIZES[number % len(SIZES)])
-
-
-def on_disk(directory: Path) -> int:
-    """What the cache takes of the disk, as `du` says; files may go while it looks."""
-    total = 0
-    for path in directory.iterdir():
-        try:
-            total += path.stat().st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def start(directory: Path, seed: int) -> subprocess.Popen[str]:
@@ -106,7 +95,7 @@ def test_killed_while_it_writes(tmp_path: Path, rounds: int) -> None:
             store.put_many([(key(0), block(0))])
             assert store.get(key(0)) == block(0)
             assert not store.disabled_reason
-            assert on_disk(directory) <= LIMIT
+            assert bytes_on_disk(directory) <= LIMIT
         finally:
             store.close()
     assert found > 10, "what was written before outlives the kills"
@@ -121,12 +110,13 @@ def test_processes_share_a_directory_and_its_limit_while_one_of_them_is_killed(t
             assert process.stdout is not None
             assert process.stdout.readline(), process.communicate()[1]
         until = time.monotonic() + 2
-        wait_until(lambda: seen.append(on_disk(directory)) or time.monotonic() > until, "two seconds of it")  # type: ignore[func-returns-value]
+        while time.monotonic() < until:
+            seen.append(bytes_on_disk(directory))
         processes[0].kill()
         assert processes[1].stdout is not None
         for _ in range(20):
             assert processes[1].stdout.readline(), "the others go on"
-        seen.append(on_disk(directory))
+        seen.append(bytes_on_disk(directory))
     finally:
         errors = [end(process)[1] for process in processes]
     assert errors == ["", "", ""]
