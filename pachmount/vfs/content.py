@@ -247,6 +247,7 @@ class _Content:
             if number in self._waiting:
                 self._delivered[number] = data
             self._arriving[number] = data
+            transfer.next_block = following
             others = (t for t in self._transfers if t is not transfer)
             useful = not have_following and not any(t.first_block <= following <= t.next_block for t in others)
             if not useful:

@@ -62,7 +62,8 @@ class Transfer:
 
     It runs until it is `window` blocks ahead of what was wanted last, then pauses (the server is held back by flow
     control) until more is wanted, nobody wanted more for IDLE_SECONDS, or it is cancelled. `deliver` tells whether the
-    block after it is still needed. `ended` is called once, with the error or None.
+    block after it is still needed, and counts `next_block` on at the moment at which the block can be had: a reader
+    that comes before must find that this transfer is at it. `ended` is called once, with the error or None.
     """
 
     def __init__(
@@ -143,8 +144,7 @@ class Transfer:
                 block = self._receive(stream)
                 if block is None:
                     return
-                number, self.next_block = self.next_block, self.next_block + 1
-                if not self._deliver(self, number, block):
+                if not self._deliver(self, self.next_block, block):
                     return
                 if self.next_block < origin.blocks and not self._wait_until_wanted():
                     return

@@ -84,6 +84,35 @@ def test_many_readers_share_one_transfer(make_reader: type[Reader]) -> None:
     assert reader.cluster.sent_bytes <= len(reader.data) + 2 * MIB
 
 
+def test_a_reader_that_comes_while_its_block_is_handed_over_starts_no_other_transfer(
+    make_reader: type[Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = make_reader(4 * MIB)
+    handing_over, second_waits = threading.Event(), threading.Event()
+    contains, fetch = reader.cache.contains, content_module._Content._transfer_for
+
+    def contains_after_the_second_came(key: tuple[bytes, int]) -> bool:
+        handing_over.set()
+        second_waits.wait(5)
+        return contains(key)
+
+    def transfer_for(content: content_module._Content, origin: Origin, number: int) -> None:
+        fetch(content, origin, number)
+        if handing_over.is_set():
+            second_waits.set()
+
+    monkeypatch.setattr(reader.cache, "contains", contains_after_the_second_came)
+    monkeypatch.setattr(content_module._Content, "_transfer_for", transfer_for)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(reader.read, 0, 4096)
+        assert handing_over.wait(5)
+        second = pool.submit(reader.read, 0, 4096)
+        assert first.result() == second.result() == reader.data[:4096]
+    assert reader.read(0, len(reader.data)) == reader.data
+    wait_until(lambda: reader.contents.transfers == 0)
+    assert [offset for _, offset in reader.cluster.opens] == [0]
+
+
 def test_the_first_bytes_of_a_big_file_do_not_fetch_it(make_reader: type[Reader]) -> None:
     reader = make_reader(64 * MIB)
     assert reader.read(0, 65536) == reader.data[:65536]
