@@ -15,6 +15,8 @@ from collections import OrderedDict
 from itertools import islice
 from typing import Protocol
 
+from pachmount.cache.pages import Block
+
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
@@ -40,7 +42,7 @@ class BlockStore(Protocol):
 
     def get(self, key: BlockKey) -> bytes | None: ...
 
-    def put_many(self, blocks: list[tuple[BlockKey, bytes]]) -> None: ...
+    def put_many(self, blocks: list[tuple[BlockKey, Block]]) -> None: ...
 
     def contains(self, key: BlockKey) -> bool: ...
 
@@ -70,8 +72,8 @@ class BlockCache:
         self._written = threading.Condition(self._lock)
         self._work = threading.Condition(self._lock)
         self._loaded = threading.Condition(self._lock)
-        self._blocks: OrderedDict[BlockKey, bytes] = OrderedDict()
-        self._queued: dict[BlockKey, bytes] = {}
+        self._blocks: OrderedDict[BlockKey, Block] = OrderedDict()
+        self._queued: dict[BlockKey, Block] = {}
         self._loading: set[BlockKey] = set()
         self._block_bytes = 0
         self._queued_bytes = 0
@@ -92,7 +94,7 @@ class BlockCache:
         """Bytes that wait for the disk."""
         return self._queued_bytes
 
-    def get(self, key: BlockKey, hits: Hits | None = None) -> bytes | None:
+    def get(self, key: BlockKey, hits: Hits | None = None) -> Block | None:
         """The block's bytes, or None if it has to be fetched. Threads that want one block read it from disk once."""
         with self._lock:
             while True:
@@ -129,7 +131,7 @@ class BlockCache:
         """Whether the block is on disk, so that it outlives its time in memory."""
         return self._store is not None and self._store.contains(key)
 
-    def put(self, key: BlockKey, data: bytes) -> None:
+    def put(self, key: BlockKey, data: Block) -> None:
         """Keep a fetched block. It can be had at once; the caller is held back while too much waits for the disk."""
         with self._lock:
             if key in self._queued:
@@ -184,7 +186,7 @@ class BlockCache:
                     self._keep(key, data)
                 self._written.notify_all()
 
-    def _next_batch(self) -> list[tuple[BlockKey, bytes]] | None:
+    def _next_batch(self) -> list[tuple[BlockKey, Block]] | None:
         """What to write next; nothing when it is time to tidy up; None at the end."""
         with self._lock:
             idle_until = time.monotonic() + TIDY_SECONDS
@@ -209,17 +211,17 @@ class BlockCache:
     def _is_batch(self) -> bool:
         return len(self._queued) >= BATCH_BLOCKS or self._queued_bytes >= min(BATCH_BYTES, self.queue_limit // 2)
 
-    def _has_room(self, data: bytes) -> bool:
+    def _has_room(self, data: Block) -> bool:
         return self._queued_bytes + len(data) <= self.queue_limit and len(self._queued) < QUEUED_BLOCKS
 
-    def _held(self, key: BlockKey) -> bytes | None:
+    def _held(self, key: BlockKey) -> Block | None:
         data = self._blocks.get(key)
         if data is None:
             return self._queued.get(key)
         self._blocks.move_to_end(key)
         return data
 
-    def _keep(self, key: BlockKey, data: bytes) -> None:
+    def _keep(self, key: BlockKey, data: Block) -> None:
         """Hold a block in memory as the one used last."""
         self._forget(key)
         self._blocks[key] = data

@@ -16,13 +16,15 @@ import shutil
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from xxhash import xxh3_64_intdigest
+
 from pachmount.cache.blocks import BlockKey
 from pachmount.cache.index import Index, Place, SegmentRow
-from pachmount.cache.segments import Segments, Writer, rounded
+from pachmount.cache.pages import Block, rounded
+from pachmount.cache.segments import Segments, Writer
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ MAX_FAILURES = 3
 RETRY_AFTER = 30.0
 """Seconds for which a disk that refused a write is left alone."""
 
-Blocks = list[tuple[BlockKey, bytes]]
+_SQLITE_INTEGER = (1 << 63) - 1
+
+Blocks = list[tuple[BlockKey, Block]]
 
 
 class DiskBlocks:
@@ -368,12 +372,12 @@ class DiskBlocks:
         self._disabled_until = time.monotonic() + RETRY_AFTER
 
 
-def checksum(key: BlockKey, data: bytes) -> int:
+def checksum(key: BlockKey, data: Block) -> int:
     """Of a block and its name, so that a block in another one's place is noticed."""
-    return zlib.crc32(data, zlib.crc32(key[0], key[1] & 0xFFFFFFFF))
+    return xxh3_64_intdigest(data, xxh3_64_intdigest(key[0], key[1])) & _SQLITE_INTEGER
 
 
-def _is_big(block: tuple[BlockKey, bytes]) -> bool:
+def _is_big(block: tuple[BlockKey, Block]) -> bool:
     return len(block[1]) >= BIG_BYTES
 
 

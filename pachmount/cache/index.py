@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pachmount.cache.blocks import BlockKey
-from pachmount.cache.segments import rounded
+from pachmount.cache.pages import rounded
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 IDLE_READERS = 16
 BUSY_SECONDS = 5.0
 

@@ -11,22 +11,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pachmount.cache.pages import Block, is_on_pages, rounded
+
 SUFFIX = ".segment"
 OPEN_READERS = 256
 _VECTOR = 64
 """Pieces in one call of the system."""
-_PAGE = 4096
 _BUFFER_BYTES = 4 << 20
 SLOW_RATE = 400e6
 """Bytes a second; a slower disk is written through the page cache, which takes what comes faster for a while."""
 SLOW_SECONDS = 10.0
 _RATE_BYTES, _RATE_SECONDS = 64 << 20, 0.5
 """The rate is that of so many bytes, or what was written in so long a time."""
-
-
-def rounded(size: int) -> int:
-    """What `size` bytes of a file take on disk."""
-    return -(-size // _PAGE) * _PAGE
 
 
 class Segments:
@@ -58,46 +54,54 @@ class Segments:
             return None
         return None
 
-    def write_pages(self, writer: Writer, at: int, pieces: Sequence[bytes]) -> None:
+    def write_pages(self, writer: Writer, at: int, pieces: Sequence[Block]) -> None:
         """Write each piece at a page of its own, by one thread at a time. Raises OSError.
 
         Past the page cache where that works: the reader has these bytes already, and the kernel keeps them for the
         mount; a second copy of them costs more time than all else.
         """
         buffer = self._buffer = self._buffer or mmap.mmap(-1, _BUFFER_BYTES)
+        views: list[memoryview] = []
         filled = 0
         for piece in pieces:
-            padding = bytes(-len(piece) % _PAGE)
-            size = len(piece) + len(padding)
+            size = rounded(len(piece))
+            if isinstance(piece, memoryview) and is_on_pages(piece):
+                views.append(piece)
+                continue
             if filled + size > len(buffer):
-                self._flush(writer, at, memoryview(buffer)[:filled])
-                at, filled = at + filled, 0
+                at = self._flush(writer, at, views)
+                views, filled = [], 0
             if size > len(buffer):
-                writer.write(at, [piece, padding])
+                writer.write(at, [piece, bytes(size - len(piece))])
                 at += size
                 continue
-            buffer[filled : filled + size] = piece + padding if padding else piece
+            buffer[filled : filled + len(piece)] = piece
+            buffer[filled + len(piece) : filled + size] = bytes(size - len(piece))
+            views.append(memoryview(buffer)[filled : filled + size])
             filled += size
-        self._flush(writer, at, memoryview(buffer)[:filled])
+        self._flush(writer, at, views)
 
-    def _flush(self, writer: Writer, at: int, data: memoryview) -> None:
+    def _flush(self, writer: Writer, at: int, pages: list[memoryview]) -> int:
+        """Write whole pages; where they end."""
         started = time.monotonic()
-        if not data:
-            return
+        size = sum(map(len, pages))
+        if not pages:
+            return at
         if started < self._buffered_until:
-            writer.write(at, [data])
-            return
-        done = writer.write_direct(at, data)
+            writer.write(at, pages)
+            return at + size
+        done = writer.write_direct(at, pages, size)
         if not done:
-            writer.write(at, [data])
+            writer.write(at, pages)
         now = time.monotonic()
-        self._direct_bytes += len(data)
+        self._direct_bytes += size
         self._direct_seconds += now - started
         measured = self._direct_bytes >= _RATE_BYTES or self._direct_seconds >= _RATE_SECONDS
         if not done or (measured and self._direct_bytes < SLOW_RATE * self._direct_seconds):
             self._buffered_until = now + SLOW_SECONDS
         if measured:
             self._direct_bytes, self._direct_seconds = 0, 0.0
+        return at + size
 
     def read(self, segment: int, offset: int, size: int) -> bytes | None:
         """`size` bytes, fewer if the file ends before; None if it cannot be read."""
@@ -180,7 +184,7 @@ class Writer(_Descriptor):
         os.ftruncate(self.number, self.filled)
         return True
 
-    def write(self, at: int, pieces: Sequence[bytes | memoryview]) -> None:
+    def write(self, at: int, pieces: Sequence[Block]) -> None:
         """Write behind the filled part; a write that fails leaves nothing that counts. Raises OSError."""
         for start in range(0, len(pieces), _VECTOR):
             rest = list(pieces[start : start + _VECTOR])
@@ -192,13 +196,13 @@ class Writer(_Descriptor):
                 if written:
                     rest[0] = memoryview(rest[0])[written:]
 
-    def write_direct(self, at: int, data: memoryview) -> bool:
-        """The same past the page cache, of whole pages; False where that does not work. Raises OSError."""
+    def write_direct(self, at: int, pages: Sequence[memoryview], size: int) -> bool:
+        """The same past the page cache, of whole pages, `size` bytes together; False where that does not work."""
         try:
             if self._direct is None:
                 flags = os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC
                 self._direct = _Descriptor(os.open(f"/proc/self/fd/{self.number}", flags))
-            return os.pwritev(self._direct.number, [data], at) == len(data)
+            return os.pwritev(self._direct.number, pages, at) == size
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
                 return False

@@ -19,7 +19,9 @@ from ctypes import byref, memmove, sizeof
 from time import perf_counter_ns
 from typing import Any
 
+from pachmount.cache.pages import address_of
 from pachmount.errors import CannotMountError, PachmountError
+from pachmount.fuse import handshake
 from pachmount.vfs.tree import Node
 from pachmount.vfs.view import CommitView
 
@@ -152,7 +154,8 @@ class ReadOnlyOperations:
         started = perf_counter_ns()
         try:
             data = self._view.read(path, offset, size)
-            memmove(buf, data, len(data))
+            source = address_of(data) if isinstance(data, memoryview) else data
+            memmove(buf, source, len(data))
             return len(data)
         finally:
             self._statistics.reads.record(perf_counter_ns() - started)
@@ -217,7 +220,8 @@ class _Session(fuse.FUSE):  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001 (nothing may leave a callback: libfuse would read garbage)
             return self.operations.failed(error)
 
-    def init(self, _connection: Any) -> None:
+    def init(self, connection: int) -> None:
+        handshake.allow_big_reads(fuse._libfuse, connection)
         self.operations.init("/")
 
     def getattr(self, path: bytes, buf: Any) -> int:

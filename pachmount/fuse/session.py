@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pachmount.errors import CannotMountError
-from pachmount.fuse import kernel
+from pachmount.fuse import handshake, kernel
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Session:
                 self._failure or f"libfuse was not ready after {MOUNT_SECONDS:.0f} s",
                 "pachmount doctor",
             )
+        kernel.set_read_ahead(self.mountpoint, handshake.READ_BYTES)
 
     def join(self, timeout: float) -> bool:
         """Wait for the end of the session; whether it has ended."""
@@ -87,10 +88,10 @@ class Session:
             "attr_timeout": DAY,
             "entry_timeout": DAY,
             "negative_timeout": DAY,
-            "max_read": 128 << 10,
-            "max_readahead": 128 << 10,
-            "max_background": 64,
-            "congestion_threshold": 48,
+            "max_read": handshake.READ_BYTES,
+            "max_readahead": handshake.READ_BYTES,
+            "max_background": handshake.MAX_BACKGROUND,
+            "congestion_threshold": handshake.CONGESTION_THRESHOLD,
             "use_ino": True,
             "default_permissions": True,
             "nosuid": True,

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from contextlib import AbstractContextManager
 
 from pachmount.cache.blocks import BLOCK_BYTES, BlockCache
+from pachmount.cache.pages import Block
 from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, DataError, PachmountError
 from pachmount.vfs.bundle import Bundles
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
@@ -71,7 +72,7 @@ class Contents:
         """Streams from the cluster, batches of small files among them."""
         return len(self._transfers) + self.bundles.batches
 
-    def read(self, digest: bytes, origin: Origin, offset: int, size: int, gate: AbstractContextManager[None]) -> bytes:
+    def read(self, digest: bytes, origin: Origin, offset: int, size: int, gate: AbstractContextManager[None]) -> Block:
         """Exactly the bytes [offset, offset + size) of the content, less only at its end.
 
         `gate` is held while waiting for the cluster.
@@ -99,7 +100,7 @@ class Contents:
         with self._lock:
             self.fetched_bytes += received_bytes
 
-    def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> bytes:
+    def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> Block:
         data = self.cache.get((digest, number), origin.statistics)
         if data is not None:
             active = self._active.get(digest)
@@ -168,8 +169,8 @@ class _Content:
         self._changed = threading.Condition()
         self._transfers: list[Transfer] = []
         self._waiting: Counter[int] = Counter()
-        self._delivered: dict[int, bytes] = {}
-        self._arriving: dict[int, bytes] = {}
+        self._delivered: dict[int, Block] = {}
+        self._arriving: dict[int, Block] = {}
         self._failures = 0
         self._endings = 0
         self._error: PachmountError | None = None
@@ -181,7 +182,7 @@ class _Content:
         if transfers:
             min(transfers, key=lambda t: t.next_block - number).want(number)
 
-    def fetch(self, origin: Origin, number: int, deadline: float) -> bytes:
+    def fetch(self, origin: Origin, number: int, deadline: float) -> Block:
         """Wait for a block, starting transfers and starting them again after passing faults."""
         pause = FIRST_RETRY_PAUSE
         began = time.monotonic()
@@ -220,7 +221,7 @@ class _Content:
                     del self._waiting[number]
                     self._delivered.pop(number, None)
 
-    def _wait(self, number: int, failures: int, endings: int, deadline: float) -> bytes | None:
+    def _wait(self, number: int, failures: int, endings: int, deadline: float) -> Block | None:
         """Wait until a block is delivered, a transfer fails or ends (since the counts given), or MAX_WAIT is over."""
         with self._changed:
             self._changed.wait_for(
@@ -229,11 +230,11 @@ class _Content:
             )
             return self._at_hand(number)
 
-    def _at_hand(self, number: int) -> bytes | None:
+    def _at_hand(self, number: int) -> Block | None:
         """A block that the cache may not have any more, or not yet. Called with the condition held."""
         return self._delivered.get(number) or self._arriving.get(number)
 
-    def deliver(self, transfer: Transfer, number: int, data: bytes) -> bool:
+    def deliver(self, transfer: Transfer, number: int, data: Block) -> bool:
         """A transfer completed a block: check it where that can be done, keep it, wake its readers.
 
         Whether the transfer should go on: not when what follows is there already or another transfer is at it.

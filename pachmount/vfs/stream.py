@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pachmount.cache.blocks import BLOCK_BYTES
+from pachmount.cache.pages import Block, on_pages
 from pachmount.errors import DataError, PachmountError
 from pachmount.pfs.model import ByteStream, CommitReader, CommitRef
 from pachmount.vfs.statistics import MountStatistics
@@ -71,7 +72,7 @@ class Transfer:
         origin: Origin,
         first: int,
         max_window: int,
-        deliver: Callable[[Transfer, int, bytes], bool],
+        deliver: Callable[[Transfer, int, Block], bool],
         ended: Callable[[Transfer, PachmountError | None], None],
     ) -> None:
         self.origin = origin
@@ -151,28 +152,28 @@ class Transfer:
         finally:
             stream.cancel()
 
-    def _receive(self, stream: ByteStream) -> bytes | None:
+    def _receive(self, stream: ByteStream) -> Block | None:
         """The next block; None when the transfer was cancelled."""
         origin = self.origin
-        block = bytearray(origin.block_size(self.next_block))
-        view, received = memoryview(block), 0
-        while received < len(block):
-            size = stream.readinto(view[received : received + _STEP_BYTES])
+        wanted = origin.block_size(self.next_block)
+        block, received = on_pages(wanted), 0
+        while received < wanted:
+            size = stream.readinto(block[received : received + _STEP_BYTES])
             if not size:
                 break
             received += size
             self.progress_at = time.monotonic()
         self.received_bytes += received
         is_last = self.next_block == origin.blocks - 1
-        too_many = stream.readinto(memoryview(bytearray(1))) if is_last and received == len(block) else 0
+        too_many = stream.readinto(memoryview(bytearray(1))) if is_last and received == wanted else 0
         if self._cancelled:
             return None
         if too_many:
             raise DataError(f"'{origin.path}' has more bytes than listed", f"more than {origin.size}")
-        if received < len(block):
+        if received < wanted:
             offset = self.next_block * BLOCK_BYTES + received
             raise DataError(f"'{origin.path}' ended early", f"{offset} of {origin.size} bytes came")
-        return bytes(block)
+        return block
 
     def _wait_until_wanted(self) -> bool:
         """Pause while far enough ahead; False when the transfer should end."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from hashlib import blake2b
 
+from pachmount.cache.pages import Block
 from pachmount.errors import ClusterTimeoutError, NotFoundError
 from pachmount.names import Source
 from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
@@ -92,7 +93,7 @@ class CommitView:
         with self._gate:
             return self.tree.children(path)
 
-    def read(self, path: bytes, offset: int, size: int) -> bytes:
+    def read(self, path: bytes, offset: int, size: int) -> Block:
         """The bytes [offset, offset + size) of a file, fewer only at its end."""
         node = self.find(path)
         if node is None:
