@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,6 +175,10 @@ def replace_without_gap(staging: Path, target: Path) -> bool:
         os.close(clone)
     if moved < 0:
         return False
-    unmount(target, lazy=True)
-    unmount(staging, lazy=True)
+    old = os.open(target, os.O_PATH | os.O_CLOEXEC)
+    try:
+        unmount(target, lazy=True)
+        unmount(staging, lazy=True)
+    finally:  # whoever lets go of it last waits until the kernel has freed the pages of all that was read there
+        threading.Thread(target=os.close, args=(old,), name="let go", daemon=True).start()
     return True

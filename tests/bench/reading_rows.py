@@ -142,7 +142,8 @@ def warm(bench: Bench) -> None:
             shutil.copytree(user.mount(commit, name), local / name)
         _warm(bench, "warm-big", 3, lambda top: work("file", path=f"{top}/pair/a"), user, bench.sizes.file_bytes)
         amount = bench.sizes.small_files * SMALL_BYTES
-        _warm(bench, "warm-small", 5, lambda top: work("tree", directory=f"{top}/tree"), user, amount)
+        _warm(bench, "warm-small", 5, lambda top: work("tree", directory=f"{top}/tree", calls=True), user, amount)
+        _warm(bench, "warm-small-python", 5, lambda top: work("tree", directory=f"{top}/tree"), user, amount)
     shutil.rmtree(local)
 
 

@@ -99,6 +99,7 @@ FIGURES = {
         Figure("sequential-two", "  two readers of two such files", "s", ratio=1.2),
         Figure("warm-big", "read {file} from the page cache", "s", ratio=0.9),
         Figure("warm-small", "read {small} x 4 KiB, warm", "s", ratio=1 / 1.5),
+        Figure("warm-small-python", "  with Python's open, which asks each whether it is a terminal", "s"),
         Figure("random-cold", "100 random reads of 4 KiB in {big}, cold", "s", ratio=1 / 1.1),
         Figure("random-again", "  the same reads again", "s", 0.05),
         Figure("change-refresh", "refresh, 1 % of {changed} changed, less a plain WalkFile", "ms", 50),
