@@ -34,6 +34,7 @@ from pachmount.cache.listings import ListingFiles
 from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
 from pachmount.errors import ConfigurationError, PachmountError
+from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
@@ -265,6 +266,7 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
     sys.setswitchinterval(SWITCH_INTERVAL)
     _bound_memory_pools()
     faulthandler.register(signal.SIGUSR1)
+    survive_closed_connections()
     try:
         level, json_lines = settings.log_level, settings.log_format == "json"
         log_setup.configure(where.log_file, level, json_lines=json_lines, to_stderr=foreground)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,15 @@ DAY = 86400
 
 _mounting = threading.Lock()
 """libfuse reports why it cannot mount only on stderr, so one mount at a time may fail."""
+
+
+def survive_closed_connections() -> None:
+    """Keep a write to a connection that its peer closed from ending the process; call it in the main thread.
+
+    Python ignores SIGPIPE, but libfuse 2 (fuse_remove_signal_handlers) sets an ignored SIGPIPE back to the default,
+    which is to die, when a session ends. It leaves a handler alone. Programs that are started get the default, as ever.
+    """
+    signal.signal(signal.SIGPIPE, lambda _number, _frame: None)
 
 
 class Session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,34 @@ def assert_mounted(box: Box, repo: str, ids: list[str]) -> None:
     assert states == {repo: ("mounted", ids[1]), "pinned": ("mounted", ids[0])}
     assert box.out('cat "$1" "$2"', box.path(repo, "file"), box.root / "own" / "file") == "10"
     assert len(box.mounts_in_kernel()) == 2
+
+
+def test_a_client_that_goes_away_does_not_end_it(mounted: tuple[Box, str, list[str]]) -> None:
+    """Neither before nor after a session ended: libfuse then gives SIGPIPE its deadly default back."""
+    box, repo, _ids = mounted
+    pid = box.pid
+    box.run("unmount", "pinned")
+    for _ in range(3):
+        leave_before_the_answer(box, "GET /stats HTTP/1.1\r\nHost: pachmount\r\n\r\n" * 200)
+    assert box.run("status").returncode == 0
+    assert (box.pid, alive(pid)) == (pid, True)
+    assert signal.SIGPIPE not in default_signals(pid)
+    assert box.out('cat "$1"', box.path(repo, "file")) == "1"
+
+
+def leave_before_the_answer(box: Box, requests: str) -> None:
+    """Ask and close at once, so that the answers are written to a closed connection."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(box.places.socket))
+        connection.sendall(requests.encode())
+
+
+def default_signals(pid: int) -> set[signal.Signals]:
+    """The signals that a process neither ignores, nor handles, nor blocks."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    taken = int(fields["SigIgn"], 16) | int(fields["SigCgt"], 16)
+    return {number for number in signal.Signals if not taken >> (number - 1) & 1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)

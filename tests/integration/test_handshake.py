@@ -12,7 +12,7 @@ import pytest
 
 from pachmount.cache.blocks import BlockCache
 from pachmount.fuse import handshake, kernel
-from pachmount.fuse.session import Session
+from pachmount.fuse.session import Session, survive_closed_connections
 from pachmount.names import Source
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
@@ -32,6 +32,7 @@ def mounted(content: bytes, at: Path) -> Iterator[MountStatistics]:
     statistics, gate = MountStatistics(), WaitGate(8, 10.0)
     view = CommitView(FakeCluster({"/data": content}), source, 0.0, PathFilter(()), contents, gate, 10.0, statistics)
     view.tree.start()
+    survive_closed_connections()
     session = Session(view, at, allow_other=False)
     session.start()
     try:
