@@ -1,0 +1,69 @@
+"""Which bytes of a file are staged: disjoint ranges in order."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+
+class Extents:
+    """A set of byte offsets as ranges [start, end). Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(zip(self._starts, self._ends, strict=True))
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are in the set."""
+        return sum(self._ends) - sum(self._starts)
+
+    def add(self, start: int, end: int) -> None:
+        """Put [start, end) into the set; ranges that touch become one."""
+        if start >= end:
+            return
+        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def cut(self, size: int) -> None:
+        """Take everything from offset `size` on out of the set."""
+        count = bisect_left(self._starts, size)
+        del self._starts[count:], self._ends[count:]
+        if count and self._ends[-1] > size:
+            self._ends[-1] = size
+
+    def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """[start, end) in order, cut where it enters or leaves the set: from, to, whether it is in the set."""
+        for index in range(bisect_right(self._ends, start), len(self._starts)):
+            if start >= end or self._starts[index] >= end:
+                break
+            if start < self._starts[index]:
+                yield start, self._starts[index], False
+                start = self._starts[index]
+            stop = min(end, self._ends[index])
+            yield start, stop, True
+            start = stop
+        if start < end:
+            yield start, end, False
+
+    def pack(self) -> bytes:
+        """The ranges as pairs of little-endian 64-bit numbers."""
+        return b"".join(struct.pack("<QQ", start, end) for start, end in self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Extents:
+        """What `pack` gave. Raises struct.error where it did not."""
+        extents = cls()
+        for start, end in struct.iter_unpack("<QQ", data):
+            extents.add(start, end)
+        return extents

@@ -1,0 +1,76 @@
+"""What a read-write mount keeps of files, directories and symbolic links that were changed or made in it."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from dataclasses import dataclass, field
+
+from pachmount.overlay.extents import Extents
+
+ROOT_ID = 1
+
+
+@dataclass(eq=False)
+class Inode:
+    """Metadata of one object, whatever names it has. `id` names it in the store and is never used again.
+
+    `base` is the path in the commit from which the content comes, None when nothing of it does. Times are nanoseconds
+    since the epoch. `handles` counts open files; `links` names.
+    """
+
+    id: int
+    number: int
+    mode: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    ctime: int
+    links: int = 1
+    base: bytes | None = None
+    xattrs: dict[str, bytes] = field(default_factory=dict)
+    handles: int = 0
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+
+@dataclass(eq=False)
+class File(Inode):
+    """A regular file: the staged ranges over the first `base_size` bytes of the base, and zeros where there is neither.
+
+    `lock` guards all of it. `dirty`: written to since it was last kept in the store. `descriptor`: of the staged bytes,
+    open while the file is.
+    """
+
+    size: int = 0
+    base_size: int = 0
+    extents: Extents = field(default_factory=Extents)
+    dirty: bool = False
+    descriptor: int | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def is_appended_to(self) -> bool:
+        """Whether all there is of the base is still the beginning of the file."""
+        return next(self.extents.pieces(0, self.base_size), (0, self.base_size, False)) == (0, self.base_size, False)
+
+
+@dataclass(eq=False)
+class Directory(Inode):
+    """A directory: its own entries, over those of its base. An entry that is None hides one of the base."""
+
+    entries: dict[bytes, Inode | None] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Symlink(Inode):
+    """A symbolic link, with the text it was made with."""
+
+    target: bytes = b""

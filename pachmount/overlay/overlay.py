@@ -1,0 +1,535 @@
+"""A writable tree: the objects of a commit with staged changes over them. File operations in terms of the system's.
+
+Every operation raises OSError with the errno that Linux has for it, and what the commit's reader raises. Who may do
+what is the kernel's business (`default_permissions`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from pachmount.cache.pages import Block
+from pachmount.overlay import names, staging
+from pachmount.overlay.bytes import BaseReader, Bytes
+from pachmount.overlay.changes import Changes
+from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+from pachmount.overlay.names import BaseNode, BaseTree, Facts, Found
+from pachmount.overlay.staging import Staging
+
+FILE_MODE = 0o644
+DIRECTORY_MODE = 0o755
+LINK_MODE = 0o777
+MAX_TARGET = 4095
+MAX_XATTRS = 64 << 10
+"""Bytes of names and values of the extended attributes of one object, as Linux has it."""
+XATTR_CREATE, XATTR_REPLACE = 1, 2
+T = TypeVar("T")
+
+
+class Base(BaseTree, BaseReader, Protocol):
+    """The commit that a mount stands on."""
+
+
+class Owner(NamedTuple):
+    """User and group id of who makes something."""
+
+    uid: int
+    gid: int
+
+
+class Attributes(NamedTuple):
+    """What `stat` says; times in nanoseconds since the epoch."""
+
+    number: int
+    mode: int
+    links: int
+    uid: int
+    gid: int
+    size: int
+    atime: int
+    mtime: int
+    ctime: int
+
+
+@dataclass(eq=False)
+class Handle:
+    """An open file."""
+
+    file: File
+    flags: int
+
+    @property
+    def is_writable(self) -> bool:
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
+
+
+class Overlay:
+    """Thread-safe. No lock is held while the cluster is asked."""
+
+    def __init__(self, base: Base, store: Staging, owner: Owner, limit: int) -> None:
+        """`owner` has what the commit brings; at most `limit` bytes are staged."""
+        self.base = base
+        self._store = store
+        self._owner = owner
+        self._lock = threading.RLock()
+        self._unchanged: dict[bytes, File] = {}  # files of the commit that are open and unchanged
+        self.bytes = Bytes(store, base, limit)
+        root = store.load()
+        self._next = store.next_id()
+        if root is None:
+            self._next = max(self._next, ROOT_ID + 1)
+            now = int(base.time * 1e9)
+            mode = stat.S_IFDIR | DIRECTORY_MODE
+            root = Directory(ROOT_ID, base.inode(b"/"), mode, *owner, now, now, now, 2, b"/")
+            changes = Changes()
+            changes.set(root)
+            changes.keep(store)
+        self.root = root
+        self.bytes.budget.used = sum(file.extents.size for file in self._files(root))
+
+    # --- looking
+
+    def attributes(self, path: bytes) -> Attributes:
+        return self._look(lambda facts: self._describe(self._need(path, facts)))
+
+    def attributes_of(self, handle: Handle) -> Attributes:
+        return self._describe(handle.file)
+
+    def listdir(self, path: bytes) -> list[tuple[bytes, int, int]]:
+        """Name, type (as in a mode) and inode number of all entries but `.` and `..`."""
+
+        def entries(facts: Facts) -> list[tuple[bytes, int, int]]:
+            found = self._need(path, facts)
+            base = found.path if isinstance(found, BaseNode) else found.base or b""
+            result = []
+            for name, entry in names.children(found, facts).items():
+                if isinstance(entry, Inode):
+                    result.append((name, stat.S_IFMT(entry.mode), entry.number))
+                else:
+                    number = self.base.inode(base.rstrip(b"/") + b"/" + name)
+                    result.append((name, stat.S_IFDIR if entry else stat.S_IFREG, number))
+            return result
+
+        return self._look(entries)
+
+    def readlink(self, path: bytes) -> bytes:
+        found = self._look(lambda facts: self._need(path, facts))
+        if not isinstance(found, Symlink):
+            raise _error(errno.EINVAL)
+        return found.target
+
+    # --- files
+
+    def create(self, path: bytes, mode: int, flags: int, owner: Owner) -> Handle:
+        """Open a file, made if there is none; EEXIST if there is one, with O_EXCL."""
+
+        def make(facts: Facts, changes: Changes) -> Handle:
+            found = names.resolve(self.root, path, facts)
+            if found is None:
+                where, name = self._place(path, facts, changes)
+                file = File(**self._new(where, stat.S_IFREG | (mode & 0o7777), owner))
+                self._enter(changes, where, name, file)
+                found = file
+            elif flags & os.O_EXCL:
+                raise _error(errno.EEXIST)
+            else:
+                found = self._to_open(path, flags, facts, changes)
+            return self._open(found, flags)
+
+        return self._cut_at_open(self._change(make))
+
+    def open(self, path: bytes, flags: int) -> Handle:
+        def found(facts: Facts, changes: Changes) -> Handle:
+            return self._open(self._to_open(path, flags, facts, changes), flags)
+
+        return self._cut_at_open(self._change(found))
+
+    def read(self, handle: Handle, offset: int, size: int) -> Block:
+        return self.bytes.read(handle.file, offset, size)
+
+    def write(self, handle: Handle, offset: int, data: bytes) -> int:
+        if not handle.is_writable:
+            raise _error(errno.EBADF)
+        return self.bytes.write(handle.file, offset, data)
+
+    def truncate(self, path: bytes, size: int) -> None:
+        handle = self.open(path, os.O_WRONLY)
+        try:
+            self.resize(handle, size)
+        finally:
+            self.release(handle)
+
+    def resize(self, handle: Handle, size: int) -> None:
+        """`ftruncate`."""
+        if not handle.is_writable:
+            raise _error(errno.EINVAL)
+        self.bytes.resize(handle.file, size)
+        self._keep(handle.file)
+
+    def flush(self, handle: Handle) -> None:
+        """What was written survives the end of this process."""
+        self._keep(handle.file)
+
+    def sync(self, handle: Handle) -> None:
+        """What was written survives a power loss."""
+        self.bytes.sync(handle.file)
+        self._keep(handle.file)
+        self.sync_names()
+
+    def sync_names(self) -> None:
+        """All that was done to names so far survives a power loss."""
+        with self._lock:
+            self._store.apply([], durable=True)
+
+    def release(self, handle: Handle) -> None:
+        """The file was closed for the last time."""
+        file = handle.file
+        with self._lock:
+            file.handles -= 1
+            if file.handles:
+                return
+            if file.base is not None and self._unchanged.get(file.base) is file:
+                del self._unchanged[file.base]
+            if file.links:
+                self._keep(file)
+                self.bytes.release(file)
+            else:
+                self.bytes.forget(file)
+
+    # --- names
+
+    def mkdir(self, path: bytes, mode: int, owner: Owner) -> None:
+        def make(facts: Facts, changes: Changes) -> None:
+            where, name = self._free_place(path, facts, changes)
+            mode_ = stat.S_IFDIR | (mode & 0o7777) | (where.mode & stat.S_ISGID)
+            self._enter(changes, where, name, Directory(**self._new(where, mode_, owner)))
+
+        self._change(make)
+
+    def symlink(self, target: bytes, path: bytes, owner: Owner) -> None:
+        if len(target) > MAX_TARGET:
+            raise _error(errno.ENAMETOOLONG)
+
+        def make(facts: Facts, changes: Changes) -> None:
+            where, name = self._free_place(path, facts, changes)
+            link = Symlink(**self._new(where, stat.S_IFLNK | LINK_MODE, owner), target=target)
+            self._enter(changes, where, name, link)
+
+        self._change(make)
+
+    def link(self, old: bytes, new: bytes) -> None:
+        def make(facts: Facts, changes: Changes) -> None:
+            found = self._need(old, facts)
+            where, name = self._free_place(new, facts, changes)
+            if names.is_directory(found):
+                raise _error(errno.EPERM)
+            inode = self._staged(old, facts, changes)
+            changes.touch(inode, content=False)
+            self._enter(changes, where, name, inode)
+
+        self._change(make)
+
+    def unlink(self, path: bytes) -> None:
+        def remove(facts: Facts, changes: Changes) -> None:
+            found = self._need(path, facts)
+            if names.is_directory(found):
+                raise _error(errno.EISDIR)
+            where, name = self._place(path, facts, changes)
+            self._leave(changes, where, name, facts)
+            self._drop(changes, found)
+
+        self._change(remove)
+
+    def rmdir(self, path: bytes) -> None:
+        def remove(facts: Facts, changes: Changes) -> None:
+            found = self._need(path, facts)
+            if not names.is_directory(found):
+                raise _error(errno.ENOTDIR)
+            if found is self.root:
+                raise _error(errno.EBUSY)
+            if names.children(found, facts):
+                raise _error(errno.ENOTEMPTY)
+            where, name = self._place(path, facts, changes)
+            self._leave(changes, where, name, facts)
+            self._drop(changes, found)
+
+        self._change(remove)
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        def move(facts: Facts, changes: Changes) -> None:
+            source, target = names.parts(old), names.parts(new)
+            for path in (source[:-1], target[:-1]):
+                if not names.is_directory(self._need(b"/".join(path), facts)):
+                    raise _error(errno.ENOTDIR)
+            found, there = self._need(old, facts), names.resolve(self.root, new, facts)
+            if not source or not target:
+                raise _error(errno.EBUSY)
+            if target[: len(source)] == source and len(target) > len(source):
+                raise _error(errno.EINVAL)
+            if source == target or (isinstance(found, Inode) and found is there):
+                return
+            if there is not None:
+                self._check_replaceable(found, there, facts)
+            inode = self._staged(old, facts, changes)
+            from_, from_name = self._place(old, facts, changes)
+            to, to_name = self._place(new, facts, changes)
+            self._leave(changes, from_, from_name, facts)
+            if there is not None:
+                self._drop(changes, there)
+            changes.set(inode, links=inode.links - 1)  # _enter counts the new name
+            self._enter(changes, to, to_name, inode)
+            changes.touch(inode, content=False)
+
+        self._change(move)
+
+    # --- attributes
+
+    def chmod(self, path: bytes, mode: int) -> None:
+        self._set(path, lambda inode: {"mode": stat.S_IFMT(inode.mode) | (mode & 0o7777)})
+
+    def chown(self, path: bytes, uid: int, gid: int) -> None:
+        """-1 leaves one of them as it is."""
+        self._set(
+            path,
+            lambda inode: {"uid": inode.uid if uid == -1 else uid, "gid": inode.gid if gid == -1 else gid},
+        )
+
+    def utimens(self, path: bytes, atime: int | None, mtime: int | None) -> None:
+        """Nanoseconds; None leaves one of them as it is."""
+        times = {"atime": atime, "mtime": mtime}
+        self._set(path, lambda _inode: {name: value for name, value in times.items() if value is not None})
+
+    def xattrs(self, path: bytes) -> dict[str, bytes]:
+        """The extended attributes that were set here."""
+        found = self._look(lambda facts: self._need(path, facts))
+        return {} if isinstance(found, BaseNode) else dict(found.xattrs)
+
+    def set_xattr(self, path: bytes, name: str, value: bytes, flags: int) -> None:
+        def other(inode: Inode) -> dict[str, Any]:
+            if flags & XATTR_CREATE and name in inode.xattrs:
+                raise _error(errno.EEXIST)
+            if flags & XATTR_REPLACE and name not in inode.xattrs:
+                raise _error(errno.ENODATA)
+            after = {**inode.xattrs, name: value}
+            if sum(len(key.encode()) + len(data) for key, data in after.items()) > MAX_XATTRS:
+                raise _error(errno.ENOSPC)
+            return {"xattrs": after}
+
+        self._set(path, other)
+
+    def remove_xattr(self, path: bytes, name: str) -> None:
+        def other(inode: Inode) -> dict[str, Any]:
+            if name not in inode.xattrs:
+                raise _error(errno.ENODATA)
+            return {"xattrs": {key: value for key, value in inode.xattrs.items() if key != name}}
+
+        self._set(path, other)
+
+    # --- everything below is called with the lock held, but for _look, _change and _cut_at_open
+
+    def _look(self, operation: Callable[[Facts], T]) -> T:
+        def attempt(facts: Facts) -> T:
+            with self._lock:
+                return operation(facts)
+
+        return names.with_facts(lambda: self.base, attempt)
+
+    def _change(self, operation: Callable[[Facts, Changes], T]) -> T:
+        def attempt(facts: Facts) -> T:
+            with self._lock:
+                changes = Changes()
+                try:
+                    result = operation(facts, changes)
+                    changes.keep(self._store)
+                except BaseException:
+                    changes.undo()
+                    raise
+                return result
+
+        return names.with_facts(lambda: self.base, attempt)
+
+    def _set(self, path: bytes, attributes: Callable[[Inode], dict[str, Any]]) -> None:
+        def change(facts: Facts, changes: Changes) -> None:
+            inode = self._staged(path, facts, changes)
+            changes.set(inode, **attributes(inode), ctime=time.time_ns())
+
+        self._change(change)
+
+    def _need(self, path: bytes, facts: Facts) -> Found:
+        found = names.resolve(self.root, path, facts)
+        if found is None:
+            raise _error(errno.ENOENT)
+        return found
+
+    def _staged(self, path: bytes, facts: Facts, changes: Changes) -> Inode:
+        """The inode at a path; one of the commit's object, entered into its directory, if there is none yet."""
+        found = self._need(path, facts)
+        if isinstance(found, Inode):
+            return found
+        where, name = self._place(path, facts, changes)
+        inode = self._of_base(found)
+        changes.afterwards(lambda: self._unchanged.pop(found.path, None))
+        changes.set(inode, links=2 if inode.is_directory else 1)
+        changes.enter(where, name, inode)
+        return inode
+
+    def _place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
+        """The directory that a path is in, staged, and the name there. ENOENT, ENOTDIR if there is none."""
+        *above, name = names.parts(path)
+        where = self._staged(b"/" + b"/".join(above), facts, changes)
+        if not isinstance(where, Directory):
+            raise _error(errno.ENOTDIR)
+        return where, name
+
+    def _free_place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
+        if names.resolve(self.root, path, facts) is not None:
+            raise _error(errno.EEXIST)
+        return self._place(path, facts, changes)
+
+    def _enter(self, changes: Changes, where: Directory, name: bytes, inode: Inode) -> None:
+        """Give an inode a name (more)."""
+        changes.set(inode, links=2 if inode.is_directory else inode.links + 1)
+        changes.enter(where, name, inode)
+        changes.touch(where)
+
+    def _leave(self, changes: Changes, where: Directory, name: bytes, facts: Facts) -> None:
+        """Take a name away; the inode keeps its count."""
+        if names.base_child(where, name, facts) is None:
+            changes.remove(where, name)
+        else:
+            changes.enter(where, name, None)
+        changes.touch(where)
+
+    def _drop(self, changes: Changes, found: Found) -> None:
+        """Count a name less, and forget what has none and is not open."""
+        if isinstance(found, BaseNode):
+            file = self._unchanged.get(found.path)
+            if file is not None:  # open, and from now on without a name
+                changes.set(file, links=0, ctime=time.time_ns())
+                changes.afterwards(lambda: self._unchanged.pop(found.path, None))
+            return
+        links = 0 if found.is_directory else found.links - 1
+        changes.set(found, links=links, ctime=time.time_ns())
+        if isinstance(found, File) and not links and not found.handles:
+            changes.afterwards(lambda: self.bytes.forget(found))
+
+    def _check_replaceable(self, found: Found, there: Found, facts: Facts) -> None:
+        """Whether `rename` may put one in the place of the other."""
+        if names.is_directory(there):
+            if not names.is_directory(found):
+                raise _error(errno.EISDIR)
+            if names.children(there, facts):
+                raise _error(errno.ENOTEMPTY)
+        elif names.is_directory(found):
+            raise _error(errno.ENOTDIR)
+
+    def _new(self, where: Directory, mode: int, owner: Owner) -> dict[str, Any]:
+        """Attributes of an inode that is new in a directory, without a name yet."""
+        now = time.time_ns()
+        gid = where.gid if where.mode & stat.S_ISGID else owner.gid
+        return {
+            **self._numbered(),
+            "mode": mode,
+            "uid": owner.uid,
+            "gid": gid,
+            "atime": now,
+            "mtime": now,
+            "ctime": now,
+            "links": 0,
+        }
+
+    def _numbered(self, number: int | None = None) -> dict[str, int]:
+        key = self._next
+        self._next += 1
+        return {"id": key, "number": key << 2 | 1 if number is None else number}  # bit 1 is set in those of a commit
+
+    def _of_base(self, found: BaseNode) -> Inode:
+        """An inode for an object of the commit, without a name yet."""
+        path, node = found
+        opened = self._unchanged.get(path)
+        if opened is not None:
+            return opened
+        kind, links = (stat.S_IFDIR | DIRECTORY_MODE, 2) if node.is_dir else (stat.S_IFREG | FILE_MODE, 1)
+        now = int(self.base.time * 1e9)
+        known: dict[str, Any] = {
+            **self._numbered(self.base.inode(path)),
+            "mode": kind,
+            "uid": self._owner.uid,
+            "gid": self._owner.gid,
+            "links": links,
+            "base": path,
+            "atime": now,
+            "mtime": now,
+            "ctime": now,
+        }
+        return Directory(**known) if node.is_dir else File(**known, size=node.size, base_size=node.size)
+
+    def _to_open(self, path: bytes, flags: int, facts: Facts, changes: Changes) -> Found:
+        """What is at a path; staged if it is a file that is about to be written."""
+        found = self._need(path, facts)
+        if names.is_directory(found):
+            raise _error(errno.EISDIR)
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        return self._staged(path, facts, changes) if writable else found
+
+    def _open(self, found: Found, flags: int) -> Handle:
+        file = self._of_base(found) if isinstance(found, BaseNode) else found
+        if not isinstance(file, File):
+            raise _error(errno.ELOOP)
+        if isinstance(found, BaseNode):
+            self._unchanged[found.path] = file
+        file.handles += 1
+        return Handle(file, flags)
+
+    def _cut_at_open(self, handle: Handle) -> Handle:
+        if handle.flags & os.O_TRUNC and handle.is_writable:
+            try:
+                self.resize(handle, 0)
+            except BaseException:
+                self.release(handle)
+                raise
+        return handle
+
+    def _keep(self, file: File) -> None:
+        with self._lock, file.lock:
+            if file.dirty and file.links:
+                self._store.apply([staging.put(file)])
+            file.dirty = False
+
+    def _describe(self, found: Found) -> Attributes:
+        if isinstance(found, BaseNode):
+            path, node = found
+            now = int(self.base.time * 1e9)
+            mode, links = (stat.S_IFDIR | DIRECTORY_MODE, 2) if node.is_dir else (stat.S_IFREG | FILE_MODE, 1)
+            return Attributes(self.base.inode(path), mode, links, *self._owner, node.size, now, now, now)
+        size = 0
+        if isinstance(found, File):
+            size = found.size
+        elif isinstance(found, Symlink):
+            size = len(found.target)
+        return Attributes(
+            *(found.number, found.mode, found.links, found.uid, found.gid, size, found.atime, found.mtime, found.ctime)
+        )
+
+    def _files(self, directory: Directory) -> Iterator[File]:
+        """Every staged file once."""
+        seen: set[int] = set()
+        rest: list[Directory] = [directory]
+        while rest:
+            for inode in rest.pop().entries.values():
+                if isinstance(inode, Directory):
+                    rest.append(inode)
+                elif isinstance(inode, File) and inode.id not in seen:
+                    seen.add(inode.id)
+                    yield inode
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -1,0 +1,221 @@
+"""Where staged changes live: a directory per mount, with the names in SQLite and the bytes in one file for each inode.
+
+    <directory>/names.sqlite     inodes and directory entries, changed by whole transactions
+    <directory>/data/17          staged bytes of inode 17, each at its place; where nothing is staged, a hole
+
+What a transaction wrote survives the death of the process at once, and that of the machine when it was `durable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+import stat
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pachmount.errors import DataError
+from pachmount.overlay.extents import Extents
+from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 10.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS inode (
+    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
+    atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, base BLOB, size INTEGER NOT NULL,
+    base_size INTEGER NOT NULL, extents BLOB NOT NULL, target BLOB NOT NULL, xattrs TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS entry (
+    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SIGN = 1 << 64
+"""SQLite's integers are signed."""
+
+Change = tuple[str, tuple[Any, ...]]
+"""A statement for the store and its values."""
+
+
+def put(inode: Inode) -> Change:
+    """Keep an inode as it is now."""
+    size = base_size = 0
+    extents = target = b""
+    if isinstance(inode, File):
+        size, base_size, extents = inode.size, inode.base_size, inode.extents.pack()
+    elif isinstance(inode, Symlink):
+        target = inode.target
+    number = inode.number - _SIGN if inode.number >= _SIGN // 2 else inode.number
+    xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()})
+    times = inode.atime, inode.mtime, inode.ctime
+    owner = inode.uid, inode.gid
+    return _PUT_INODE, (
+        *(inode.id, number, inode.mode, *owner, *times, inode.base, size, base_size, extents, target, xattrs),
+    )
+
+
+def forget(inode: Inode) -> Change:
+    """Keep an inode no more; whatever entries a directory has must go as well."""
+    return "DELETE FROM inode WHERE id = ?", (inode.id,)
+
+
+def forget_entries(directory: Inode) -> Change:
+    return "DELETE FROM entry WHERE directory = ?", (directory.id,)
+
+
+def name(directory: Inode, entry: bytes, inode: Inode | None) -> Change:
+    """Let a directory have an entry; None hides that of its base."""
+    values = directory.id, entry, None if inode is None else inode.id
+    return "INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", values
+
+
+def unname(directory: Inode, entry: bytes) -> Change:
+    """Take an entry away, so that the base's shows again, if it has one."""
+    return "DELETE FROM entry WHERE directory = ? AND name = ?", (directory.id, entry)
+
+
+class Staging:
+    """The staged changes in `directory`. One process uses it at a time; `apply` and `load` need a lock of the caller's.
+
+    Raises OSError for faults of the disk, ENOSPC when it is full; DataError for what is damaged or of another version.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._data = directory / "data"
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = directory / "names.sqlite"
+        with _faults(path):
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, SCHEMA_VERSION):
+                    raise DataError(f"staged changes in '{directory}' cannot be read", f"their version is {version}")
+                path.chmod(0o600)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_SCHEMA)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            except BaseException:
+                self._db.close()
+                raise
+
+    def apply(self, changes: Iterable[Change], *, durable: bool = False) -> None:
+        """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before."""
+        with _faults(self.directory):
+            if durable:
+                self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for statement, values in changes:
+                        self._db.execute(statement, values)
+                    if durable:  # a transaction that changes nothing would not reach the disk
+                        self._db.execute("INSERT OR REPLACE INTO about VALUES ('synced', datetime('now'))")
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
+                    raise
+            finally:
+                if durable:
+                    self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def load(self) -> Directory | None:
+        """The root directory with all that is staged below it; None if there is nothing yet.
+
+        What has no name any more (it was open when the process died) is removed.
+        """
+        with _faults(self.directory):
+            inodes = {row[0]: _inode(row) for row in self._db.execute("SELECT * FROM inode")}
+            entries = self._db.execute("SELECT directory, name, inode FROM entry").fetchall()
+        for inode in inodes.values():
+            inode.links = 2 if inode.is_directory else 0
+        for directory_id, entry, inode_id in entries:
+            directory = inodes.get(directory_id)
+            child = None if inode_id is None else inodes.get(inode_id)
+            if not isinstance(directory, Directory) or (inode_id is not None and child is None):
+                raise DataError(f"staged changes in '{self.directory}' are damaged", f"entry {entry!r} leads nowhere")
+            directory.entries[bytes(entry)] = child
+            if child is not None and not child.is_directory:
+                child.links += 1
+        nameless = [inode for inode in inodes.values() if not inode.links]
+        self.apply([forget(inode) for inode in nameless])
+        for left in set(os.listdir(self._data)) - {str(key) for key, inode in inodes.items() if inode.links}:
+            os.unlink(self._data / left)
+        root = inodes.get(ROOT_ID)
+        return root if isinstance(root, Directory) else None
+
+    def next_id(self) -> int:
+        """An id that no inode here has."""
+        with _faults(self.directory):
+            return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM inode").fetchone()[0])
+
+    def about(self, key: str) -> str:
+        """What was noted about these changes; "" if nothing was."""
+        with _faults(self.directory):
+            row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def note(self, key: str, value: str) -> None:
+        """Note something about these changes, durably."""
+        self.apply([("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))], durable=True)
+
+    def open(self, file: File) -> int:
+        """A descriptor for the staged bytes of a file, to read and write; its file is made if there is none."""
+        return os.open(self._data / str(file.id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def sync_names(self) -> None:
+        """See to it that files of staged bytes that were made are found after a power loss."""
+        descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def discard(self, file: File) -> None:
+        """Remove the staged bytes of a file, if there are any."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._data / str(file.id))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _inode(row: tuple[Any, ...]) -> Inode:
+    key, number, mode, uid, gid, atime, mtime, ctime, base, size, base_size, extents, target, xattrs = row
+    known = {
+        "id": key,
+        "number": number % _SIGN,
+        "mode": mode,
+        "uid": uid,
+        "gid": gid,
+        "atime": atime,
+        "mtime": mtime,
+        "ctime": ctime,
+        "base": None if base is None else bytes(base),
+        "xattrs": {name: bytes.fromhex(value) for name, value in json.loads(xattrs).items()},
+    }
+    if stat.S_ISDIR(mode):
+        return Directory(**known)
+    if stat.S_ISLNK(mode):
+        return Symlink(**known, target=bytes(target))
+    return File(**known, size=size, base_size=base_size, extents=Extents.unpack(extents))
+
+
+@contextlib.contextmanager
+def _faults(where: Path) -> Any:
+    """SQLite's errors as those that a file operation can answer with."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        full = "full" in str(error)  # Python 3.10 does not give the code
+        raise OSError(errno.ENOSPC if full else errno.EIO, f"{error}", str(where)) from error
+    except (sqlite3.Error, struct.error, ValueError) as error:
+        raise DataError(f"staged changes in '{where}' are damaged", str(error)) from error
