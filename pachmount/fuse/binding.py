@@ -35,6 +35,9 @@ try:
 except (OSError, ImportError) as error:
     raise CannotMountError("cannot load libfuse 2", str(error), LIBRARY_HINT) from error
 
+libfuse = fuse
+"""fusepy, for the operations of read-write mounts."""
+
 BLOCK_SIZE_HINT = 1 << 20
 """st_blksize of all but small files: tools read in pieces of this size."""
 SMALL_FILE = 64 << 10
@@ -177,11 +180,11 @@ class ReadOnlyOperations:
         if not name.startswith(b"user."):
             return -errno.EOPNOTSUPP
         found = self._view.xattrs(path).get(name.decode())
-        return -errno.ENODATA if found is None else _fill(value, size, found)
+        return -errno.ENODATA if found is None else fill(value, size, found)
 
     def listxattr(self, path: bytes, value: Any, size: int) -> int:
         self._statistics.xattrs += 1
-        return _fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
+        return fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
 
     def failed(self, error: BaseException) -> int:
         """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
@@ -195,7 +198,7 @@ class ReadOnlyOperations:
         return -errno.EIO
 
 
-def _fill(buffer: Any, size: int, data: bytes) -> int:
+def fill(buffer: Any, size: int, data: bytes) -> int:
     """Answer an extended attribute call: its size when asked for that, ERANGE when it does not fit."""
     if size == 0:
         return len(data)
@@ -205,7 +208,7 @@ def _fill(buffer: Any, size: int, data: bytes) -> int:
     return len(data)
 
 
-class _Session(fuse.FUSE):  # type: ignore[misc]
+class ReadOnlySession(fuse.FUSE):  # type: ignore[misc]
     """fusepy's dispatcher with callbacks that pass raw arguments on and turn every exception into an errno."""
 
     operations: ReadOnlyOperations
@@ -249,11 +252,13 @@ class _Session(fuse.FUSE):  # type: ignore[misc]
         return self.operations.listxattr(path, value, size)
 
 
-def serve(operations: ReadOnlyOperations, mountpoint: str, options: dict[str, str | int | bool]) -> None:
+def serve(
+    operations: Any, mountpoint: str, options: dict[str, str | int | bool], session: type[Any] = ReadOnlySession
+) -> None:
     """Mount and answer the kernel until the mount goes away; RuntimeError if libfuse refuses to mount.
 
     Must run in a thread that is not the main one: libfuse takes over signals there.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        _Session(operations, mountpoint, foreground=True, **options)
+        session(operations, mountpoint, foreground=True, **options)

@@ -11,12 +11,29 @@ from pathlib import Path
 
 from pachmount.errors import CannotMountError
 from pachmount.fuse import handshake, kernel
+from pachmount.overlay.overlay import Overlay
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
 
 MOUNT_SECONDS = 20.0
 DAY = 86400
+
+_UNCHANGING: dict[str, str | int | bool] = {
+    "ro": True,
+    "kernel_cache": True,
+    "attr_timeout": DAY,
+    "entry_timeout": DAY,
+    "negative_timeout": DAY,
+}
+"""Nothing of a pinned commit ever changes, so the kernel may keep all it learned for a day."""
+_CHANGING: dict[str, str | int | bool] = {
+    "big_writes": True,
+    "attr_timeout": 0,
+    "entry_timeout": 1,
+    "negative_timeout": 0,
+}
+"""The names of a hard link are different files to libfuse 2: what is done by one, the kernel cannot know of others."""
 
 _mounting = threading.Lock()
 """libfuse reports why it cannot mount only on stderr, so one mount at a time may fail."""
@@ -32,10 +49,16 @@ def survive_closed_connections() -> None:
 
 
 class Session:
-    """A kernel mount of an immutable view. It ends when the mount is gone and the last file in it is closed."""
+    """A kernel mount of an immutable view, or of an overlay over one.
 
-    def __init__(self, view: CommitView, mountpoint: Path, *, allow_other: bool) -> None:
+    It ends when the mount is gone and the last file in it is closed.
+    """
+
+    def __init__(
+        self, view: CommitView, mountpoint: Path, *, allow_other: bool, overlay: Overlay | None = None
+    ) -> None:
         self.view = view
+        self.overlay = overlay
         self.mountpoint = mountpoint
         self._allow_other = allow_other
         self._ready = threading.Event()
@@ -49,13 +72,10 @@ class Session:
     def start(self) -> None:
         """Mount; returns when the kernel shows the mount. Raises CannotMountError, leaving nothing mounted."""
         check_fuse()
-        from pachmount.fuse import binding  # says what is missing where libfuse cannot be loaded
-
-        operations = binding.ReadOnlyOperations(self.view, self._ready.set)
         with _mounting:
             threading.Thread(
                 target=self._serve,
-                args=(lambda: binding.serve(operations, str(self.mountpoint), self._options()),),
+                args=(self._server(),),
                 name=f"fuse {self.view.source.repo}",
                 daemon=True,
             ).start()
@@ -74,6 +94,16 @@ class Session:
         """Wait for the end of the session; whether it has ended."""
         return self._ended.wait(timeout)
 
+    def _server(self) -> Callable[[], None]:
+        from pachmount.fuse import binding, writable  # says what is missing where libfuse cannot be loaded
+
+        where, options = str(self.mountpoint), self._options()
+        if self.overlay is None:
+            operations = binding.ReadOnlyOperations(self.view, self._ready.set)
+            return lambda: binding.serve(operations, where, options)
+        writing = writable.ReadWriteOperations(self.view, self.overlay, self._ready.set)
+        return lambda: binding.serve(writing, where, options, writable.WritableSession)
+
     def _serve(self, serve: Callable[[], None]) -> None:
         said_before = _stderr_size()
         try:
@@ -90,14 +120,9 @@ class Session:
             self.view.close()
 
     def _options(self) -> dict[str, str | int | bool]:
-        """Nothing of a pinned commit ever changes, so the kernel may keep all it learned for a day."""
         source = self.view.source
         return {
-            "ro": True,
-            "kernel_cache": True,
-            "attr_timeout": DAY,
-            "entry_timeout": DAY,
-            "negative_timeout": DAY,
+            **(_UNCHANGING if self.overlay is None else _CHANGING),
             "max_read": handshake.READ_BYTES,
             "max_readahead": handshake.READ_BYTES,
             "max_background": handshake.MAX_BACKGROUND,

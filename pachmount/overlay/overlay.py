@@ -1,7 +1,8 @@
 """A writable tree: the objects of a commit with staged changes over them. File operations in terms of the system's.
 
 Every operation raises OSError with the errno that Linux has for it, and what the commit's reader raises. Who may do
-what is the kernel's business (`default_permissions`).
+what is the kernel's business (`default_permissions`). Attributes are those of a path, or of an open file that may have
+no path any more.
 """
 
 from __future__ import annotations
@@ -96,11 +97,8 @@ class Overlay:
 
     # --- looking
 
-    def attributes(self, path: bytes) -> Attributes:
-        return self._look(lambda facts: self._describe(self._need(path, facts)))
-
-    def attributes_of(self, handle: Handle) -> Attributes:
-        return self._describe(handle.file)
+    def attributes(self, where: bytes | Handle) -> Attributes:
+        return self._look(lambda facts: self._describe(self._at(where, facts)))
 
     def listdir(self, path: bytes) -> list[tuple[bytes, int, int]]:
         """Name, type (as in a mode) and inode number of all entries but `.` and `..`."""
@@ -124,6 +122,10 @@ class Overlay:
         if not isinstance(found, Symlink):
             raise _error(errno.EINVAL)
         return found.target
+
+    def disk(self) -> os.statvfs_result:
+        """The numbers of the disk that staged bytes are on."""
+        return os.statvfs(self._store.directory)
 
     # --- files
 
@@ -291,27 +293,27 @@ class Overlay:
 
     # --- attributes
 
-    def chmod(self, path: bytes, mode: int) -> None:
-        self._set(path, lambda inode: {"mode": stat.S_IFMT(inode.mode) | (mode & 0o7777)})
+    def chmod(self, where: bytes | Handle, mode: int) -> None:
+        self._set(where, lambda inode: {"mode": stat.S_IFMT(inode.mode) | (mode & 0o7777)})
 
-    def chown(self, path: bytes, uid: int, gid: int) -> None:
+    def chown(self, where: bytes | Handle, uid: int, gid: int) -> None:
         """-1 leaves one of them as it is."""
         self._set(
-            path,
+            where,
             lambda inode: {"uid": inode.uid if uid == -1 else uid, "gid": inode.gid if gid == -1 else gid},
         )
 
-    def utimens(self, path: bytes, atime: int | None, mtime: int | None) -> None:
+    def utimens(self, where: bytes | Handle, atime: int | None, mtime: int | None) -> None:
         """Nanoseconds; None leaves one of them as it is."""
         times = {"atime": atime, "mtime": mtime}
-        self._set(path, lambda _inode: {name: value for name, value in times.items() if value is not None})
+        self._set(where, lambda _inode: {name: value for name, value in times.items() if value is not None})
 
-    def xattrs(self, path: bytes) -> dict[str, bytes]:
+    def xattrs(self, where: bytes | Handle) -> dict[str, bytes]:
         """The extended attributes that were set here."""
-        found = self._look(lambda facts: self._need(path, facts))
+        found = self._look(lambda facts: self._at(where, facts))
         return {} if isinstance(found, BaseNode) else dict(found.xattrs)
 
-    def set_xattr(self, path: bytes, name: str, value: bytes, flags: int) -> None:
+    def set_xattr(self, where: bytes | Handle, name: str, value: bytes, flags: int) -> None:
         def other(inode: Inode) -> dict[str, Any]:
             if flags & XATTR_CREATE and name in inode.xattrs:
                 raise _error(errno.EEXIST)
@@ -322,15 +324,15 @@ class Overlay:
                 raise _error(errno.ENOSPC)
             return {"xattrs": after}
 
-        self._set(path, other)
+        self._set(where, other)
 
-    def remove_xattr(self, path: bytes, name: str) -> None:
+    def remove_xattr(self, where: bytes | Handle, name: str) -> None:
         def other(inode: Inode) -> dict[str, Any]:
             if name not in inode.xattrs:
                 raise _error(errno.ENODATA)
             return {"xattrs": {key: value for key, value in inode.xattrs.items() if key != name}}
 
-        self._set(path, other)
+        self._set(where, other)
 
     # --- everything below is called with the lock held, but for _look, _change and _cut_at_open
 
@@ -355,12 +357,15 @@ class Overlay:
 
         return names.with_facts(lambda: self.base, attempt)
 
-    def _set(self, path: bytes, attributes: Callable[[Inode], dict[str, Any]]) -> None:
+    def _set(self, where: bytes | Handle, attributes: Callable[[Inode], dict[str, Any]]) -> None:
         def change(facts: Facts, changes: Changes) -> None:
-            inode = self._staged(path, facts, changes)
+            inode = where.file if isinstance(where, Handle) else self._staged(where, facts, changes)
             changes.set(inode, **attributes(inode), ctime=time.time_ns())
 
         self._change(change)
+
+    def _at(self, where: bytes | Handle, facts: Facts) -> Found:
+        return where.file if isinstance(where, Handle) else self._need(where, facts)
 
     def _need(self, path: bytes, facts: Facts) -> Found:
         found = names.resolve(self.root, path, facts)

@@ -163,7 +163,7 @@ def test_files_that_were_deleted_while_open_stay_readable_and_leave_nothing(
     overlay.unlink(b"/a/one")
     assert overlay.read(clean, 0, 100) == b"five\n"
     assert overlay.read(changed, 0, 100) == b"First"
-    assert overlay.attributes_of(clean).links == 0
+    assert overlay.attributes(clean).links == 0
     overlay.release(clean)
     overlay.release(changed)
     assert overlay.bytes.budget.used == 0

@@ -123,7 +123,7 @@ class Both(RuleBasedStateMachine):
     @rule(data=st.data())
     def stat_open(self, data: st.DataObject) -> None:
         handle, descriptor = data.draw(st.sampled_from(self.files))
-        ours, theirs = self.overlay.attributes_of(handle), os.fstat(descriptor)
+        ours, theirs = self.overlay.attributes(handle), os.fstat(descriptor)
         assert (ours.size, ours.links, stat.S_IFMT(ours.mode)) == (
             theirs.st_size,
             theirs.st_nlink,
