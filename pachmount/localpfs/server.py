@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 
 import grpc
 
@@ -110,17 +109,23 @@ def _bind(server: grpc.Server, asked: Address) -> Address:
 def _stop_signals() -> Iterator[Callable[[], object]]:
     """Take over SIGTERM and SIGINT; gives a function that returns after one of them came.
 
-    A pipe and not a threading.Event: a handler that comes in the middle of Event.wait would block for ever in set.
+    The bytes are written by the C handler (set_wakeup_fd). One in Python runs in the main thread only, which does not
+    notice a signal that another thread got, or that came just before it began to read.
     """
+    stops = (signal.SIGTERM, signal.SIGINT)
     reader, writer = os.pipe()
+    os.set_blocking(writer, False)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        os.write(writer, b"x")
+    def wait() -> None:
+        while os.read(reader, 1)[0] not in stops:
+            pass
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in stops}
+    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield lambda: os.read(reader, 1)
+        yield wait
     finally:
+        signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(reader)

@@ -88,6 +88,29 @@ def test_remote_address_needs_leave(tmp_path: Path) -> None:
     assert said["ready"]
 
 
+_STOPPED_IN_ANOTHER_THREAD = """
+import os, signal, threading, time
+from pathlib import Path
+from pachmount.localpfs.server import _stop_signals
+
+state = Path("/proc/self/task", str(os.getpid()), "stat")
+
+def stop():
+    while state.read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with _stop_signals() as wait:
+    threading.Thread(target=stop, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    wait()
+"""
+
+
+def test_a_signal_that_another_thread_gets_stops_it() -> None:
+    subprocess.run([sys.executable, "-c", _STOPPED_IN_ANOTHER_THREAD], check=True, timeout=20)
+
+
 @pytest.mark.parametrize(
     ("text", "target"),
     [

@@ -115,7 +115,7 @@ class Side:
                 return list(tar_entries(data))
             except (tarfile.TarError, ValueError) as error:
                 return f"no archive: {error}"
-        return [self._normal(sorted_sets(plain(message))) for message in outcome.messages]
+        return [sorted_sets(self._normal(sorted_sets(plain(message)))) for message in outcome.messages]
 
     def _normal(self, value: Any) -> Any:
         if isinstance(value, list):
