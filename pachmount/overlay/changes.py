@@ -49,13 +49,14 @@ class Changes:
         """Do something when all is kept."""
         self._afterwards.append(action)
 
-    def keep(self, store: Staging) -> None:
-        """Write all of it to the store. Raises OSError, with nothing written."""
+    def keep(self, store: Staging) -> bool:
+        """Write all of it to the store; whether there was anything. Raises OSError, with nothing written."""
         statements = self._statements()
         if statements:
             store.apply(statements)
         for action in self._afterwards:
             action()
+        return bool(statements)
 
     def undo(self) -> None:
         while self._undo:

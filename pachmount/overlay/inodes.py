@@ -5,10 +5,19 @@ from __future__ import annotations
 import stat
 import threading
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from pachmount.cache.pages import Block
 from pachmount.overlay.extents import Extents
 
 ROOT_ID = 1
+
+
+class BaseReader(Protocol):
+    """The bytes of a commit."""
+
+    def read(self, path: bytes, offset: int, size: int) -> Block:
+        """The bytes [offset, offset + size) of a file, fewer only at its end."""
 
 
 @dataclass(eq=False)
@@ -45,15 +54,19 @@ class Inode:
 class File(Inode):
     """A regular file: the staged ranges over the first `base_size` bytes of the base, and zeros where there is neither.
 
-    `lock` guards all of it. `dirty`: written to since it was last kept in the store. `descriptor`: of the staged bytes,
-    open while the file is.
+    `lock` guards all of it. `dirty`: written to since it was last kept in the store. `version` counts the changes of
+    the content in this process, `writers` the handles that may write. `descriptor`: of the staged bytes, open while the
+    file is. `reader` has the bytes of `base`.
     """
 
     size: int = 0
     base_size: int = 0
     extents: Extents = field(default_factory=Extents)
     dirty: bool = False
+    version: int = 0
+    writers: int = 0
     descriptor: int | None = None
+    reader: BaseReader | None = field(default=None, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -50,12 +50,18 @@ class _UnknownError(Exception):
 class Facts:
     """What is known of the commit within one operation, so that nobody waits for the cluster with a lock held.
 
-    An operation under the lock asks here, and is begun again once the answer is known.
+    An operation under the lock asks here, and is begun again once the answer is known. `tree` is the commit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tree: BaseTree) -> None:
+        self.tree = tree
         self._nodes: dict[bytes, Node | None] = {}
         self._children: dict[bytes, list[tuple[bytes, bool]]] = {}
+
+    def check(self, tree: BaseTree) -> None:
+        """Begin again if they are not about `tree`."""
+        if tree is not self.tree:
+            raise _UnknownError(lambda _base: None)
 
     def find(self, path: bytes) -> Node | None:
         if path not in self._nodes:
@@ -70,15 +76,15 @@ class Facts:
 
 def with_facts(base: Callable[[], BaseTree], operation: Callable[[Facts], T]) -> T:
     """Run an operation again and again, without its lock in between, until it knows all that it needs of the commit."""
-    tree, facts = base(), Facts()
+    facts = Facts(base())
     while True:
         try:
             return operation(facts)
         except _UnknownError as unknown:
-            if base() is not tree:
-                tree, facts = base(), Facts()
+            if base() is not facts.tree:
+                facts = Facts(base())
             else:
-                unknown.learn(tree)
+                unknown.learn(facts.tree)
 
 
 def parts(path: bytes) -> list[bytes]:

@@ -7,21 +7,24 @@ no path any more.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pachmount.cache.pages import Block
-from pachmount.overlay import names, staging
-from pachmount.overlay.bytes import BaseReader, Bytes
+from pachmount.overlay import names, snapshot, staging
+from pachmount.overlay.bytes import Bytes
 from pachmount.overlay.changes import Changes
-from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+from pachmount.overlay.inodes import ROOT_ID, BaseReader, Directory, File, Inode, Symlink
 from pachmount.overlay.names import BaseNode, BaseTree, Facts, Found
+from pachmount.overlay.rebase import OntoOther, OntoOwn, Rebase, everything
+from pachmount.overlay.snapshot import StagedDirectory
 from pachmount.overlay.staging import Staging
 
 FILE_MODE = 0o644
@@ -80,8 +83,9 @@ class Overlay:
         self._store = store
         self._owner = owner
         self._lock = threading.RLock()
+        self._generation = 0
         self._unchanged: dict[bytes, File] = {}  # files of the commit that are open and unchanged
-        self.bytes = Bytes(store, base, limit)
+        self.bytes = Bytes(store, limit)
         root = store.load()
         self._next = store.next_id()
         if root is None:
@@ -93,7 +97,9 @@ class Overlay:
             changes.set(root)
             changes.keep(store)
         self.root = root
-        self.bytes.budget.used = sum(file.extents.size for file in self._files(root))
+        for file in self._files(root):
+            file.reader = base
+            self.bytes.budget.used += file.extents.size
 
     # --- looking
 
@@ -195,6 +201,7 @@ class Overlay:
         file = handle.file
         with self._lock:
             file.handles -= 1
+            file.writers -= handle.is_writable
             if file.handles:
                 return
             if file.base is not None and self._unchanged.get(file.base) is file:
@@ -334,11 +341,163 @@ class Overlay:
 
         self._set(where, other)
 
+    # --- committing
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything at all is staged; it may turn out to be no change."""
+        with self._lock:
+            return bool(self.root.entries)
+
+    def staged(self) -> tuple[int, int]:
+        """How many files have staged bytes, and how many bytes."""
+        with self._lock:
+            return sum(1 for file in self._files(self.root) if file.extents), self.bytes.budget.used
+
+    def generation(self) -> int:
+        """A number that grows with each change."""
+        with self._lock:
+            return self._generation + sum(file.version for file in self._files(self.root))
+
+    def discard(self, paths: Collection[bytes]) -> None:
+        """Give up what is staged at some paths and below: they show the commit again. The root stands for all."""
+        for path in sorted(paths):
+            if path == b"/":
+                self._change(self._discard_all)
+            else:
+                self._change(lambda facts, changes, path=path: self._restore(path, facts, changes))  # type: ignore[misc]
+
+    def _discard_all(self, facts: Facts, changes: Changes) -> None:
+        for name, inode in list(self.root.entries.items()):
+            changes.remove(self.root, name)
+            if inode is not None:
+                self._drop_tree(inode, changes)
+        changes.set(self.root, base=b"/", xattrs={})
+        facts.find(b"/")
+
+    def _restore(self, path: bytes, facts: Facts, changes: Changes) -> None:
+        """Let a path show what the commit has there."""
+        *above, name = names.parts(path)
+        node = facts.find(path)
+        where = self._restored_directory(b"/" + b"/".join(above), facts, changes, needed=node is not None)
+        if where is None:
+            return
+        inode = where.entries.get(name)
+        natural = names.base_child(where, name, facts)
+        if natural is not None and natural.path == path:
+            changes.remove(where, name)
+        elif node is not None:
+            restored = self._of_base(BaseNode(path, node))
+            changes.set(restored, links=2 if node.is_dir else 1)
+            changes.enter(where, name, restored)
+        elif natural is not None:
+            changes.enter(where, name, None)
+        else:
+            changes.remove(where, name)
+        if inode is not None:
+            self._drop_tree(inode, changes)
+
+    def _restored_directory(self, path: bytes, facts: Facts, changes: Changes, *, needed: bool) -> Directory | None:
+        """The staged directory at a path; if it was deleted, and is needed, made again with nothing in it."""
+        found = names.resolve(self.root, path, facts)
+        if found is not None and names.is_directory(found):
+            inode = self._staged(path, facts, changes)
+            return inode if isinstance(inode, Directory) else None
+        if not needed:
+            return None
+        *above, name = names.parts(path)
+        where = self._restored_directory(b"/" + b"/".join(above), facts, changes, needed=True)
+        node = facts.find(path)
+        if where is None or node is None:
+            return None
+        if isinstance(found, Inode):
+            self._drop_tree(found, changes)
+        made = self._of_base(BaseNode(path, node))
+        changes.set(made, links=2)
+        changes.enter(where, name, made)
+        assert isinstance(made, Directory)  # noqa: S101  # for the type checker
+        for child, _ in facts.children(path):
+            changes.enter(made, child, None)
+        return made
+
+    def _drop_tree(self, inode: Inode, changes: Changes) -> None:
+        if isinstance(inode, Directory):
+            for name, entry in list(inode.entries.items()):
+                changes.remove(inode, name)
+                if entry is not None:
+                    self._drop_tree(entry, changes)
+        self._drop(changes, inode)
+
+    def snapshot(self, *, copy: bool = False) -> StagedDirectory:
+        """What is staged now; with `copy`, files open for writing stay readable as they are. `release` gives it up."""
+        with self._lock:
+            return snapshot.take(self.root, copy=copy)
+
+    def advance(self, base: Base, taken: StagedDirectory, committed: Collection[bytes]) -> None:
+        """Stand on the commit that was made of a snapshot: it holds the snapshot's files at the paths `committed`.
+
+        Bytes of the former commit that are needed and that the new one does not have are staged first. Files that are
+        open without being changed stay as they were. The listings of both commits are complete. Raises OSError,
+        ENOSPC; then nothing has changed.
+        """
+        self._rebase(base, lambda former: OntoOwn(former, base, taken, committed))
+
+    def move(self, base: Base, expected: int) -> bool:
+        """Stand on another commit, which changes nothing that is staged, as was seen at `generation` `expected`.
+
+        False if something was changed since then. Otherwise as `advance`.
+        """
+        return self._rebase(base, lambda former: OntoOther(former, base), expected)
+
+    def _rebase(self, base: Base, plan: Callable[[Base], Rebase], expected: int | None = None) -> bool:
+        while True:
+            with self._lock:
+                if expected not in (None, self.generation()):
+                    return False
+                rebase = plan(self.base)
+                foreign = [file for file in self._files(self.root) if rebase.foreign(file)]
+                if not foreign:
+                    self._stand_on(base, rebase)
+                    return True
+            for file in foreign:
+                self.bytes.own(file)
+                self._keep(file)
+                with self._lock:
+                    if not file.handles:
+                        self.bytes.release(file)
+
+    def _stand_on(self, base: Base, rebase: Rebase) -> None:
+        changes = Changes()
+        stays: dict[int, bool] = {}
+        with contextlib.ExitStack() as locks:
+            try:
+                rebase.directory(changes, self.root, b"/")
+                for directory, name, path, inode in everything(self.root):
+                    if isinstance(inode, Directory):
+                        rebase.directory(changes, inode, path)
+                    elif isinstance(inode, File):
+                        if inode.id not in stays:
+                            locks.enter_context(inode.lock)
+                            stays[inode.id] = rebase.file(changes, inode, self.bytes.drop)
+                        if not stays[inode.id]:
+                            changes.remove(directory, name)
+                            changes.set(inode, links=inode.links - 1)
+                changes.afterwards(lambda: self._swap(base))
+                changes.keep(self._store)
+            except BaseException:
+                changes.undo()
+                raise
+
+    def _swap(self, base: Base) -> None:
+        self.base = base
+        self._unchanged.clear()  # those stay with the reader that they have
+
     # --- everything below is called with the lock held, but for _look, _change and _cut_at_open
 
     def _look(self, operation: Callable[[Facts], T]) -> T:
         def attempt(facts: Facts) -> T:
             with self._lock:
+                facts.check(self.base)
                 return operation(facts)
 
         return names.with_facts(lambda: self.base, attempt)
@@ -346,10 +505,11 @@ class Overlay:
     def _change(self, operation: Callable[[Facts, Changes], T]) -> T:
         def attempt(facts: Facts) -> T:
             with self._lock:
+                facts.check(self.base)
                 changes = Changes()
                 try:
                     result = operation(facts, changes)
-                    changes.keep(self._store)
+                    self._generation += changes.keep(self._store)
                 except BaseException:
                     changes.undo()
                     raise
@@ -474,7 +634,9 @@ class Overlay:
             "mtime": now,
             "ctime": now,
         }
-        return Directory(**known) if node.is_dir else File(**known, size=node.size, base_size=node.size)
+        if node.is_dir:
+            return Directory(**known)
+        return File(**known, size=node.size, base_size=node.size, reader=self.base)
 
     def _to_open(self, path: bytes, flags: int, facts: Facts, changes: Changes) -> Found:
         """What is at a path; staged if it is a file that is about to be written."""
@@ -490,8 +652,10 @@ class Overlay:
             raise _error(errno.ELOOP)
         if isinstance(found, BaseNode):
             self._unchanged[found.path] = file
+        handle = Handle(file, flags)
         file.handles += 1
-        return Handle(file, flags)
+        file.writers += handle.is_writable
+        return handle
 
     def _cut_at_open(self, handle: Handle) -> Handle:
         if handle.flags & os.O_TRUNC and handle.is_writable:

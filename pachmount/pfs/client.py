@@ -329,6 +329,18 @@ class PfsClient:
         page = self._rpc.collect(_PFS + "ListFile", request, convert.decode_entry)
         return [entry for entry in page if after is None or entry.path != after.path][:number]
 
+    def diff(self, new: CommitRef, old: CommitRef) -> Iterator[tuple[FileEntry | None, FileEntry | None]]:
+        """The files and directories in which two commits differ, as (new, old), in path order; None where it is not."""
+        request = pfs_pb2.DiffFileRequest(
+            new_file=convert.file_message(new, "/"), old_file=convert.file_message(old, "/")
+        )
+        stream = self._rpc.stream(_PFS + "DiffFile", request, pfs_pb2.DiffFileResponse.FromString)
+        for pair in stream:
+            yield (
+                convert.file_entry(pair.new_file) if pair.HasField("new_file") else None,
+                convert.file_entry(pair.old_file) if pair.HasField("old_file") else None,
+            )
+
     def inspect_file(self, commit: CommitRef, path: str) -> FileEntry:
         """One file or directory (of a directory the server adds up the whole tree); raises NotFoundError."""
         request = pfs_pb2.InspectFileRequest(file=convert.file_message(commit, path))

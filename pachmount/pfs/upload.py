@@ -96,9 +96,9 @@ def import_tree(
     scan = scan_tree(directory, source.path, exclude, skip_invalid=skip_invalid)
     repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
     created_repo = _ensure_repo(client, repo, create_project=create_project)
-    before = _usable_branch(client, repo, branch)
+    before = usable_branch(client, repo, branch)
     report = _Reporter(scan, progress)
-    with _commit_on(client, repo, branch, description, before) as target, client.modify_file(target) as writer:
+    with commit_on(client, repo, branch, description, before) as target, client.modify_file(target) as writer:
         if replace:
             writer.delete_file(source.path + "/")
             if source.path:
@@ -108,9 +108,9 @@ def import_tree(
                 writer.delete_file(file.stored)
             _send(writer, file, report)
     commit = CommitRef(repo, target.id, branch) if target.id else client.inspect_branch(repo, branch).head
-    info = _wait(client, commit, time.monotonic() + wait_s, report)
+    info = wait_finished(client, commit, time.monotonic() + wait_s, lambda: report.report("finish"))
     if info.error:
-        _withdraw(client, commit, before)
+        withdraw(client, commit, before)
         raise ClusterError(f"the cluster rejected the import into {source}", info.error)
     return ImportResult(
         commit=commit,
@@ -158,7 +158,7 @@ def _ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool) -> b
     return True
 
 
-def _usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo | None:
+def usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo | None:
     """The branch as it is now, None if it does not exist; raises if it cannot take an import."""
     try:
         info = client.inspect_branch(repo, branch)
@@ -174,7 +174,7 @@ def _usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo 
 
 
 @contextlib.contextmanager
-def _commit_on(
+def commit_on(
     client: PfsClient, repo: RepoRef, branch: str, description: str, before: BranchInfo | None
 ) -> Iterator[CommitRef]:
     """What ModifyFile is to change: the branch, or a commit started for the description and finished at the end."""
@@ -186,11 +186,11 @@ def _commit_on(
         yield commit
         client.finish_commit(commit)
     except BaseException:
-        _withdraw(client, commit, before)
+        withdraw(client, commit, before)
         raise
 
 
-def _withdraw(client: PfsClient, commit: CommitRef, before: BranchInfo | None) -> None:
+def withdraw(client: PfsClient, commit: CommitRef, before: BranchInfo | None) -> None:
     """Take back a commit that must not stay. Failures are logged: the error that led here matters more."""
     try:
         client.drop_commit_set(commit.id)
@@ -241,10 +241,12 @@ def _pieces(descriptor: int, name: str, report: _Reporter) -> Iterator[bytes]:
             report.report("upload")
 
 
-def _wait(client: PfsClient, commit: CommitRef, deadline: float, report: _Reporter) -> CommitInfo:
+def wait_finished(
+    client: PfsClient, commit: CommitRef, deadline: float, on_wait: Callable[[], None] = lambda: None
+) -> CommitInfo:
     """The commit once it is finished, or as it is at the deadline (of time.monotonic)."""
     while True:
-        report.report("finish")
+        on_wait()
         left = deadline - time.monotonic()
         if left <= 0:
             return client.inspect_commit(commit)

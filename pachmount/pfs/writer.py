@@ -82,6 +82,16 @@ class FileWriter:
             self._send(pfs_pb2.ModifyFileRequest(add_file=pfs_pb2.AddFile(path=path, raw=BytesValue())), 0)
         return total
 
+    def copy_file(self, source: CommitRef, source_path: str, path: str) -> None:
+        """Let a file be what a commit has at `source_path`; the bytes do not come here. Without a source: no change.
+
+        Raises InvalidPathError for a path that PFS cannot store.
+        """
+        if reason := unstorable_reason(path):
+            raise InvalidPathError(f"invalid path '{path}'", reason)
+        copy = pfs_pb2.CopyFile(dst=path, src=convert.file_message(source, source_path))
+        self._send(pfs_pb2.ModifyFileRequest(copy_file=copy), 0)
+
     def close(self) -> None:
         """Send what is left and have the changes applied; raises what went wrong.
 

@@ -1,0 +1,271 @@
+"""What a commit would change: the staged objects beside the commit that they are staged over."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pachmount.names import unstorable_reason
+from pachmount.overlay.names import BaseNode, BaseTree
+from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, join
+from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
+from pachmount.vfs.tree import Node
+
+MAX_LINKS = 40
+"""Symbolic links in one path, as Linux has it."""
+
+Kind = Literal["A", "M", "D", "R"]
+Object = Staged | BaseNode
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that a commit would add, modify, delete or rename. Sizes are bytes, `old_path` is set for a rename.
+
+    `content` is what it will hold: a file with staged bytes, or one of the commit.
+    """
+
+    kind: Kind
+    path: bytes
+    size: int = 0
+    old_size: int = 0
+    old_path: bytes = b""
+    content: StagedFile | BaseNode | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that cannot be committed, and why."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass
+class Difference:
+    """All changes, by path. `ignored` are left out because a pattern says so."""
+
+    changes: list[Change] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    ignored: list[bytes] = field(default_factory=list)
+    empty_directories: list[bytes] = field(default_factory=list)
+
+    @property
+    def being_written(self) -> list[bytes]:
+        """Changed files that a program has open for writing."""
+        return [
+            change.path
+            for change in self.changes
+            if isinstance(change.content, StagedFile) and change.content.is_being_written
+        ]
+
+
+class _LinkError(Exception):
+    """A symbolic link that cannot be followed inside the mount."""
+
+
+def difference(
+    root: StagedDirectory,
+    base: BaseTree,
+    *,
+    mountpoint: bytes = b"",
+    is_ignored: Callable[[bytes, bool], bool] = lambda _path, _is_directory: False,
+    refusal: Callable[[str], str] = unstorable_reason,
+    read: Callable[[StagedFile], bytes] | None = None,
+) -> Difference:
+    """Compare staged objects with the commit below them. It may ask the cluster, so call it without a lock.
+
+    `mountpoint`: where absolute links may lead to. `is_ignored` is asked for path and is-directory of what the commit
+    does not have, `refusal` why a path cannot be committed ("" = it can). `read` gives the bytes of a small file, to
+    tell whether it was written anew with what it had.
+    """
+    return _Comparison(base, mountpoint, is_ignored, refusal, read).run(root)
+
+
+class _Comparison:
+    def __init__(
+        self,
+        base: BaseTree,
+        mountpoint: bytes,
+        is_ignored: Callable[[bytes, bool], bool],
+        refusal: Callable[[str], str],
+        read: Callable[[StagedFile], bytes] | None,
+    ) -> None:
+        self._refusal = refusal
+        self._base = base
+        self._mountpoint = mountpoint
+        self._is_ignored = is_ignored
+        self._read = read
+        self._result = Difference()
+
+    def run(self, root: StagedDirectory) -> Difference:
+        self._root = root
+        self._compare(b"/", root)
+        result = self._result
+        result.changes = _with_renames(sorted(result.changes, key=lambda change: change.path))
+        result.refused.sort(key=lambda refused: refused.path)
+        result.ignored.sort()
+        result.empty_directories.sort()
+        return result
+
+    def _compare(self, path: bytes, found: Object | None) -> None:
+        if isinstance(found, BaseNode) and found.path == path:
+            return
+        if isinstance(found, StagedDirectory) and found.base == path:
+            for name, entry in found.entries.items():
+                self._compare(join(path, name), entry)
+            if found.inode.id != self._root.inode.id and not any(True for _ in self._children(found)):
+                self._result.empty_directories.append(path)
+            return
+        before = self._base.find(path)
+        old = {} if before is None else dict(self._files_of_base(path, before))
+        refused_before = len(self._result.refused)
+        new = {} if found is None else dict(self._files(path, found, ()))
+        kept = [b"%b/" % refused.path for refused in self._result.refused[refused_before:]]
+        for file_path, node in old.items():
+            if file_path not in new and not any((file_path + b"/").startswith(place) for place in kept):
+                self._result.changes.append(Change("D", file_path, old_size=node.size))
+        for file_path, content in new.items():
+            self._add(file_path, content, old.get(file_path))
+
+    def _add(self, path: bytes, content: StagedFile | BaseNode, old: Node | None) -> None:
+        size = content.node.size if isinstance(content, BaseNode) else content.size
+        if old is not None and self._is_same(content, size, old):
+            return
+        reason = self._refusal(os.fsdecode(path))
+        if reason:
+            self._result.refused.append(Refused(path, reason))
+        else:
+            kind: Kind = "A" if old is None else "M"
+            self._result.changes.append(Change(kind, path, size, 0 if old is None else old.size, content=content))
+
+    def _is_same(self, content: StagedFile | BaseNode, size: int, old: Node) -> bool:
+        if size != old.size:
+            return False
+        node = content.node if isinstance(content, BaseNode) else None
+        if isinstance(content, StagedFile) and content.is_content_of_base and content.base is not None:
+            node = self._base.find(content.base)
+        if node is not None:
+            return node.path == old.path or (any(node.digest) and node.digest == old.digest)
+        if isinstance(content, StagedFile) and self._read is not None and size < VERIFIABLE_BYTES and any(old.digest):
+            return content_hash(self._read(content)) == old.digest
+        return False
+
+    def _files(
+        self, path: bytes, found: Object, above: tuple[object, ...]
+    ) -> Iterator[tuple[bytes, StagedFile | BaseNode]]:
+        """All files that are at a path and below it now; `above`: the directories on the way, by identity."""
+        is_directory = isinstance(found, StagedDirectory) or (isinstance(found, BaseNode) and found.node.is_dir)
+        if self._is_ignored(path, is_directory) and self._base.find(path) is None:
+            self._result.ignored.append(path)
+        elif isinstance(found, StagedLink):
+            try:
+                target = self._follow(path, found, 0)
+            except _LinkError as error:
+                self._result.refused.append(Refused(path, str(error)))
+                return
+            if _identity(target) in above:
+                self._result.refused.append(Refused(path, "a link that leads back to a directory above it"))
+                return
+            yield from self._files(path, target, above)
+        elif isinstance(found, StagedFile) or (isinstance(found, BaseNode) and not found.node.is_dir):
+            yield path, found
+        else:
+            is_empty = True
+            for name, entry in self._children(found):
+                is_empty = False
+                yield from self._files(join(path, name), entry, (*above, _identity(found)))
+            if is_empty:
+                self._result.empty_directories.append(path)
+
+    def _children(self, directory: Object) -> Iterator[tuple[bytes, Object]]:
+        """The entries that a directory shows."""
+        entries = directory.entries if isinstance(directory, StagedDirectory) else {}
+        base = directory.path if isinstance(directory, BaseNode) else getattr(directory, "base", None)
+        if base is not None:
+            for name, _ in self._base.children(base):
+                if name not in entries:
+                    below = join(base, name)
+                    node = self._base.find(below)
+                    if node is not None:
+                        yield name, BaseNode(below, node)
+        yield from ((name, entry) for name, entry in entries.items() if entry is not None)
+
+    def _child(self, directory: Object, name: bytes) -> Object | None:
+        if isinstance(directory, StagedDirectory) and name in directory.entries:
+            return directory.entries[name]
+        base = directory.path if isinstance(directory, BaseNode) else getattr(directory, "base", None)
+        if base is None or isinstance(directory, StagedFile):
+            return None
+        node = self._base.find(join(base, name))
+        return None if node is None else BaseNode(join(base, name), node)
+
+    def _files_of_base(self, path: bytes, node: Node) -> Iterator[tuple[bytes, Node]]:
+        rest = [(path, node)]
+        while rest:
+            path, node = rest.pop()
+            if not node.is_dir:
+                yield path, node
+                continue
+            for name, _ in self._base.children(path):
+                below = self._base.find(join(path, name))
+                if below is not None:
+                    rest.append((join(path, name), below))
+
+    def _follow(self, path: bytes, link: StagedLink, depth: int) -> Object:
+        """What a link leads to in the end. Raises _LinkError."""
+        if depth > MAX_LINKS:
+            raise _LinkError("too many symbolic links")
+        target = link.target
+        if target.startswith(b"/"):
+            if not self._mountpoint or not (target + b"/").startswith(self._mountpoint + b"/"):
+                raise _LinkError(f"a link to {os.fsdecode(target)}, which is outside of the mount")
+            target = target[len(self._mountpoint) :]
+            where = b"/"
+        else:
+            where = posixpath.dirname(path)
+        stack: list[tuple[bytes, Object]] = [(b"/", self._root)]
+        for name in [part for part in where.split(b"/") if part]:
+            stack.append((join(stack[-1][0], name), self._need(stack[-1][1], name)))
+        for name in [part for part in target.split(b"/") if part not in (b"", b".")]:
+            if name == b"..":
+                if len(stack) == 1:
+                    raise _LinkError(f"a link to {os.fsdecode(link.target)}, which is outside of the mount")
+                stack.pop()
+                continue
+            at, directory = stack[-1]
+            found = self._need(directory, name)
+            if isinstance(found, StagedLink):
+                found = self._follow(join(at, name), found, depth + 1)
+            stack.append((join(at, name), found))
+        return stack[-1][1]
+
+    def _need(self, directory: Object, name: bytes) -> Object:
+        found = self._child(directory, name)
+        if found is None:
+            raise _LinkError("a link to something that does not exist")
+        return found
+
+
+def _identity(found: Object) -> object:
+    return found.path if isinstance(found, BaseNode) else found.inode.id
+
+
+def _with_renames(changes: list[Change]) -> list[Change]:
+    """The same with a deletion and an addition of the same content as one rename."""
+    deleted = {change.path: change for change in changes if change.kind == "D"}
+    renamed: set[bytes] = set()
+    result = []
+    for change in changes:
+        content = change.content
+        source = content.path if isinstance(content, BaseNode) else content.base if content is not None else None
+        is_whole = isinstance(content, BaseNode) or (content is not None and content.is_content_of_base)
+        if change.kind == "A" and is_whole and source in deleted and source not in renamed:
+            renamed.add(source)
+            result.append(replace(change, kind="R", old_path=source, old_size=deleted[source].old_size))
+        else:
+            result.append(change)
+    return [change for change in result if change.kind != "D" or change.path not in renamed]
