@@ -10,7 +10,7 @@ from typing import Literal
 
 from pachmount.names import unstorable_reason
 from pachmount.overlay.names import BaseNode, BaseTree
-from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, join
+from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, join, walk
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 from pachmount.vfs.tree import Node
 
@@ -25,7 +25,7 @@ Object = Staged | BaseNode
 class Change:
     """A file that a commit would add, modify, delete or rename. Sizes are bytes, `old_path` is set for a rename.
 
-    `content` is what it will hold: a file with staged bytes, or one of the commit.
+    `content` is what it will hold: a file with staged bytes, or one of the commit, whole.
     """
 
     kind: Kind
@@ -61,6 +61,15 @@ class Difference:
             for change in self.changes
             if isinstance(change.content, StagedFile) and change.content.is_being_written
         ]
+
+    def committed(self, taken: StagedDirectory) -> set[bytes]:
+        """The paths of a snapshot whose files a commit of these changes holds as they were there."""
+        left = [b"%b/" % path for path in [*(refused.path for refused in self.refused), *self.ignored]]
+        return {
+            path
+            for path, staged in walk(taken)
+            if isinstance(staged, StagedFile) and not any((path + b"/").startswith(place) for place in left)
+        }
 
 
 class _LinkError(Exception):
@@ -132,6 +141,7 @@ class _Comparison:
             self._add(file_path, content, old.get(file_path))
 
     def _add(self, path: bytes, content: StagedFile | BaseNode, old: Node | None) -> None:
+        content = self._whole(content)
         size = content.node.size if isinstance(content, BaseNode) else content.size
         if old is not None and self._is_same(content, size, old):
             return
@@ -145,14 +155,20 @@ class _Comparison:
     def _is_same(self, content: StagedFile | BaseNode, size: int, old: Node) -> bool:
         if size != old.size:
             return False
-        node = content.node if isinstance(content, BaseNode) else None
-        if isinstance(content, StagedFile) and content.is_content_of_base and content.base is not None:
-            node = self._base.find(content.base)
-        if node is not None:
+        if isinstance(content, BaseNode):
+            node = content.node
             return node.path == old.path or (any(node.digest) and node.digest == old.digest)
-        if isinstance(content, StagedFile) and self._read is not None and size < VERIFIABLE_BYTES and any(old.digest):
+        if self._read is not None and size < VERIFIABLE_BYTES and any(old.digest):
             return content_hash(self._read(content)) == old.digest
         return False
+
+    def _whole(self, content: StagedFile | BaseNode) -> StagedFile | BaseNode:
+        """The object of the commit that a file is in full, or the file."""
+        if isinstance(content, BaseNode) or content.base is None or content.staged:
+            return content
+        node = self._base.find(content.base)
+        is_whole = node is not None and content.size == content.base_size == node.size
+        return BaseNode(content.base, node) if node is not None and is_whole else content
 
     def _files(
         self, path: bytes, found: Object, above: tuple[object, ...]
@@ -260,10 +276,8 @@ def _with_renames(changes: list[Change]) -> list[Change]:
     renamed: set[bytes] = set()
     result = []
     for change in changes:
-        content = change.content
-        source = content.path if isinstance(content, BaseNode) else content.base if content is not None else None
-        is_whole = isinstance(content, BaseNode) or (content is not None and content.is_content_of_base)
-        if change.kind == "A" and is_whole and source in deleted and source not in renamed:
+        source = change.content.path if isinstance(change.content, BaseNode) else b""
+        if change.kind == "A" and source in deleted and source not in renamed:
             renamed.add(source)
             result.append(replace(change, kind="R", old_path=source, old_size=deleted[source].old_size))
         else:

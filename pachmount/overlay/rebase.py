@@ -37,7 +37,7 @@ class Rebase:
 
     def foreign(self, file: File) -> bool:
         """Whether bytes of the former commit that a file shows are not in the new one: they have to be staged."""
-        if file.base is None or not file.base_size or _is_plain(file) or self.committed(file) is not None:
+        if file.base is None or not file.base_size or self._is_plain(file) or self.committed(file) is not None:
             return False
         if all(mine for _, _, mine in file.extents.pieces(0, file.base_size)):
             return False
@@ -62,7 +62,7 @@ class Rebase:
         if file.base is None:
             return True
         node = self._node(file)
-        if not _is_plain(file):
+        if not self._is_plain(file):
             base = None if node is None or node.is_dir else self.place(file.base)
             changes.set(file, base=base, reader=self.tree, **({"base_size": 0} if base is None else {}))
             return True
@@ -74,6 +74,13 @@ class Rebase:
     def directory(self, changes: Changes, directory: Directory, path: bytes) -> None:
         """Let a directory, which is at a path now, stand on the new commit."""
         raise NotImplementedError
+
+    def _is_plain(self, file: File) -> bool:
+        """Whether the content is the former commit's, as it is."""
+        if file.extents or file.base is None or file.size != file.base_size:
+            return False
+        node = self.former.find(file.base)
+        return node is not None and node.size == file.size
 
     def _node(self, file: File) -> Node | None:
         place = self.place(file.base)
@@ -140,11 +147,6 @@ class OntoOwn(Rebase):
             was_hidden = name in before and before[name] is None
             if entry is None and (was_hidden or not self._shows(base, name)):
                 changes.remove(directory, name)
-
-
-def _is_plain(file: File) -> bool:
-    """Whether the content is the commit's, as it is."""
-    return not file.extents and file.size == file.base_size
 
 
 def everything(root: Directory) -> Iterator[tuple[Directory, bytes, bytes, Inode]]:

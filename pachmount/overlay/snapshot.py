@@ -27,11 +27,6 @@ class StagedFile:
     reader: BaseReader | None = None
     copy: int | None = None
 
-    @property
-    def is_content_of_base(self) -> bool:
-        """Whether it holds what the commit has at `base`, whole."""
-        return self.base is not None and not self.staged and self.size == self.base_size
-
 
 @dataclass(frozen=True, eq=False)
 class StagedLink:

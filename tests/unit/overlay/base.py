@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from zlib import crc32
 
+from pachmount.vfs.hashes import content_hash
 from pachmount.vfs.tree import ROOT, Node
 
 TREE = {
@@ -36,7 +37,7 @@ class MemoryBase:
         if path in self._directories:
             return Node(path.decode(), True, 0, bytes(32))
         content = self._files.get(path)
-        return None if content is None else Node(path.decode(), False, len(content), bytes(32))
+        return None if content is None else Node(path.decode(), False, len(content), content_hash(content))
 
     def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         for other in sorted([*self._directories - {b"/"}, *self._files]):
@@ -51,6 +52,10 @@ class MemoryBase:
         data = self._files[path][offset : offset + size]
         self.read_bytes += len(data)
         return data
+
+    def files(self) -> dict[str, bytes]:
+        """A copy of its files."""
+        return {path[1:].decode(): content for path, content in self._files.items()}
 
     def write_to(self, directory: Path) -> None:
         """The same tree on disk."""

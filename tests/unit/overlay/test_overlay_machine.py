@@ -15,7 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from pachmount.overlay import snapshot
+from pachmount.overlay.difference import Difference, difference
 from pachmount.overlay.overlay import Handle, Overlay, Owner
+from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from tests.unit.overlay.base import MemoryBase
 
@@ -52,6 +55,7 @@ class Both(RuleBasedStateMachine):
         self.store = Staging(self.top / "staged")
         self.overlay = Overlay(self.base, self.store, OWNER, LIMIT)
         self.files: list[tuple[Handle, int]] = []
+        self.pending: tuple[StagedDirectory, Difference, MemoryBase] | None = None
 
     def teardown(self) -> None:
         self._close_all()
@@ -214,11 +218,65 @@ class Both(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self._close_all()
+        if self.pending is not None:
+            snapshot.release(self.pending[0])
+            self.pending = None
         self.store.close()
         self.store = Staging(self.top / "staged")
         used = self.overlay.bytes.budget.used
         self.overlay = Overlay(self.base, self.store, OWNER, LIMIT)
         assert self.overlay.bytes.budget.used == used
+
+    @precondition(lambda self: self.pending is None)
+    @rule()
+    def begin_commit(self) -> None:
+        """What is staged now is sent away; the answer comes later."""
+        taken = self.overlay.snapshot(copy=True)
+        found = difference(taken, self.base)
+        files = self.base.files()
+        for change in found.changes:
+            if change.kind == "D":
+                del files[change.path[1:].decode()]
+            elif change.kind == "R":
+                del files[change.old_path[1:].decode()]
+        for change in found.changes:
+            if isinstance(change.content, StagedFile):
+                content = b"".join(bytes(piece) for piece in self.overlay.bytes.frozen(change.content))
+                files[change.path[1:].decode()] = content
+            elif change.content is not None:
+                files[change.path[1:].decode()] = self.base.read(change.content.path, 0, change.size)
+        self.pending = taken, found, MemoryBase(files)
+
+    @precondition(lambda self: self.pending is not None)
+    @rule()
+    def end_commit(self) -> None:
+        assert self.pending is not None
+        (taken, found, after), self.pending = self.pending, None
+        self.overlay.advance(after, taken, found.committed(taken))
+        self.base = after
+        snapshot.release(taken)
+
+    @precondition(lambda self: self.pending is None)
+    @rule()
+    def commit(self) -> None:
+        self.begin_commit()
+        self.end_commit()
+        taken = self.overlay.snapshot()
+        assert difference(taken, self.base, read=self._bytes).changes == []
+
+    def _bytes(self, staged: StagedFile) -> bytes:
+        return b"".join(bytes(piece) for piece in self.overlay.bytes.frozen(staged))
+
+    @precondition(lambda self: self.pending is None)
+    @rule()
+    def move(self) -> None:
+        """Somebody else's commit, which adds a file."""
+        files = self.base.files()
+        name = f"theirs-{len(files)}"
+        (self.real / name).write_bytes(b"theirs")
+        after = MemoryBase({**files, name: b"theirs"})
+        assert self.overlay.move(after, self.overlay.generation())
+        self.base = after
 
     @invariant()
     def same_trees(self) -> None:
