@@ -30,6 +30,8 @@ CLUSTER_TIMEOUT = 60.0
 """For questions that the daemon hands on to the cluster, each of whose calls has a deadline of its own."""
 MOUNT_TIMEOUT = 120.0
 """For requests that mount or unmount."""
+UPLOAD_TIMEOUT = 24 * 3600.0
+"""For requests that send staged data, however much; each piece has a deadline of its own in the daemon."""
 
 START_HINT = "pachmount daemon start"
 
@@ -140,12 +142,24 @@ class DaemonClient:
         body = schema.MountRequest(mounts=list(entries))
         return _one(schema.MountsAnswer, self._put("/_mount", MOUNT_TIMEOUT, body))
 
-    def unmount(self, names: Sequence[str]) -> schema.MountsAnswer:
-        body = schema.UnmountRequest(mounts=list(names))
-        return _one(schema.MountsAnswer, self._put("/_unmount", MOUNT_TIMEOUT, body))
+    def unmount(self, request: schema.UnmountRequest) -> schema.MountsAnswer:
+        return _one(schema.MountsAnswer, self._put("/_unmount", UPLOAD_TIMEOUT, request))
+
+    def commit(self, request: schema.CommitRequest) -> schema.MountsAnswer:
+        """Commit what is staged in a mount."""
+        return _one(schema.MountsAnswer, self._put("/_commit", UPLOAD_TIMEOUT, request))
+
+    def diff(self, name: str) -> schema.DiffAnswer:
+        """What a commit of a mount would change."""
+        return _one(schema.DiffAnswer, self._put("/_diff", MOUNT_TIMEOUT, schema.DiffRequest(mount=name)))
+
+    def discard(self, name: str, paths: Sequence[str]) -> schema.MountsAnswer:
+        """Give up staged changes at some paths; none = all."""
+        body = schema.DiscardRequest(mount=name, paths=list(paths))
+        return _one(schema.MountsAnswer, self._put("/_discard", MOUNT_TIMEOUT, body))
 
     def unmount_all(self) -> schema.MountsAnswer:
-        return _one(schema.MountsAnswer, self._put("/_unmount_all", MOUNT_TIMEOUT))
+        return _one(schema.MountsAnswer, self._put("/_unmount_all", UPLOAD_TIMEOUT))
 
     def refresh(self, entries: Sequence[schema.RefreshEntry]) -> schema.MountsAnswer:
         body = schema.RefreshRequest(mounts=list(entries))

@@ -19,6 +19,7 @@ PachmountError
 │   ├── DaemonUnreachableError
 │   └── DaemonNotRunningError
 ├── BusyError                  try again later
+├── ConflictError              somebody else changed the same
 ├── CannotMountError           no FUSE, no usable directory, name taken
 │   └── NameTakenError
 ├── ConfigurationError         a settings or context file that cannot be used
@@ -173,6 +174,12 @@ class BusyError(PachmountError):
     id = "busy"
     errno = errno.EBUSY
     exit_code = ExitCode.BUSY
+
+
+class ConflictError(PachmountError):
+    id = "conflict"
+    errno = errno.EBUSY
+    http_status = 409
 
 
 class CannotMountError(PachmountError):

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     cache_size: Size = Field(default=10 << 30, ge=0, description="upper limit of the block cache on disk")
     listings_size: Size = Field(default=1 << 30, ge=0, description="upper limit of the listings kept on disk")
     memory_size: Size = Field(default=64 << 20, ge=16 << 20, description="upper limit of blocks held in memory")
+    staging_size: Size = Field(default=50 << 30, ge=1 << 20, description="upper limit of a mount's staged changes")
     read_ahead: Size = Field(default=64 << 20, ge=1 << 20, description="how far a sequential reader is read ahead")
     read_timeout: float = Field(default=30.0, gt=0, description="how long a read or lookup may wait for the cluster")
     call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")

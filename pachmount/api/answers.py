@@ -9,6 +9,7 @@ from pachmount.mounts.cluster import ClusterSnapshot
 from pachmount.mounts.mount import Mount
 from pachmount.mounts.resolve import READ_PERMISSIONS, WRITE_PERMISSION
 from pachmount.names import Source
+from pachmount.overlay.difference import Difference
 from pachmount.pfs.model import AuthState, CommitInfo, FileEntry, ProjectInfo, RepoInfo
 from pachmount.vfs.statistics import Histogram, MountStatistics
 from pachmount.vfs.warmup import Warmup
@@ -133,10 +134,47 @@ def mount_status(mount: Mount) -> schema.MountStatus:
             "listing": view.tree.state if view is not None else "failed",
             "files": len(listing) if listing is not None else 0,
             "listing_bytes": listing.memory_bytes if listing is not None else 0,
+            "staged": _staged(mount),
             "counters": counters,
             "statistics": figures,
         }
     )
+
+
+def _staged(mount: Mount) -> schema.StagedStatus | None:
+    overlay, progress = mount.overlay, mount.progress
+    if overlay is None:
+        return None
+    files, size = overlay.staged()
+    status = schema.StagedStatus(files=files, bytes=size, limit=overlay.bytes.budget.limit)
+    if progress is not None:
+        status.committing_files, status.committing_total_files = progress.files, progress.total_files
+        status.committing_bytes, status.committing_total_bytes = progress.bytes, progress.total_bytes
+    return status
+
+
+def difference(found: Difference) -> schema.DiffAnswer:
+    return schema.DiffAnswer(
+        changes=[
+            schema.ChangeAnswer(
+                kind=change.kind,
+                path=_text(change.path),
+                old_path=_text(change.old_path),
+                size_bytes=change.size,
+                old_size_bytes=change.old_size,
+            )
+            for change in found.changes
+        ],
+        refused=[schema.RefusedAnswer(path=_text(refused.path), reason=refused.reason) for refused in found.refused],
+        ignored=[_text(path) for path in found.ignored],
+        empty_directories=[_text(path) for path in found.empty_directories],
+        open_for_writing=[_text(path) for path in found.being_written],
+    )
+
+
+def _text(path: bytes) -> str:
+    """A path for JSON, which has no bytes: what is not UTF-8 shows as an escape."""
+    return path.decode(errors="backslashreplace")
 
 
 def statistics(counted: MountStatistics) -> schema.MountStatistics:

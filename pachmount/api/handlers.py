@@ -85,10 +85,14 @@ class Handler(tornado.web.RequestHandler):
         """Run a change in a thread."""
         return await self._run(self.services.workers, work)
 
-    async def _run(self, executor: Executor, work: Callable[[], T]) -> T:
+    async def upload(self, work: Callable[[], T]) -> T:
+        """Run a change that sends data, for as long as that takes: its stream has a deadline for each piece."""
+        return await self._run(self.services.workers, work, None)
+
+    async def _run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
         future = asyncio.get_running_loop().run_in_executor(executor, self._with_embedded_server, work)
         try:
-            return await asyncio.wait_for(asyncio.shield(future), HANDLER_SECONDS)
+            return await asyncio.wait_for(asyncio.shield(future), timeout)
         except asyncio.TimeoutError as error:
             why = f"it goes on, but took more than {HANDLER_SECONDS:.0f} s"
             raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error

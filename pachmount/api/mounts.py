@@ -9,6 +9,7 @@ from pachmount.api import answers, schema
 from pachmount.api.decode import decode_body
 from pachmount.api.handlers import Handler
 from pachmount.errors import PachmountError, UsageError
+from pachmount.mounts.committing import CommitWish
 from pachmount.mounts.resolve import Resolved, check_commit_form
 from pachmount.mounts.wishes import Wish
 from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path
@@ -84,8 +85,6 @@ def _wish(entry: schema.MountEntry) -> Wish:
     entry.mode = entry.mode or "ro"
     if entry.mode not in ("ro", "rw"):
         raise UsageError("mount mode can only be 'ro' or 'rw'")
-    if entry.mode == "rw":
-        raise UsageError("read-write mounts are not supported yet", "this version mounts read-only", "use mode 'ro'")
     if entry.commit and not any(sign in entry.commit for sign in "^~."):
         check_commit_form(entry.commit)
     if not entry.commit:
@@ -116,11 +115,11 @@ class UnmountHandler(MountsAnswering):
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.UnmountRequest)
-        self.answer(await self.work(lambda: self._unmount(request.mounts)))
+        self.answer(await self.upload(lambda: self._unmount(request)))
 
-    def _unmount(self, names: list[str]) -> schema.MountsAnswer:
-        for name in names:
-            self.services.manager.unmount(name)
+    def _unmount(self, request: schema.UnmountRequest) -> schema.MountsAnswer:
+        for name in request.mounts:
+            self.services.manager.unmount(name, request.staged, CommitWish(request.message))
         return self.mounts(())
 
 
@@ -128,7 +127,7 @@ class UnmountAllHandler(MountsAnswering):
     """PUT /_unmount_all."""
 
     async def put(self) -> None:
-        self.answer(await self.work(self._unmount_all))
+        self.answer(await self.upload(self._unmount_all))
 
     def _unmount_all(self) -> schema.MountsAnswer:
         self.services.manager.unmount_all()
@@ -136,18 +135,47 @@ class UnmountAllHandler(MountsAnswering):
 
 
 class CommitHandler(MountsAnswering):
-    """PUT /_commit: nothing to do for a read-only mount, as in the original."""
+    """PUT /_commit: commit what is staged; nothing to do for a read-only mount, as in the original."""
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.CommitRequest)
-        self.answer(await self.work(lambda: self._commit(request.mount)))
+        self.answer(await self.upload(lambda: self._commit(request)))
 
-    def _commit(self, name: str) -> schema.MountsAnswer:
+    def _commit(self, request: schema.CommitRequest) -> schema.MountsAnswer:
+        manager = self.services.manager
         try:
-            self.services.manager.get(name)
+            mount = manager.get(request.mount)
         except PachmountError as error:
             error.what = "bad request: can't commit when unmounted"
             raise
+        wish = CommitWish(request.message, request.branch, request.allow_open, request.skip_invalid, request.ours)
+        manager.commit(mount.spec.name, wish)
+        return self.mounts()
+
+
+class DiffHandler(Handler):
+    """PUT /_diff (ours): what a commit of a mount would change."""
+
+    compatible = False
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.DiffRequest)
+        found = await self.work(lambda: self.services.manager.difference(request.mount))
+        self.answer(answers.difference(found))
+
+
+class DiscardHandler(MountsAnswering):
+    """PUT /_discard (ours): give up staged changes."""
+
+    compatible = False
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.DiscardRequest)
+        self.answer(await self.work(lambda: self._discard(request)))
+
+    def _discard(self, request: schema.DiscardRequest) -> schema.MountsAnswer:
+        paths = [normalize_path(path) or "/" for path in request.paths]
+        self.services.manager.discard(request.mount, paths)
         return self.mounts()
 
 

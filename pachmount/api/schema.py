@@ -1,8 +1,8 @@
 """Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
-2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/warmups`, `/_warmup`, `/_warmup_cancel`,
-`/branches`, `/commits` and `/files` are ours.
+2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/_diff`, `/_discard`, `/warmups`, `/_warmup`,
+`/_warmup_cancel`, `/branches`, `/commits` and `/files` are ours.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class MountRequest(Request):
 
 
 class UnmountRequest(Request):
+    """`staged` and `message` are ours: what becomes of staged changes, and the message of their commit."""
+
     mounts: list[str] = []
+    staged: Literal["commit", "discard", "keep"] = "commit"
+    message: str = ""
 
 
 class RefreshEntry(Request):
@@ -76,7 +80,25 @@ class FollowRequest(Request):
 
 
 class CommitRequest(Request):
+    """Ours: everything but `mount`. `branch`: commit to this new branch; `ours`: over newer versions of the files."""
+
     mount: str = ""
+    message: str = ""
+    branch: str = ""
+    allow_open: bool = False
+    skip_invalid: bool = False
+    ours: bool = False
+
+
+class DiffRequest(Request):
+    mount: str = ""
+
+
+class DiscardRequest(Request):
+    """Paths in the mount, with or without a leading slash; none = everything that is staged."""
+
+    mount: str = ""
+    paths: list[str] = []
 
 
 class ConfigRequest(Request):
@@ -206,6 +228,45 @@ class FilesAnswer(Model):
     next: str = ""
 
 
+class ChangeAnswer(Model):
+    """Added, modified, deleted or renamed; sizes are bytes."""
+
+    kind: Literal["A", "M", "D", "R"]
+    path: str
+    old_path: str = ""
+    size_bytes: int = 0
+    old_size_bytes: int = 0
+
+
+class RefusedAnswer(Model):
+    """A path that cannot be committed."""
+
+    path: str
+    reason: str
+
+
+class DiffAnswer(Model):
+    """What a commit would change, by path; what it cannot, and what stays local."""
+
+    changes: list[ChangeAnswer]
+    refused: list[RefusedAnswer]
+    ignored: list[str]
+    empty_directories: list[str]
+    open_for_writing: list[str]
+
+
+class StagedStatus(Model):
+    """Staged files and bytes of a read-write mount, and how far its commit is, if one is under way."""
+
+    files: int = 0
+    bytes: int = 0
+    limit: int = 0
+    committing_files: int = 0
+    committing_total_files: int = 0
+    committing_bytes: int = 0
+    committing_total_bytes: int = 0
+
+
 class Counters(Model):
     """The operations of the kernel since the mount was made; `MountStatistics` has more."""
 
@@ -281,6 +342,7 @@ class MountStatus(Model):
     listing: Literal["loading", "complete", "failed"]
     files: int
     listing_bytes: int
+    staged: StagedStatus | None = None
     counters: Counters = Counters()
     statistics: MountStatistics = MountStatistics()
 
@@ -362,6 +424,8 @@ class StatusAnswer(Model):
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
+    kept_changes: list[str] = []
+    """Names under which changes are staged that are not mounted."""
     warmups: list[WarmupStatus] = Field(default_factory=list)
 
 

@@ -31,6 +31,8 @@ ROUTES: dict[str, type[Handler]] = {
     "/_unmount": mounts.UnmountHandler,
     "/_unmount_all": mounts.UnmountAllHandler,
     "/_commit": mounts.CommitHandler,
+    "/_diff": mounts.DiffHandler,
+    "/_discard": mounts.DiscardHandler,
     "/_refresh": mounts.RefreshHandler,
     "/_follow": mounts.FollowHandler,
     "/warmups": warmups.WarmupsHandler,

@@ -24,6 +24,7 @@ from pachmount.cli import (
     version,
     views,
     warmup,
+    writing,
 )
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
@@ -80,6 +81,9 @@ def build() -> App:
     app.add(mounting.unmount, "umount", hidden=True)
     app.add(mounting.refresh, "refresh", _MOUNTS)
     app.add(mounting.follow, "follow", _MOUNTS)
+    app.add(writing.diff, "diff", _MOUNTS)
+    app.add(writing.commit, "commit", _MOUNTS)
+    app.add(writing.discard, "discard", _MOUNTS)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)

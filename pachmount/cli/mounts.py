@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,6 +43,12 @@ Commit = Annotated[
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", metavar="", help="Move along when the branch gets a new commit.")
 ]
+Writable = Annotated[
+    bool, typer.Option("--rw", metavar="", help="Let files be changed; 'pachmount commit' makes a commit of that.")
+]
+Discard = Annotated[bool, typer.Option("--discard", metavar="", help="Give up staged changes instead of committing.")]
+Keep = Annotated[bool, typer.Option("--keep", metavar="", help="Keep staged changes for the next mount of that name.")]
+Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="The message of the commit.")]
 Off = Annotated[bool, typer.Option("--off", metavar="", help="Stay at the commit that is mounted now.")]
 To = Annotated[str, typer.Option("--to", metavar="COMMIT", help="Move to this commit: an id, or such as master^.")]
 All = Annotated[
@@ -57,6 +63,7 @@ def mount(
     name: Name = "",
     commit: Commit = "",
     follow: Follow = False,
+    writable: Writable = False,
     as_json: opt.Json = False,
 ) -> None:
     """Mount a repository's files, or list the mounts.
@@ -69,14 +76,17 @@ def mount(
       pachmount mount images:/2024 ~/data/2024  one directory, somewhere else
       pachmount mount images --commit master^   the commit before the newest
       pachmount mount images --follow           always the newest commit
+      pachmount mount images --rw               to change files and commit them
       pachmount mount                           list the mounts
 
-    The files are read-only and stay as they are when the branch moves on;
-    'pachmount refresh' moves the mount to the newest commit, and with --follow
-    it moves by itself. A file that a program has open stays as it is even then.
+    Without --rw the files are read-only. They stay as they are when the branch
+    moves on; 'pachmount refresh' moves the mount to the newest commit, and with
+    --follow it moves by itself. A file that a program has open stays as it is
+    even then. Changes in a mount with --rw are staged on the local disk until
+    'pachmount commit'.
     """
     if source is None:
-        if directory or name or commit or follow:
+        if directory or name or commit or follow or writable:
             raise UsageError("nothing to mount", "a SOURCE is missing", "pachmount mount --help")
         _list_mounts(state, as_json)
         return
@@ -84,18 +94,23 @@ def mount(
     if follow:
         _refuse_to_follow_a_commit(entry)
         entry.follow = True
+    if writable:
+        entry.mode = "rw"
     client = state.client(start=True)
     client.mount([entry])
-    mounted = _find(client, entry.name)
+    mounted = find(client, entry.name)
     if mounted.state != "mounted":
         raise CannotMountError(f"cannot mount '{source}'", mounted.status or mounted.state, "pachmount status")
     if as_json:
         output.json_answer(mounted)
         return
-    follows = f", follows {mounted.branch}" if mounted.follow else ""
+    follows = f", follows {mounted.branch}" if mounted.follow else ", read-write" if writable else ""
     output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}{follows}")
     if mounted.path and mounted.listing == "complete" and not mounted.files:
         state.note(f"it is empty: this commit has nothing at {mounted.path}")
+    if mounted.staged is not None and mounted.staged.files:
+        number = output.count(mounted.staged.files, "staged file")
+        state.note(f"with {number} of before: 'pachmount diff {mounted.name}' shows them")
     state.hint(f"ls {mounted.mountpoint}; 'pachmount unmount {mounted.name}' ends it")
 
 
@@ -160,6 +175,9 @@ def unmount(
     state: State,
     targets: opt.NamesOrDirs = None,
     everything: All = False,
+    discard: Discard = False,
+    keep: Keep = False,
+    message: Message = "",
     yes: opt.Yes = False,
     as_json: opt.Json = False,
 ) -> None:
@@ -170,14 +188,20 @@ def unmount(
       pachmount unmount images
       pachmount unmount ~/data/2024    by its directory
       pachmount unmount --all --yes
+      pachmount unmount images --keep    staged changes stay for the next mount
 
-    A directory that a program still uses is taken away from view at once; the
+    What is staged in a read-write mount is committed first; if that fails the
+    mount stays. A directory that a program still uses is taken away from view at once; the
     program keeps what it has open.
     """
     if bool(targets) == everything:
         raise UsageError(
             "nothing to unmount" if everything is False else "names and --all given", hint="name mounts, or --all"
         )
+    if discard and keep:
+        raise UsageError("--discard and --keep given", hint="choose one of them")
+    from pachmount.api.schema import UnmountRequest
+
     client = state.client()
     mounted = client.status().mounts
     chosen = mounted if everything else [resolve(mounted, target) for target in targets or []]
@@ -187,23 +211,44 @@ def unmount(
             raise PachmountError("nothing was unmounted", "the answer was no")
     if not chosen:
         state.note("nothing is mounted")
+    staged = [entry.name for entry in chosen if entry.staged is not None and entry.staged.files]
+    if discard and staged and not state.confirm(f"Give up what is staged in {', '.join(staged)}?", yes=yes):
+        raise PachmountError("nothing was unmounted", "the answer was no")
     failures: list[PachmountError] = []
     ended: list[str] = []
     for entry in chosen:
         try:
-            client.unmount([entry.name])
+            changes = client.diff(entry.name).changes if entry.staged is not None else []
+            fate: Literal["commit", "discard", "keep"] = "discard" if discard else "keep" if keep else "commit"
+            client.unmount(UnmountRequest(mounts=[entry.name], staged=fate, message=message))
         except PachmountError as error:
             failures.append(error)
         else:
             ended.append(entry.name)
             if not as_json:
                 output.line(f"{entry.name}: unmounted from {entry.mountpoint}")
+                _tell_fate(state, client, entry, len(changes), fate)
     if as_json:
         output.json_answer({"unmounted": ended})
     for failure in failures[1:]:
         output.error(failure)
     if failures:
         raise failures[0]
+
+
+def _tell_fate(state: State, client: DaemonClient, entry: MountStatus, changes: int, fate: str) -> None:
+    if not changes:
+        return
+    number = output.count(changes, "change")
+    if fate == "keep":
+        source = f"{entry.project}/{entry.repo}@{entry.branch}"
+        state.note(f"{number} kept: 'pachmount mount {source} --rw --name {entry.name}' shows that again")
+    elif fate == "discard":
+        state.note(f"{number} discarded")
+    else:
+        heads = client.branches(f"{entry.project}/{entry.repo}")
+        head = next((branch.head for branch in heads if branch.branch == entry.branch), "")
+        state.note(f"committed {number} as {entry.project}/{entry.repo}@{entry.branch}={head}")
 
 
 def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json: opt.Json = False) -> None:
@@ -227,7 +272,7 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
     before = client.status().mounts
     chosen = [resolve(before, target) for target in targets]
     client.refresh([RefreshEntry(name=entry.name, commit=commit) for entry in chosen])
-    moved = [(entry, _find(client, entry.name)) for entry in chosen]
+    moved = [(entry, find(client, entry.name)) for entry in chosen]
     if as_json:
         output.json_answer([after for _, after in moved])
         return
@@ -259,7 +304,7 @@ def follow(state: State, targets: opt.NamesOrDirs = None, off: Off = False, as_j
     before = client.status().mounts
     chosen = [resolve(before, target) for target in targets]
     client.follow([entry.name for entry in chosen], on=not off)
-    changed = [_find(client, entry.name) for entry in chosen]
+    changed = [find(client, entry.name) for entry in chosen]
     if as_json:
         output.json_answer(changed)
         return
@@ -292,7 +337,8 @@ def resolve(mounted: list[MountStatus], target: str) -> MountStatus:
     )
 
 
-def _find(client: DaemonClient, name: str) -> MountStatus:
+def find(client: DaemonClient, name: str) -> MountStatus:
+    """The mount of that name, which is there."""
     for entry in client.status().mounts:
         if entry.name == name:
             return entry

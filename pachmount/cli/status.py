@@ -102,16 +102,23 @@ def _mounts(answer: StatusAnswer) -> None:
     output.line("")
     if not answer.mounts:
         output.line(f"nothing is mounted in {answer.mount_dir}")
+        _kept(answer)
         return
     output.line(f"{output.count(len(answer.mounts), 'mount')}:")
     rows = [
         [f"  {entry.name}", views.source_text(entry), entry.mountpoint, _condition(entry)] for entry in answer.mounts
     ]
     output.table(["  NAME", "SOURCE", "AT", "STATE"], rows)
+    _kept(answer)
     for warmup in answer.warmups:
         if warmup.ended is None:
             done = f"{output.size(warmup.done_bytes)} of {output.size(warmup.total_bytes)}"
             output.line(f"warming up {', '.join(warmup.mounts)}: {done}")
+
+
+def _kept(answer: StatusAnswer) -> None:
+    for name in answer.kept_changes:
+        output.line(f"changes are staged under the name '{name}', which is not mounted")
 
 
 def _condition(entry: MountStatus) -> str:
@@ -122,6 +129,11 @@ def _condition(entry: MountStatus) -> str:
         parts.append(f"follows {entry.branch}")
     if entry.state == "mounted" and entry.behind > 0:
         parts.append(f"{output.count(entry.behind, 'commit')} behind {output.short(entry.latest_commit)}")
+    if entry.staged is not None:
+        size = output.size(entry.staged.bytes)
+        parts.append(
+            f"staged: {output.count(entry.staged.files, 'file')}, {size}" if entry.staged.files else "read-write"
+        )
     if entry.note:
         parts.append(entry.note)
     return ", ".join(parts)

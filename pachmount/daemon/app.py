@@ -41,6 +41,7 @@ from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
 from pachmount.mounts.warmups import Warmups
+from pachmount.mounts.writing import Writing
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
 from pachmount.settings import Settings
@@ -101,7 +102,9 @@ class Daemon:
             Listings(self._listings),
         )
         store = MountStore(where.mounts_file)
-        self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout)
+        staged = Path(os.path.realpath(state)) / "staged"
+        writing = Writing(self._cluster, mounter, staged, settings.staging_size)
+        self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
@@ -171,6 +174,7 @@ class Daemon:
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
+            kept_changes=self._manager.kept_changes(),
             warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
         )
 

@@ -118,6 +118,8 @@ class Session:
             self._ended.set()
             self._ready.set()
             self.view.close()
+            if self.overlay is not None:
+                self.overlay.close()
 
     def _options(self) -> dict[str, str | int | bool]:
         source = self.view.source

@@ -7,27 +7,33 @@ changes, never together with another mount's. Calls to the cluster and to the ke
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError
+from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
 from pachmount.fuse import kernel
 from pachmount.fuse.session import Session
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.committing import CommitWish
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
-from pachmount.mounts.resolve import Resolved, resolve
+from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.wishes import Wish, refuse_difference
+from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
+from pachmount.overlay.difference import Difference
+from pachmount.pfs.model import CommitInfo
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView
 
@@ -38,6 +44,10 @@ OPERATION_SECONDS = 60.0
 NOT_MOUNTED = "can't unmount when we're already unmounted"
 FRESH_HEAD_SECONDS = 0.25
 HEAD_PATIENCE = 1.0
+DETACH_SECONDS = 2.0
+"""How long an unmounted session may take to end before it counts as one with open files."""
+AtUnmount = Literal["commit", "discard", "keep"]
+"""What becomes of staged changes when their mount ends."""
 LISTING_PATIENCE = 10.0
 """Seconds for which a commit is listed before it takes the place of another."""
 
@@ -52,7 +62,9 @@ class MountManager:
         store: MountStore,
         mount_dir: Path,
         call_timeout: float,
+        writing: Writing,
     ) -> None:
+        self.writing = writing
         self.mount_dir = places.real_place(mount_dir)
         self._cluster = cluster
         self._mounter = mounter
@@ -110,15 +122,18 @@ class MountManager:
         if not mounts:
             return
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
-            if unmount_deleted and not mount.spec.follow:
+            if unmount_deleted and not mount.spec.follow and mount.spec.mode == "ro":
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
-                self._unmount(mount)
+                self._unmount(mount, "keep")
 
     # --- making
 
     def resolve(self, wish: Wish) -> Resolved:
         """Check a wish against the cluster without changing anything."""
-        resolved = resolve(self._cluster.client, wish.source, self._call_timeout)
+        if wish.mode == "rw":
+            resolved = resolve_writable(self._cluster.client, wish.source, self._call_timeout)
+        else:
+            resolved = resolve(self._cluster.client, wish.source, self._call_timeout)
         wish.check(resolved)
         return resolved
 
@@ -176,6 +191,14 @@ class MountManager:
         source = mount.spec.source
         if not commit:
             self._require_branch(mount, f"pachmount refresh {name} --to COMMIT")
+        if mount.spec.mode == "rw":
+            if commit:
+                why = "it has staged changes over one commit, which only move to the newest"
+                raise UsageError(f"mount '{name}' is read-write", why, f"pachmount refresh {name}")
+            with self._operation(mount):
+                self.writing.refresh(mount)
+            self._save()
+            return mount
         resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
         self._show(mount, resolved, follow=False if commit else None)
         return mount
@@ -232,11 +255,58 @@ class MountManager:
             self._follower.listen()
             log.info("mount %s shows %s", spec.name, spec.source)
 
+    # --- writing
+
+    def commit(self, name: str, wish: CommitWish) -> CommitInfo | None:
+        """Commit what is staged in a mount; None if there is nothing. After a failure all stays staged."""
+        mount = self.get(name)
+        if mount.spec.mode != "rw":
+            return None
+        with self._operation(mount):
+            return self._commit(mount, wish)
+
+    def difference(self, name: str) -> Difference:
+        """What a commit of a read-write mount would change."""
+        return self.writing.difference(self.get(name))
+
+    def discard(self, name: str, paths: Collection[str]) -> None:
+        """Give up staged changes at some paths (with a leading slash) and below; none = all."""
+        mount = self.get(name)
+        with self._operation(mount):
+            self.writing.discard(mount, [os.fsencode(path) for path in paths])
+
+    def kept_changes(self) -> list[str]:
+        """Names under which changes are staged that are not mounted."""
+        mounted = {mount.spec.name for mount in self.mounts()}
+        return [name for name in self.writing.names() if name not in mounted and self.writing.has_changes(name)]
+
+    def _commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
+        mount.on(Event.COMMIT)
+        before = mount.spec
+        try:
+            info = self.writing.commit(mount, wish)
+            mount.note = ""
+        except PachmountError as error:
+            mount.note = f"not committed: {error}"
+            raise
+        finally:
+            mount.progress = None
+            mount.on(Event.DONE)
+            if mount.spec != before:
+                self._save()
+        if info is not None:
+            log.info("committed %s as %s", mount.spec.name, info.commit)
+        return info
+
     # --- removing
 
-    def unmount(self, name: str) -> None:
-        """Remove a mount; files open in it can still be read. NotFoundError if there is none."""
-        self._unmount(self.get(name))
+    def unmount(self, name: str, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> CommitInfo | None:
+        """Remove a mount; files open in it can still be read. NotFoundError if there is none.
+
+        What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
+        fails the mount stays.
+        """
+        return self._unmount(self.get(name), staged, wish)
 
     def unmount_all(self) -> None:
         """Remove all mounts; the first failure is raised after all were tried."""
@@ -280,7 +350,7 @@ class MountManager:
         finally:
             mount.operation.release()
 
-    def _for_each(self, action: Callable[[Mount], None]) -> None:
+    def _for_each(self, action: Callable[[Mount], object]) -> None:
         first: PachmountError | None = None
         for mount in self.mounts():
             try:
@@ -299,15 +369,39 @@ class MountManager:
         else:
             places.check_foreign_directory(spec.mountpoint)
         try:
-            view = self._mounter.view(spec, mount.statistics)
-            mount.session = self._mounter.open(view, spec.mountpoint)
-            mount.view = view
+            if spec.mode == "rw":
+                self._start_writable(mount)
+            else:
+                view = self._mounter.view(spec, mount.statistics)
+                mount.session = self._mounter.open(view, spec.mountpoint)
+                mount.view = view
         except BaseException:
             if spec.own_directory:
                 places.remove_own_directory(spec.mountpoint)
             raise
         mount.mounted_at = time.time()
         mount.on(Event.DONE)
+
+    def _start_writable(self, mount: Mount) -> None:
+        with self._lock:
+            lingering = [session for session in self._lingering if session.alive and session.overlay is not None]
+        if any(session.mountpoint == mount.spec.mountpoint for session in lingering):
+            why = "files of its former mount are still open"
+            raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
+        mount.spec, store = self.writing.open(mount.spec)
+        view = self._mounter.view(mount.spec, mount.statistics)
+        try:
+            overlay = self.writing.overlay(view, store)
+        except BaseException:
+            view.close()
+            store.close()
+            raise
+        try:
+            mount.session = self._mounter.open(view, mount.spec.mountpoint, overlay)
+        except BaseException:
+            overlay.close()
+            raise
+        mount.view, mount.overlay = view, overlay
 
     def _remount(self, mount: Mount) -> None:
         mount.on(Event.MOUNT)
@@ -332,14 +426,22 @@ class MountManager:
         mount.on(Event.DONE)
         return view
 
-    def _unmount(self, mount: Mount) -> None:
+    def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> CommitInfo | None:
+        info = None
         with self._operation(mount):
+            if mount.overlay is not None and staged != "keep":
+                require_clean(mount)
+                if staged == "commit":
+                    info = self._commit(mount, wish or CommitWish())
+                else:
+                    self.writing.discard(mount, ())
             self._take_away(mount)
             with self._lock:
                 self._mounts.pop(mount.spec.name, None)
         self._save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
+        return info
 
     def _stop(self, mount: Mount) -> None:
         with self._operation(mount):
@@ -358,8 +460,10 @@ class MountManager:
 
     def _detach(self, mount: Mount) -> None:
         kernel.detach_all(mount.spec.mountpoint)
+        if mount.overlay is not None and mount.session is not None:
+            mount.session.join(DETACH_SECONDS)
         self._linger(mount.session)
-        mount.session = None
+        mount.session = mount.overlay = None
 
     def _linger(self, session: Session | None) -> None:
         if session is not None:

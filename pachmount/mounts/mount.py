@@ -10,8 +10,10 @@ from typing import Any
 
 from pachmount.errors import PachmountError
 from pachmount.fuse.session import Session
+from pachmount.mounts.committing import Progress
 from pachmount.mounts.states import Event, State, next_state
 from pachmount.names import Source
+from pachmount.overlay.overlay import Overlay
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView
 
@@ -105,7 +107,8 @@ class Pace:
 class Mount:
     """A mount and its running parts. `operation` is held while its state changes, never over a wait for a person.
 
-    `note` says, for people, why it does not show what it might: a branch that is gone, a commit that is not finished.
+    `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way. `note` says, for
+    people, why it does not show what it might: a branch that is gone, a commit that is not finished.
     """
 
     spec: MountSpec
@@ -113,6 +116,8 @@ class Mount:
     error: PachmountError | None = None
     view: CommitView | None = None
     session: Session | None = None
+    overlay: Overlay | None = None
+    progress: Progress | None = None
     mounted_at: float = field(default_factory=time.time)
     position: BranchPosition = field(default_factory=BranchPosition)
     note: str = ""

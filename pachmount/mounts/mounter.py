@@ -12,6 +12,7 @@ from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.readers import EmptyReader, LiveReader
+from pachmount.overlay.overlay import Overlay
 from pachmount.pfs.model import CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
@@ -54,9 +55,9 @@ class Mounter:
         commit = CommitRef(RepoRef(source.project, source.repo), source.commit)
         return SavedListing(self.listings, self.cluster.cluster_id, commit, PathFilter(spec.paths))
 
-    def open(self, view: CommitView, mountpoint: Path) -> Session:
-        """Mount a view; on failure nothing is left mounted, and the view is closed."""
-        session = Session(view, mountpoint, allow_other=self.allow_other)
+    def open(self, view: CommitView, mountpoint: Path, overlay: Overlay | None = None) -> Session:
+        """Mount a view, or an overlay over it; on failure nothing is left mounted, and the view is closed."""
+        session = Session(view, mountpoint, allow_other=self.allow_other, overlay=overlay)
         try:
             session.start()
         except BaseException:

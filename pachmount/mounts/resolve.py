@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
 from pachmount.mounts.history import ancestors
@@ -62,6 +63,25 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
         if ancestor.state is CommitState.FINISHED:
             return Resolved(source.at(ancestor.commit.id), finish_time(ancestor), pinned=False, head=head.id)
     return Resolved(source, finish_time(info), pinned=False, complete=False, head=head.id)
+
+
+def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -> Resolved:
+    """The same for a mount whose changes will be committed to the branch, which need not exist yet.
+
+    NotPermittedError if we may not write to the repo, or a pipeline does.
+    """
+    repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
+    check_readable(client, repo)
+    permissions = client.inspect_repo(repo).permissions
+    if permissions is not None and WRITE_PERMISSION not in permissions:
+        raise NotPermittedError(f"user doesn't have write permission on repo {repo.name}")
+    known = {info.name: info for info in client.list_branches(repo)}
+    if branch in known and known[branch].has_provenance:
+        hint = f"pachmount mount {repo}@NEW --rw commits to another branch"
+        raise NotPermittedError(f"cannot write to {repo}@{branch}", "it is the output of a pipeline", hint)
+    if source.commit or branch in known:
+        return resolve(client, source, finish_timeout)
+    return Resolved(replace(source, branch=branch), time.time(), pinned=False, complete=False)
 
 
 def check_readable(client: PfsClient, repo: RepoRef) -> None:

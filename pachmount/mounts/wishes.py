@@ -24,7 +24,10 @@ class Wish:
     follow: bool = False
 
     def check(self, resolved: Resolved) -> None:
-        """UsageError if it asks to follow a branch, but names a commit."""
+        """UsageError if it asks to follow a branch, but names a commit or wants to write."""
+        if self.follow and self.mode == "rw":
+            why = "staged changes stand on one commit"
+            raise UsageError("a read-write mount cannot follow its branch", why, "leave out --follow")
         if self.follow and resolved.pinned:
             branch = replace(resolved.source, commit="")
             why = f"'{self.source.commit or self.source.branch}' is one commit, and a mount of it stays there"

@@ -22,6 +22,7 @@ class Changes:
         self._inodes: dict[int, Inode] = {}
         self._entries: dict[tuple[int, bytes], Directory] = {}
         self._afterwards: list[Callable[[], object]] = []
+        self._notes: list[Change] = []
 
     def set(self, inode: Inode, **attributes: Any) -> None:
         """Give an inode (or its `links`: one that is new or goes) other attributes."""
@@ -49,11 +50,15 @@ class Changes:
         """Do something when all is kept."""
         self._afterwards.append(action)
 
+    def note(self, key: str, value: str) -> None:
+        """Note something in the store; all of the changes then survive a power loss."""
+        self._notes.append(staging.about(key, value))
+
     def keep(self, store: Staging) -> bool:
         """Write all of it to the store; whether there was anything. Raises OSError, with nothing written."""
-        statements = self._statements()
+        statements = [*self._statements(), *self._notes]
         if statements:
-            store.apply(statements)
+            store.apply(statements, durable=bool(self._notes))
         for action in self._afterwards:
             action()
         return bool(statements)

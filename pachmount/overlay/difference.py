@@ -10,7 +10,7 @@ from typing import Literal
 
 from pachmount.names import unstorable_reason
 from pachmount.overlay.names import BaseNode, BaseTree
-from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, join, walk
+from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, everything, join, walk
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 from pachmount.vfs.tree import Node
 
@@ -52,6 +52,8 @@ class Difference:
     refused: list[Refused] = field(default_factory=list)
     ignored: list[bytes] = field(default_factory=list)
     empty_directories: list[bytes] = field(default_factory=list)
+    hidden: list[bytes] = field(default_factory=list)
+    """Where nothing below shows what the commit has there: what was deleted, directories that came from elsewhere."""
 
     @property
     def being_written(self) -> list[bytes]:
@@ -114,11 +116,17 @@ class _Comparison:
         self._root = root
         self._compare(b"/", root)
         result = self._result
+        result.hidden = [path for path, staged in everything(root) if self._hides(path, staged)]
         result.changes = _with_renames(sorted(result.changes, key=lambda change: change.path))
         result.refused.sort(key=lambda refused: refused.path)
         result.ignored.sort()
         result.empty_directories.sort()
         return result
+
+    def _hides(self, path: bytes, staged: Staged | None) -> bool:
+        if isinstance(staged, StagedDirectory):
+            return self._base.find(path) is not None if staged.base is None else staged.base != path
+        return staged is None
 
     def _compare(self, path: bytes, found: Object | None) -> None:
         if isinstance(found, BaseNode) and found.path == path:

@@ -27,6 +27,8 @@ from pachmount.overlay.rebase import OntoOther, OntoOwn, Rebase, everything
 from pachmount.overlay.snapshot import StagedDirectory
 from pachmount.overlay.staging import Staging
 
+BASE_NOTE = "base"
+"""The key under which the store tells which commit the changes are staged over."""
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 LINK_MODE = 0o777
@@ -354,6 +356,19 @@ class Overlay:
         with self._lock:
             return sum(1 for file in self._files(self.root) if file.extents), self.bytes.budget.used
 
+    def close(self) -> None:
+        """Keep what was written so far; the overlay is not used any more."""
+        with self._lock:
+            for file in list(self._files(self.root)):
+                self._keep(file)
+                self.bytes.release(file)
+            self._store.close()
+
+    def being_written(self) -> int:
+        """How many files are open for writing."""
+        with self._lock:
+            return sum(1 for file in self._files(self.root) if file.writers)
+
     def generation(self) -> int:
         """A number that grows with each change."""
         with self._lock:
@@ -433,23 +448,23 @@ class Overlay:
         with self._lock:
             return snapshot.take(self.root, copy=copy)
 
-    def advance(self, base: Base, taken: StagedDirectory, committed: Collection[bytes]) -> None:
+    def advance(self, base: Base, taken: StagedDirectory, committed: Collection[bytes], note: str = "") -> None:
         """Stand on the commit that was made of a snapshot: it holds the snapshot's files at the paths `committed`.
 
         Bytes of the former commit that are needed and that the new one does not have are staged first. Files that are
         open without being changed stay as they were. The listings of both commits are complete. Raises OSError,
-        ENOSPC; then nothing has changed.
+        ENOSPC; then nothing has changed. `note` is kept in the store as that of the base.
         """
-        self._rebase(base, lambda former: OntoOwn(former, base, taken, committed))
+        self._rebase(base, lambda former: OntoOwn(former, base, taken, committed), note)
 
-    def move(self, base: Base, expected: int) -> bool:
+    def move(self, base: Base, expected: int, note: str = "") -> bool:
         """Stand on another commit, which changes nothing that is staged, as was seen at `generation` `expected`.
 
         False if something was changed since then. Otherwise as `advance`.
         """
-        return self._rebase(base, lambda former: OntoOther(former, base), expected)
+        return self._rebase(base, lambda former: OntoOther(former, base), note, expected)
 
-    def _rebase(self, base: Base, plan: Callable[[Base], Rebase], expected: int | None = None) -> bool:
+    def _rebase(self, base: Base, plan: Callable[[Base], Rebase], note: str, expected: int | None = None) -> bool:
         while True:
             with self._lock:
                 if expected not in (None, self.generation()):
@@ -457,7 +472,7 @@ class Overlay:
                 rebase = plan(self.base)
                 foreign = [file for file in self._files(self.root) if rebase.foreign(file)]
                 if not foreign:
-                    self._stand_on(base, rebase)
+                    self._stand_on(base, rebase, note)
                     return True
             for file in foreign:
                 self.bytes.own(file)
@@ -466,8 +481,9 @@ class Overlay:
                     if not file.handles:
                         self.bytes.release(file)
 
-    def _stand_on(self, base: Base, rebase: Rebase) -> None:
+    def _stand_on(self, base: Base, rebase: Rebase, note: str) -> None:
         changes = Changes()
+        changes.note(BASE_NOTE, note)
         stays: dict[int, bool] = {}
         with contextlib.ExitStack() as locks:
             try:

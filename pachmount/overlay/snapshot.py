@@ -71,14 +71,19 @@ def take(root: Directory, *, copy: bool) -> StagedDirectory:
     return tree
 
 
-def walk(root: StagedDirectory) -> Iterator[tuple[bytes, Staged]]:
-    """Path and object of everything in it, directories before what is in them; b"/" is the root."""
-    rest: list[tuple[bytes, Staged]] = [(b"/", root)]
+def everything(root: StagedDirectory) -> Iterator[tuple[bytes, Staged | None]]:
+    """Path and object of everything, directories before what is in them; b"/" is the root, None hides something."""
+    rest: list[tuple[bytes, Staged | None]] = [(b"/", root)]
     while rest:
         path, staged = rest.pop()
         yield path, staged
         if isinstance(staged, StagedDirectory):
-            rest += [(join(path, name), entry) for name, entry in staged.entries.items() if entry is not None]
+            rest += [(join(path, name), entry) for name, entry in staged.entries.items()]
+
+
+def walk(root: StagedDirectory) -> Iterator[tuple[bytes, Staged]]:
+    """The same without what is hidden."""
+    return ((path, staged) for path, staged in everything(root) if staged is not None)
 
 
 def release(root: StagedDirectory) -> None:

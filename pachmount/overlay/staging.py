@@ -80,6 +80,11 @@ def unname(directory: Inode, entry: bytes) -> Change:
     return "DELETE FROM entry WHERE directory = ? AND name = ?", (directory.id, entry)
 
 
+def about(key: str, value: str) -> Change:
+    """Note something about all of the changes."""
+    return "INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value)
+
+
 class Staging:
     """The staged changes in `directory`. One process uses it at a time; `apply` and `load` need a lock of the caller's.
 
@@ -152,6 +157,11 @@ class Staging:
         root = inodes.get(ROOT_ID)
         return root if isinstance(root, Directory) else None
 
+    def has_entries(self) -> bool:
+        """Whether any name was changed."""
+        with _faults(self.directory):
+            return self._db.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is not None
+
     def next_id(self) -> int:
         """An id that no inode here has."""
         with _faults(self.directory):
@@ -165,7 +175,7 @@ class Staging:
 
     def note(self, key: str, value: str) -> None:
         """Note something about these changes, durably."""
-        self.apply([("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))], durable=True)
+        self.apply([about(key, value)], durable=True)
 
     def open(self, file: File) -> int:
         """A descriptor for the staged bytes of a file, to read and write; its file is made if there is none."""

@@ -1,0 +1,160 @@
+"""`diff`, `commit` and `discard`: the staged changes of read-write mounts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pachmount.cli import options as opt
+from pachmount.cli import output
+from pachmount.cli.mounts import find, resolve
+from pachmount.cli.state import State
+from pachmount.errors import PachmountError, UsageError
+
+if TYPE_CHECKING:
+    from pachmount.api.schema import DiffAnswer, MountStatus
+    from pachmount.client import DaemonClient
+
+Target = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A read-write mount, by name or by directory.")]
+Paths = Annotated[
+    list[str] | None, typer.Argument(metavar="PATH", help="Paths in the mount. Default: all.", show_default=False)
+]
+Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="The message of the commit.")]
+Branch = Annotated[str, typer.Option("--branch", "-b", metavar="NEW", help="Commit to a new branch, and go on there.")]
+AllowOpen = Annotated[
+    bool, typer.Option("--allow-open", metavar="", help="Commit files that are open for writing as they are now.")
+]
+SkipInvalid = Annotated[
+    bool, typer.Option("--skip-invalid", metavar="", help="Leave staged what a cluster cannot store.")
+]
+Ours = Annotated[bool, typer.Option("--ours", metavar="", help="Replace newer versions of the same files.")]
+Ignored = Annotated[bool, typer.Option("--ignored", metavar="", help="Show what stays local as well.")]
+
+
+def diff(state: State, target: Target, ignored: Ignored = False, as_json: opt.Json = False) -> None:
+    """Show what a commit of a read-write mount would change.
+
+    \b
+    Examples:
+      pachmount diff images
+      pachmount diff images --json
+
+    A added, M modified, D deleted, R renamed; '!' cannot be committed. Empty directories stay local: a
+    commit holds only files.
+    """
+    client = state.client()
+    entry = resolve(client.status().mounts, target)
+    found = client.diff(entry.name)
+    if as_json:
+        output.json_answer(found)
+        return
+    _show(state, found, ignored=ignored)
+
+
+def _show(state: State, found: DiffAnswer, *, ignored: bool) -> None:
+    for change in found.changes:
+        name = f"{change.old_path} -> {change.path}" if change.kind == "R" else change.path
+        sizes = {
+            "A": output.size(change.size_bytes),
+            "M": f"{output.size(change.old_size_bytes)} -> {output.size(change.size_bytes)}",
+            "D": output.size(change.old_size_bytes),
+            "R": output.size(change.size_bytes),
+        }
+        output.line(f"{change.kind} {name}  ({sizes[change.kind]})")
+    for refused in found.refused:
+        output.line(f"! {refused.path}  ({refused.reason})", "yellow")
+    if ignored:
+        for path in found.ignored:
+            output.line(f"I {path}")
+    for path in found.empty_directories:
+        state.note(f"{path}/ is empty and stays local: a commit holds only files")
+    for path in found.open_for_writing:
+        state.note(f"{path} is open for writing")
+    if not (found.changes or found.refused):
+        state.note("no changes")
+
+
+def commit(
+    state: State,
+    target: Target,
+    message: Message = "",
+    branch: Branch = "",
+    allow_open: AllowOpen = False,
+    skip_invalid: SkipInvalid = False,
+    ours: Ours = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Commit what is staged in a read-write mount.
+
+    \b
+    Examples:
+      pachmount commit images -m "relabel"
+      pachmount commit images --branch relabelled    to a new branch
+
+    One commit with exactly the changes that 'pachmount diff' shows; the mount stands on it afterwards.
+    If somebody else changed the same files since, nothing is committed and nothing is lost. Without
+    changes there is no commit.
+    """
+    from pachmount.api.schema import CommitRequest
+
+    client = state.client()
+    entry = resolve(client.status().mounts, target)
+    request = CommitRequest(
+        mount=entry.name,
+        message=message,
+        branch=branch,
+        allow_open=allow_open,
+        skip_invalid=skip_invalid,
+        ours=ours,
+    )
+    if entry.mode != "rw":
+        why = "it was mounted read-only"
+        raise UsageError(f"mount '{entry.name}' has no staged changes", why, f"pachmount mount {entry.source} --rw")
+    changes = len(client.diff(entry.name).changes)
+    with output.waiting(f"committing {output.count(changes, 'change')}", enabled=not state.quiet):
+        client.commit(request)
+    after = find(client, entry.name)
+    if as_json:
+        output.json_answer(after)
+        return
+    _report(state, entry, after, changes)
+
+
+def _report(state: State, before: MountStatus, after: MountStatus, changes: int) -> None:
+    if before.commit == after.commit or not changes:
+        output.line(f"{after.name}: nothing to commit")
+        return
+    where = f"{after.project}/{after.repo}@{after.branch}={after.commit}"
+    output.line(f"{after.name}: committed {output.count(changes, 'change')} as {where}")
+    if after.branch != before.branch:
+        state.note(f"{after.name} is on branch {after.branch} now")
+
+
+def discard(state: State, target: Target, paths: Paths = None, yes: opt.Yes = False, as_json: opt.Json = False) -> None:
+    """Give up staged changes of a read-write mount.
+
+    \b
+    Examples:
+      pachmount discard images /labels.csv    one file or directory
+      pachmount discard images --yes          everything
+    """
+    client = state.client()
+    entry = resolve(client.status().mounts, target)
+    what = ", ".join(paths) if paths else "all staged changes"
+    if not state.confirm(f"Give up {what} of {entry.name}? They cannot be brought back.", yes=yes):
+        raise PachmountError("nothing was discarded", "the answer was no")
+    client.discard(entry.name, [_in_mount(entry, path) for path in paths or []])
+    if as_json:
+        output.json_answer(_left(client, entry))
+        return
+    output.line(f"{entry.name}: discarded {what}")
+
+
+def _left(client: DaemonClient, entry: MountStatus) -> DiffAnswer:
+    return client.diff(entry.name)
+
+
+def _in_mount(entry: MountStatus, path: str) -> str:
+    """A path in the mount, which may have been given as one of the file system."""
+    return path[len(entry.mountpoint) :] or "/" if f"{path}/".startswith(f"{entry.mountpoint}/") else path

@@ -1,0 +1,202 @@
+"""Read-write mounts from mount to commit: what is committed, what stays staged, what others did meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pachmount.pfs.model import CommitRef, RepoRef
+from tests.integration.box import Box, wait_until
+
+BIG = os.urandom(3 << 20)
+
+
+@pytest.fixture
+def repo(box: Box) -> str:
+    name = box.repo("writing")
+    box.put(name, {"/one": b"one\n", "/d/two": b"two\n", "/d/three": b"three\n", "/big": BIG})
+    box.ok("mount", name, "--rw")
+    return name
+
+
+def server_tree(box: Box, repo: str, branch: str = "master") -> dict[str, bytes]:
+    """What the server has."""
+    client = box.cluster()
+    ref = CommitRef(RepoRef("default", repo), client.inspect_branch(RepoRef("default", repo), branch).head.id)
+    files = [entry.path for entry in client.walk(ref) if not entry.is_dir]
+    return {path: b"".join(bytes(piece) for piece in client.open(ref, path)) for path in files}
+
+
+def commits(box: Box, repo: str) -> list[str]:
+    return [info.commit.id for info in box.cluster().list_commits(RepoRef("default", repo))]
+
+
+def changes(box: Box, name: str) -> list[tuple[str, str]]:
+    found = json.loads(box.ok("diff", name, "--json"))
+    return [(change["kind"], change["path"]) for change in found["changes"]]
+
+
+def test_a_commit_holds_exactly_the_changes(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    with open(top / "one", "ab") as file:
+        file.write(b"more\n")
+    os.rename(top / "d", top / "e")
+    (top / "new").write_bytes(b"new\n")
+    (top / "link").symlink_to("new")
+    (top / "big").unlink()
+    (top / "empty").mkdir()
+    expected = [("D", "/big"), ("R", "/e/three"), ("R", "/e/two"), ("A", "/link"), ("A", "/new"), ("M", "/one")]
+    assert sorted(changes(box, repo), key=lambda change: change[1]) == expected
+    assert "committed 6 changes" in box.ok("commit", repo, "-m", "all of it")
+    tree = {
+        "/one": b"one\nmore\n",
+        "/e/two": b"two\n",
+        "/e/three": b"three\n",
+        "/new": b"new\n",
+        "/link": b"new\n",
+    }
+    assert server_tree(box, repo) == tree
+    status = box.mount_status(repo)
+    assert (status["commit"], status["behind"]) == (commits(box, repo)[0], 0)
+    assert {path: box.path(repo, path[1:]).read_bytes() for path in tree} == tree
+    assert (top / "link").is_symlink()
+    assert (top / "empty").is_dir()
+    assert changes(box, repo) == []
+
+
+def test_no_change_is_no_commit(box: Box, repo: str) -> None:
+    before = commits(box, repo)
+    (box.path(repo) / "one").write_bytes(b"one\n")
+    (box.path(repo) / "one").chmod(0o755)
+    os.rename(box.path(repo, "d"), box.path(repo, "e"))
+    os.rename(box.path(repo, "e"), box.path(repo, "d"))
+    assert "nothing to commit" in box.ok("commit", repo)
+    box.ok("unmount", repo)
+    assert commits(box, repo) == before
+
+
+def test_only_what_is_new_is_sent_again(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    for number in range(300):
+        (top / f"file{number}").write_bytes(b"%d" % number)
+    assert "committed 300 changes" in box.ok("commit", repo)
+    with open(top / "file7", "ab") as file:
+        file.write(b"!")
+    assert changes(box, repo) == [("M", "/file7")]
+    assert "committed 1 change " in box.ok("commit", repo)
+    assert server_tree(box, repo)["/file7"] == b"7!"
+
+
+def test_an_open_file_is_reported_and_can_be_committed_as_it_is(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    with open(top / "log", "wb", buffering=0) as file:
+        file.write(b"first\n")
+        assert "/log" in box.refused("commit", repo)
+        box.ok("commit", repo, "--allow-open")
+        file.write(b"second\n")
+        assert server_tree(box, repo)["/log"] == b"first\n"
+        box.refused("unmount", repo)
+    assert (top / "log").read_bytes() == b"first\nsecond\n"
+    box.ok("commit", repo)
+    assert server_tree(box, repo)["/log"] == b"first\nsecond\n"
+
+
+def test_others_changes_elsewhere_are_kept(box: Box, repo: str) -> None:
+    (box.path(repo) / "one").write_bytes(b"mine\n")
+    box.put(repo, {"/theirs": b"theirs\n", "/d/two": b"newer\n"})
+    box.ok("commit", repo)
+    tree = server_tree(box, repo)
+    assert (tree["/one"], tree["/theirs"], tree["/d/two"]) == (b"mine\n", b"theirs\n", b"newer\n")
+    assert (box.path(repo) / "theirs").read_bytes() == b"theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda top: (top / "one").write_bytes(b"mine\n"), {"/one": b"theirs\n"}),
+        (lambda top: (top / "one").unlink(), {"/one": b"theirs\n"}),
+        (
+            lambda top: [(top / "d" / name).unlink() for name in ("two", "three")] and (top / "d").rmdir(),
+            {"/d/x": b"x"},
+        ),
+        (lambda top: os.rename(top / "d", top / "e"), {"/d/x": b"x"}),
+        (lambda top: (top / "new").mkdir() or (top / "new/a").write_bytes(b"a"), {"/new": b"a file\n"}),
+    ],
+    ids=["same file", "deleted", "deleted directory", "renamed directory", "file and directory"],
+)
+def test_a_newer_version_is_never_replaced(
+    box: Box, repo: str, ours: Callable[[Path], Any], theirs: dict[str, bytes]
+) -> None:
+    ours(box.path(repo))
+    staged = changes(box, repo)
+    box.put(repo, theirs)
+    before = server_tree(box, repo)
+    box.refused("commit", repo)
+    box.refused("unmount", repo)
+    assert server_tree(box, repo) == before
+    assert changes(box, repo) == staged
+    box.ok("commit", repo, "--branch", "mine")
+    assert box.mount_status(repo)["branch"] == "mine"
+    assert server_tree(box, repo) == before
+
+
+def test_ours_replaces_theirs_when_that_is_asked_for(box: Box, repo: str) -> None:
+    (box.path(repo) / "one").write_bytes(b"mine\n")
+    box.put(repo, {"/one": b"theirs\n"})
+    box.ok("commit", repo, "--ours")
+    assert server_tree(box, repo)["/one"] == b"mine\n"
+
+
+def test_discarding(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    (top / "one").unlink()
+    os.rename(top / "d", top / "e")
+    (top / "new").write_bytes(b"new\n")
+    box.ok("discard", repo, "/one", "--yes")
+    assert (top / "one").read_bytes() == b"one\n"
+    assert ("A", "/new") in changes(box, repo)
+    box.ok("discard", repo, "--yes")
+    assert changes(box, repo) == []
+    assert sorted(os.listdir(top)) == ["big", "d", "one"]
+
+
+def test_staged_changes_survive_kill_9_and_unmounting(box: Box, repo: str) -> None:
+    (box.path(repo) / "new").write_bytes(b"new\n")
+    os.kill(box.pid, signal.SIGKILL)
+    wait_until(lambda: box.run("status").returncode != 0, "the daemon is gone")
+    box.start()
+    assert (box.path(repo) / "new").read_bytes() == b"new\n"
+    box.ok("unmount", repo, "--keep")
+    assert f"'{repo}'" in box.ok("status")
+    box.ok("mount", repo, "--rw")
+    assert changes(box, repo) == [("A", "/new")]
+    box.ok("unmount", repo, "--discard", "--yes")
+    assert "/new" not in server_tree(box, repo)
+
+
+def test_what_cannot_be_stored_is_named_and_can_stay(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    (top / "a*b").write_bytes(b"x")
+    (top / "out").symlink_to("/etc/hostname")
+    (top / "new").write_bytes(b"new\n")
+    said = box.refused("commit", repo)
+    assert "/a*b" in said
+    assert "/out" in said
+    box.ok("commit", repo, "--skip-invalid")
+    assert server_tree(box, repo)["/new"] == b"new\n"
+    assert (top / "a*b").read_bytes() == b"x"
+
+
+def test_an_empty_repo_and_a_new_branch(box: Box) -> None:
+    name = box.repo("fresh")
+    box.cluster().create_repo(RepoRef("default", name))
+    box.ok("mount", f"{name}@dev", "--rw")
+    (box.path(name) / "first").write_bytes(b"1")
+    box.ok("unmount", name)
+    assert server_tree(box, name, "dev") == {"/first": b"1"}
