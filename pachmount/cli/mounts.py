@@ -95,6 +95,9 @@ def mount(
         _refuse_to_follow_a_commit(entry)
         entry.follow = True
     if writable:
+        if follow:
+            why = "what is staged stands on one commit"
+            raise UsageError("a read-write mount cannot follow its branch", why, "leave out one of the two")
         entry.mode = "rw"
     client = state.client(start=True)
     client.mount([entry])

@@ -279,10 +279,11 @@ class Box:
         return found
 
     def clean(self) -> None:
-        """Unmount everything."""
+        """Unmount everything; what is staged goes."""
         with self.daemon() as client:
-            if client.status().mounts:
-                client.unmount_all()
+            names = [mount.name for mount in client.status().mounts]
+            if names:
+                client.unmount(schema.UnmountRequest(mounts=names, staged="discard"))
 
     def stop(self) -> None:
         """Stop the daemon in an orderly way; nothing stays mounted in its mount directory."""
