@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from pachmount.cache.pages import Block
 from pachmount.errors import BusyError, ClusterError, ConflictError, InvalidPathError, NotFoundError
@@ -19,9 +20,10 @@ from pachmount.overlay.names import BaseNode
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.snapshot import StagedFile
 from pachmount.pfs.client import PfsClient
-from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
+from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, FileEntry, RepoRef
 from pachmount.pfs.upload import commit_on, usable_branch, wait_finished, withdraw
 from pachmount.pfs.writer import FileWriter
+from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 
 SHOWN = 5
 FINISH_SECONDS = 600.0
@@ -157,22 +159,78 @@ def require_committable(found: Difference, wish: CommitWish) -> None:
         raise BusyError(what, _some(map(os.fsdecode, written)), "close them, or --allow-open")
 
 
-def conflicts(client: PfsClient, repo: RepoRef, head: str, base: str, found: Difference) -> list[Conflict]:
-    """Which staged changes touch what differs between the commits `base` ("" = an empty one) and `head`."""
-    ours = {change.path for change in found.changes} | {change.old_path for change in found.changes if change.old_path}
+@dataclass(frozen=True)
+class Newer:
+    """What newer commits changed, beside what is staged.
+
+    `is_ours` tells that they did exactly what is staged: a commit of ours whose confirmation was lost, most likely.
+    """
+
+    conflicts: list[Conflict]
+    is_ours: bool
+
+
+def compare(
+    client: PfsClient,
+    base: CommitRef,
+    head: CommitRef,
+    found: Difference,
+    content: Callable[[StagedFile], Iterator[Block]],
+) -> Newer:
+    """Compare staged changes with what differs between the commits `base` (without an id: an empty one) and `head`.
+
+    `content` gives the bytes of a staged file.
+    """
+    changes = {change.path: change for change in found.changes}
+    renamed = {change.old_path for change in found.changes if change.old_path}
+    ours = changes.keys() | renamed
     above = {place for path in ours for place in _above(path)}
     hidden = {*found.hidden, *ours}
-    new, old = CommitRef(repo, head), CommitRef(repo, base)
-    pairs = client.diff(new, old) if base else ((entry, None) for entry in client.walk(new))
-    result = []
+    pairs = client.diff(head, base) if base.id else ((entry, None) for entry in client.walk(head))
+    result: list[Conflict] = []
+    done, others = 0, 0
     for theirs, before in pairs:
         entry = theirs or before
         if entry is None or entry.is_dir:
             continue
         path = os.fsencode(entry.path)
-        if path in hidden or path in above or any(place in hidden for place in _above(path)):
+        if path in ours and _is_applied(client, head, changes.get(path), theirs, content):
+            done += 1
+        elif path in hidden or path in above or any(place in hidden for place in _above(path)):
             result.append(Conflict(path, "deleted" if theirs is None else theirs.hash.hex()))
-    return result
+        else:
+            others += 1
+    return Newer(result, is_ours=not result and not others and done == len(ours))
+
+
+def _is_applied(
+    client: PfsClient,
+    head: CommitRef,
+    change: Change | None,
+    theirs: FileEntry | None,
+    content: Callable[[StagedFile], Iterator[Block]],
+) -> bool:
+    """Whether a commit did to a path what is staged for it; `change` is None for the former path of a renamed file."""
+    if theirs is None or change is None or change.content is None:
+        return theirs is None and (change is None or change.content is None)
+    if theirs.size != change.size:
+        return False
+    if isinstance(change.content, BaseNode):
+        return theirs.hash == change.content.node.digest
+    if theirs.size < VERIFIABLE_BYTES:
+        return theirs.hash == content_hash(b"".join(bytes(piece) for piece in content(change.content)))
+    stream = client.open(head, theirs.path)
+    try:
+        return _fingerprint(stream) == _fingerprint(content(change.content))
+    finally:
+        stream.cancel()
+
+
+def _fingerprint(pieces: Iterable[Block]) -> bytes:
+    digest = blake2b(digest_size=32)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
 
 
 def refuse_conflicts(found: list[Conflict], head: str, name: str) -> None:

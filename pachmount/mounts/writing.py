@@ -15,9 +15,10 @@ from pachmount.errors import BusyError, CannotMountError, ConflictError, UsageEr
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import (
     CommitWish,
+    Newer,
     Progress,
     Upload,
-    conflicts,
+    compare,
     refuse_conflicts,
     require_committable,
 )
@@ -111,7 +112,14 @@ class Writing:
                     return None
                 head = self._prepare_branch(mount, wish)
                 if head != _commit(mount.spec):
-                    self._move(mount, head, found, generation, ours=wish.ours)
+                    newer = self._compare(mount, head, found)
+                    if newer.is_ours:
+                        info = self._finished(mount, head)
+                        self._advance(mount, info, wish.branch, taken, found)
+                        return info
+                    if not wish.ours:
+                        refuse_conflicts(newer.conflicts, head, mount.spec.name)
+                    self._move(mount, head, generation)
                     continue
                 mount.progress = Progress()
                 upload = Upload(self.cluster.client, mount.spec.source, _overlay(mount), wish, mount.progress)
@@ -128,9 +136,12 @@ class Writing:
             generation = _overlay(mount).generation()
             with self._snapshot(mount) as taken:
                 found = self._difference(mount, taken)
-            head = self._head(mount.spec)
-            if head in ("", _commit(mount.spec)) or self._move(mount, head, found, generation, ours=False):
-                return
+                head = self._head(mount.spec)
+                if head in ("", _commit(mount.spec)):
+                    return
+                refuse_conflicts(self._compare(mount, head, found).conflicts, head, mount.spec.name)
+                if self._move(mount, head, generation):
+                    return
         raise BusyError(f"cannot refresh '{mount.spec.name}'", "its files change all the time", "try again")
 
     # --- inside
@@ -175,18 +186,24 @@ class Writing:
             raise ConflictError(f"branch '{wish.branch}' exists already", why, "choose another name")
         return base
 
-    def _move(self, mount: Mount, head: str, found: Difference, generation: int, *, ours: bool) -> bool:
-        """Put a mount on another commit with all that is staged. False if something was changed meanwhile."""
+    def _compare(self, mount: Mount, head: str, found: Difference) -> Newer:
+        """Compare what is staged with what the branch got since; ConflictError if the branch is gone."""
+        source = mount.spec.source
         if not head:
-            source = mount.spec.source
             why = f"the changes were made on commit {source.commit[:8]}; they stay staged"
             hint = f"pachmount commit {mount.spec.name} --branch NEW"
             raise ConflictError(f"branch '{source.branch}' does not exist any more", why, hint)
-        client, source = self.cluster.client, mount.spec.source
-        repo = RepoRef(source.project, source.repo)
-        info = client.inspect_commit(replace(_view(mount).commit, id=head), wait="finished")
-        if not ours:
-            refuse_conflicts(conflicts(client, repo, head, _commit(mount.spec), found), head, mount.spec.name)
+        self._finished(mount, head)
+        shown = _view(mount).commit
+        base, newest = replace(shown, id=_commit(mount.spec)), replace(shown, id=head)
+        return compare(self.cluster.client, base, newest, found, _overlay(mount).bytes.frozen)
+
+    def _finished(self, mount: Mount, commit: str) -> CommitInfo:
+        return self.cluster.client.inspect_commit(replace(_view(mount).commit, id=commit), wait="finished")
+
+    def _move(self, mount: Mount, head: str, generation: int) -> bool:
+        """Put a mount on another commit with all that is staged. False if something was changed meanwhile."""
+        info = self._finished(mount, head)
         spec = mount.spec.at(head, finish_time(info), complete=True, pinned=False)
         view = self._listed(mount, spec)
         if not _overlay(mount).move(view, generation, json.dumps(spec.to_dict())):

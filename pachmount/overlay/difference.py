@@ -116,7 +116,7 @@ class _Comparison:
         self._root = root
         self._compare(b"/", root)
         result = self._result
-        result.hidden = [path for path, staged in everything(root) if self._hides(path, staged)]
+        result.hidden += [path for path, staged in everything(root) if self._hides(path, staged)]
         result.changes = _with_renames(sorted(result.changes, key=lambda change: change.path))
         result.refused.sort(key=lambda refused: refused.path)
         result.ignored.sort()
@@ -149,6 +149,8 @@ class _Comparison:
             self._add(file_path, content, old.get(file_path))
 
     def _add(self, path: bytes, content: StagedFile | BaseNode, old: Node | None) -> None:
+        if isinstance(content, StagedFile) and content.is_being_written:
+            self._result.hidden.append(path)  # what a program is about to change must not change under it
         content = self._whole(content)
         size = content.node.size if isinstance(content, BaseNode) else content.size
         if old is not None and self._is_same(content, size, old):

@@ -146,6 +146,45 @@ def test_a_newer_version_is_never_replaced(
     assert server_tree(box, repo) == before
 
 
+def test_a_commit_whose_confirmation_was_lost_is_not_made_again(box: Box, repo: str) -> None:
+    (box.path(repo) / "one").write_bytes(b"mine\n")
+    (box.path(repo) / "big").write_bytes(BIG[::-1])
+    os.rename(box.path(repo, "d", "two"), box.path(repo, "d", "four"))
+    client = box.cluster()
+    with client.modify_file(CommitRef(RepoRef("default", repo), "", "master")) as writer:
+        for path in ("/one", "/big", "/d/two"):
+            writer.delete_file(path)
+        for path, content in {"/one": b"mine\n", "/big": BIG[::-1], "/d/four": b"two\n"}.items():
+            writer.add_file(path, content)
+    before = commits(box, repo)
+    box.ok("commit", repo)
+    assert commits(box, repo) == before
+    assert box.mount_status(repo)["commit"] == before[0]
+    assert box.mount_status(repo)["staged"]["bytes"] == 0
+    assert changes(box, repo) == []
+
+
+def test_refreshing_keeps_what_is_staged(box: Box, repo: str) -> None:
+    (box.path(repo) / "new").write_bytes(b"new\n")
+    newest = box.put(repo, {"/theirs": b"theirs\n"})
+    box.ok("refresh", repo)
+    assert box.mount_status(repo)["commit"] == newest
+    assert sorted(os.listdir(box.path(repo))) == ["big", "d", "new", "one", "theirs"]
+    box.put(repo, {"/new": b"other\n"})
+    box.refused("refresh", repo)
+    assert changes(box, repo) == [("A", "/new")]
+
+
+def test_a_file_that_is_about_to_be_written_does_not_change_under_its_program(box: Box, repo: str) -> None:
+    with open(box.path(repo) / "one", "r+b", buffering=0) as file:
+        box.put(repo, {"/one": b"theirs\n"})
+        (box.path(repo) / "new").write_bytes(b"new\n")
+        box.refused("commit", repo)
+        assert file.read() == b"one\n"
+    box.ok("commit", repo)
+    assert (box.path(repo) / "one").read_bytes() == b"theirs\n"
+
+
 def test_ours_replaces_theirs_when_that_is_asked_for(box: Box, repo: str) -> None:
     (box.path(repo) / "one").write_bytes(b"mine\n")
     box.put(repo, {"/one": b"theirs\n"})
