@@ -18,7 +18,8 @@ from typing import Any
 from pachmount.cache.pages import address_of
 from pachmount.errors import PachmountError
 from pachmount.fuse import binding
-from pachmount.overlay.overlay import Attributes, Handle, Overlay, Owner
+from pachmount.overlay.overlay import Attributes, Handle, Overlay
+from pachmount.overlay.tree import Owner
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)

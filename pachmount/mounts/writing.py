@@ -28,9 +28,11 @@ from pachmount.mounts.resolve import finish_time
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
-from pachmount.overlay.overlay import BASE_NOTE, Overlay, Owner
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
+from pachmount.overlay.standing import BASE_NOTE
+from pachmount.overlay.tree import Owner
 from pachmount.pfs.model import CommitInfo, RepoRef
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView

@@ -7,47 +7,28 @@ no path any more.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from pachmount.cache.pages import Block
-from pachmount.overlay import names, snapshot, staging
-from pachmount.overlay.bytes import Bytes
+from pachmount.overlay import names
 from pachmount.overlay.changes import Changes
-from pachmount.overlay.inodes import ROOT_ID, BaseReader, Directory, File, Inode, Symlink
-from pachmount.overlay.names import BaseNode, BaseTree, Facts, Found
-from pachmount.overlay.rebase import OntoOther, OntoOwn, Rebase, everything
-from pachmount.overlay.snapshot import StagedDirectory
-from pachmount.overlay.staging import Staging
+from pachmount.overlay.inodes import Directory, File, Inode, Symlink
+from pachmount.overlay.names import BaseNode, Facts, Found
+from pachmount.overlay.standing import CommittableTree
+from pachmount.overlay.tree import DIRECTORY_MODE, FILE_MODE, Owner
+from pachmount.overlay.tree import system_error as _error
 
-BASE_NOTE = "base"
-"""The key under which the store tells which commit the changes are staged over."""
-FILE_MODE = 0o644
-DIRECTORY_MODE = 0o755
 LINK_MODE = 0o777
 MAX_TARGET = 4095
 MAX_XATTRS = 64 << 10
 """Bytes of names and values of the extended attributes of one object, as Linux has it."""
 XATTR_CREATE, XATTR_REPLACE = 1, 2
-T = TypeVar("T")
-
-
-class Base(BaseTree, BaseReader, Protocol):
-    """The commit that a mount stands on."""
-
-
-class Owner(NamedTuple):
-    """User and group id of who makes something."""
-
-    uid: int
-    gid: int
 
 
 class Attributes(NamedTuple):
@@ -76,32 +57,8 @@ class Handle:
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
 
-class Overlay:
-    """Thread-safe. No lock is held while the cluster is asked."""
-
-    def __init__(self, base: Base, store: Staging, owner: Owner, limit: int) -> None:
-        """`owner` has what the commit brings; at most `limit` bytes are staged."""
-        self.base = base
-        self._store = store
-        self._owner = owner
-        self._lock = threading.RLock()
-        self._generation = 0
-        self._unchanged: dict[bytes, File] = {}  # files of the commit that are open and unchanged
-        self.bytes = Bytes(store, limit)
-        root = store.load()
-        self._next = store.next_id()
-        if root is None:
-            self._next = max(self._next, ROOT_ID + 1)
-            now = int(base.time * 1e9)
-            mode = stat.S_IFDIR | DIRECTORY_MODE
-            root = Directory(ROOT_ID, base.inode(b"/"), mode, *owner, now, now, now, 2, b"/")
-            changes = Changes()
-            changes.set(root)
-            changes.keep(store)
-        self.root = root
-        for file in self._files(root):
-            file.reader = base
-            self.bytes.budget.used += file.extents.size
+class Overlay(CommittableTree):
+    """The operations of a file system. Thread-safe; no lock is held while the cluster is asked."""
 
     # --- looking
 
@@ -343,195 +300,7 @@ class Overlay:
 
         self._set(where, other)
 
-    # --- committing
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything at all is staged; it may turn out to be no change."""
-        with self._lock:
-            return bool(self.root.entries)
-
-    def staged(self) -> tuple[int, int]:
-        """How many files have staged bytes, and how many bytes."""
-        with self._lock:
-            return sum(1 for file in self._files(self.root) if file.extents), self.bytes.budget.used
-
-    def close(self) -> None:
-        """Keep what was written so far; the overlay is not used any more."""
-        with self._lock:
-            for file in list(self._files(self.root)):
-                self._keep(file)
-                self.bytes.release(file)
-            self._store.close()
-
-    def being_written(self) -> int:
-        """How many files are open for writing."""
-        with self._lock:
-            return sum(1 for file in self._files(self.root) if file.writers)
-
-    def generation(self) -> int:
-        """A number that grows with each change."""
-        with self._lock:
-            return self._generation + sum(file.version for file in self._files(self.root))
-
-    def discard(self, paths: Collection[bytes]) -> None:
-        """Give up what is staged at some paths and below: they show the commit again. The root stands for all."""
-        for path in sorted(paths):
-            if path == b"/":
-                self._change(self._discard_all)
-            else:
-                self._change(lambda facts, changes, path=path: self._restore(path, facts, changes))  # type: ignore[misc]
-
-    def _discard_all(self, facts: Facts, changes: Changes) -> None:
-        for name, inode in list(self.root.entries.items()):
-            changes.remove(self.root, name)
-            if inode is not None:
-                self._drop_tree(inode, changes)
-        changes.set(self.root, base=b"/", xattrs={})
-        facts.find(b"/")
-
-    def _restore(self, path: bytes, facts: Facts, changes: Changes) -> None:
-        """Let a path show what the commit has there."""
-        *above, name = names.parts(path)
-        node = facts.find(path)
-        where = self._restored_directory(b"/" + b"/".join(above), facts, changes, needed=node is not None)
-        if where is None:
-            return
-        inode = where.entries.get(name)
-        natural = names.base_child(where, name, facts)
-        if natural is not None and natural.path == path:
-            changes.remove(where, name)
-        elif node is not None:
-            restored = self._of_base(BaseNode(path, node))
-            changes.set(restored, links=2 if node.is_dir else 1)
-            changes.enter(where, name, restored)
-        elif natural is not None:
-            changes.enter(where, name, None)
-        else:
-            changes.remove(where, name)
-        if inode is not None:
-            self._drop_tree(inode, changes)
-
-    def _restored_directory(self, path: bytes, facts: Facts, changes: Changes, *, needed: bool) -> Directory | None:
-        """The staged directory at a path; if it was deleted, and is needed, made again with nothing in it."""
-        found = names.resolve(self.root, path, facts)
-        if found is not None and names.is_directory(found):
-            inode = self._staged(path, facts, changes)
-            return inode if isinstance(inode, Directory) else None
-        if not needed:
-            return None
-        *above, name = names.parts(path)
-        where = self._restored_directory(b"/" + b"/".join(above), facts, changes, needed=True)
-        node = facts.find(path)
-        if where is None or node is None:
-            return None
-        if isinstance(found, Inode):
-            self._drop_tree(found, changes)
-        made = self._of_base(BaseNode(path, node))
-        changes.set(made, links=2)
-        changes.enter(where, name, made)
-        assert isinstance(made, Directory)  # noqa: S101  # for the type checker
-        for child, _ in facts.children(path):
-            changes.enter(made, child, None)
-        return made
-
-    def _drop_tree(self, inode: Inode, changes: Changes) -> None:
-        if isinstance(inode, Directory):
-            for name, entry in list(inode.entries.items()):
-                changes.remove(inode, name)
-                if entry is not None:
-                    self._drop_tree(entry, changes)
-        self._drop(changes, inode)
-
-    def snapshot(self, *, copy: bool = False) -> StagedDirectory:
-        """What is staged now; with `copy`, files open for writing stay readable as they are. `release` gives it up."""
-        with self._lock:
-            return snapshot.take(self.root, copy=copy)
-
-    def advance(self, base: Base, taken: StagedDirectory, committed: Collection[bytes], note: str = "") -> None:
-        """Stand on the commit that was made of a snapshot: it holds the snapshot's files at the paths `committed`.
-
-        Bytes of the former commit that are needed and that the new one does not have are staged first. Files that are
-        open without being changed stay as they were. The listings of both commits are complete. Raises OSError,
-        ENOSPC; then nothing has changed. `note` is kept in the store as that of the base.
-        """
-        self._rebase(base, lambda former: OntoOwn(former, base, taken, committed), note)
-
-    def move(self, base: Base, expected: int, note: str = "") -> bool:
-        """Stand on another commit, which changes nothing that is staged, as was seen at `generation` `expected`.
-
-        False if something was changed since then. Otherwise as `advance`.
-        """
-        return self._rebase(base, lambda former: OntoOther(former, base), note, expected)
-
-    def _rebase(self, base: Base, plan: Callable[[Base], Rebase], note: str, expected: int | None = None) -> bool:
-        while True:
-            with self._lock:
-                if expected not in (None, self.generation()):
-                    return False
-                rebase = plan(self.base)
-                foreign = [file for file in self._files(self.root) if rebase.foreign(file)]
-                if not foreign:
-                    self._stand_on(base, rebase, note)
-                    return True
-            for file in foreign:
-                self.bytes.own(file)
-                self._keep(file)
-                with self._lock:
-                    if not file.handles:
-                        self.bytes.release(file)
-
-    def _stand_on(self, base: Base, rebase: Rebase, note: str) -> None:
-        changes = Changes()
-        changes.note(BASE_NOTE, note)
-        stays: dict[int, bool] = {}
-        with contextlib.ExitStack() as locks:
-            try:
-                rebase.directory(changes, self.root, b"/")
-                for directory, name, path, inode in everything(self.root):
-                    if isinstance(inode, Directory):
-                        rebase.directory(changes, inode, path)
-                    elif isinstance(inode, File):
-                        if inode.id not in stays:
-                            locks.enter_context(inode.lock)
-                            stays[inode.id] = rebase.file(changes, inode, self.bytes.drop)
-                        if not stays[inode.id]:
-                            changes.remove(directory, name)
-                            changes.set(inode, links=inode.links - 1)
-                changes.afterwards(lambda: self._swap(base))
-                changes.keep(self._store)
-            except BaseException:
-                changes.undo()
-                raise
-
-    def _swap(self, base: Base) -> None:
-        self.base = base
-        self._unchanged.clear()  # those stay with the reader that they have
-
-    # --- everything below is called with the lock held, but for _look, _change and _cut_at_open
-
-    def _look(self, operation: Callable[[Facts], T]) -> T:
-        def attempt(facts: Facts) -> T:
-            with self._lock:
-                facts.check(self.base)
-                return operation(facts)
-
-        return names.with_facts(lambda: self.base, attempt)
-
-    def _change(self, operation: Callable[[Facts, Changes], T]) -> T:
-        def attempt(facts: Facts) -> T:
-            with self._lock:
-                facts.check(self.base)
-                changes = Changes()
-                try:
-                    result = operation(facts, changes)
-                    self._generation += changes.keep(self._store)
-                except BaseException:
-                    changes.undo()
-                    raise
-                return result
-
-        return names.with_facts(lambda: self.base, attempt)
+    # --- the lock is held in what is called below, but for _set and _cut_at_open
 
     def _set(self, where: bytes | Handle, attributes: Callable[[Inode], dict[str, Any]]) -> None:
         def change(facts: Facts, changes: Changes) -> None:
@@ -539,67 +308,6 @@ class Overlay:
             changes.set(inode, **attributes(inode), ctime=time.time_ns())
 
         self._change(change)
-
-    def _at(self, where: bytes | Handle, facts: Facts) -> Found:
-        return where.file if isinstance(where, Handle) else self._need(where, facts)
-
-    def _need(self, path: bytes, facts: Facts) -> Found:
-        found = names.resolve(self.root, path, facts)
-        if found is None:
-            raise _error(errno.ENOENT)
-        return found
-
-    def _staged(self, path: bytes, facts: Facts, changes: Changes) -> Inode:
-        """The inode at a path; one of the commit's object, entered into its directory, if there is none yet."""
-        found = self._need(path, facts)
-        if isinstance(found, Inode):
-            return found
-        where, name = self._place(path, facts, changes)
-        inode = self._of_base(found)
-        changes.afterwards(lambda: self._unchanged.pop(found.path, None))
-        changes.set(inode, links=2 if inode.is_directory else 1)
-        changes.enter(where, name, inode)
-        return inode
-
-    def _place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
-        """The directory that a path is in, staged, and the name there. ENOENT, ENOTDIR if there is none."""
-        *above, name = names.parts(path)
-        where = self._staged(b"/" + b"/".join(above), facts, changes)
-        if not isinstance(where, Directory):
-            raise _error(errno.ENOTDIR)
-        return where, name
-
-    def _free_place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
-        if names.resolve(self.root, path, facts) is not None:
-            raise _error(errno.EEXIST)
-        return self._place(path, facts, changes)
-
-    def _enter(self, changes: Changes, where: Directory, name: bytes, inode: Inode) -> None:
-        """Give an inode a name (more)."""
-        changes.set(inode, links=2 if inode.is_directory else inode.links + 1)
-        changes.enter(where, name, inode)
-        changes.touch(where)
-
-    def _leave(self, changes: Changes, where: Directory, name: bytes, facts: Facts) -> None:
-        """Take a name away; the inode keeps its count."""
-        if names.base_child(where, name, facts) is None:
-            changes.remove(where, name)
-        else:
-            changes.enter(where, name, None)
-        changes.touch(where)
-
-    def _drop(self, changes: Changes, found: Found) -> None:
-        """Count a name less, and forget what has none and is not open."""
-        if isinstance(found, BaseNode):
-            file = self._unchanged.get(found.path)
-            if file is not None:  # open, and from now on without a name
-                changes.set(file, links=0, ctime=time.time_ns())
-                changes.afterwards(lambda: self._unchanged.pop(found.path, None))
-            return
-        links = 0 if found.is_directory else found.links - 1
-        changes.set(found, links=links, ctime=time.time_ns())
-        if isinstance(found, File) and not links and not found.handles:
-            changes.afterwards(lambda: self.bytes.forget(found))
 
     def _check_replaceable(self, found: Found, there: Found, facts: Facts) -> None:
         """Whether `rename` may put one in the place of the other."""
@@ -625,34 +333,6 @@ class Overlay:
             "ctime": now,
             "links": 0,
         }
-
-    def _numbered(self, number: int | None = None) -> dict[str, int]:
-        key = self._next
-        self._next += 1
-        return {"id": key, "number": key << 2 | 1 if number is None else number}  # bit 1 is set in those of a commit
-
-    def _of_base(self, found: BaseNode) -> Inode:
-        """An inode for an object of the commit, without a name yet."""
-        path, node = found
-        opened = self._unchanged.get(path)
-        if opened is not None:
-            return opened
-        kind, links = (stat.S_IFDIR | DIRECTORY_MODE, 2) if node.is_dir else (stat.S_IFREG | FILE_MODE, 1)
-        now = int(self.base.time * 1e9)
-        known: dict[str, Any] = {
-            **self._numbered(self.base.inode(path)),
-            "mode": kind,
-            "uid": self._owner.uid,
-            "gid": self._owner.gid,
-            "links": links,
-            "base": path,
-            "atime": now,
-            "mtime": now,
-            "ctime": now,
-        }
-        if node.is_dir:
-            return Directory(**known)
-        return File(**known, size=node.size, base_size=node.size, reader=self.base)
 
     def _to_open(self, path: bytes, flags: int, facts: Facts, changes: Changes) -> Found:
         """What is at a path; staged if it is a file that is about to be written."""
@@ -682,12 +362,6 @@ class Overlay:
                 raise
         return handle
 
-    def _keep(self, file: File) -> None:
-        with self._lock, file.lock:
-            if file.dirty and file.links:
-                self._store.apply([staging.put(file)])
-            file.dirty = False
-
     def _describe(self, found: Found) -> Attributes:
         if isinstance(found, BaseNode):
             path, node = found
@@ -703,18 +377,24 @@ class Overlay:
             *(found.number, found.mode, found.links, found.uid, found.gid, size, found.atime, found.mtime, found.ctime)
         )
 
-    def _files(self, directory: Directory) -> Iterator[File]:
-        """Every staged file once."""
-        seen: set[int] = set()
-        rest: list[Directory] = [directory]
-        while rest:
-            for inode in rest.pop().entries.values():
-                if isinstance(inode, Directory):
-                    rest.append(inode)
-                elif isinstance(inode, File) and inode.id not in seen:
-                    seen.add(inode.id)
-                    yield inode
+    def _at(self, where: bytes | Handle, facts: Facts) -> Found:
+        return where.file if isinstance(where, Handle) else self._need(where, facts)
 
+    def _free_place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
+        if names.resolve(self.root, path, facts) is not None:
+            raise _error(errno.EEXIST)
+        return self._place(path, facts, changes)
 
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+    def _enter(self, changes: Changes, where: Directory, name: bytes, inode: Inode) -> None:
+        """Give an inode a name (more)."""
+        changes.set(inode, links=2 if inode.is_directory else inode.links + 1)
+        changes.enter(where, name, inode)
+        changes.touch(where)
+
+    def _leave(self, changes: Changes, where: Directory, name: bytes, facts: Facts) -> None:
+        """Take a name away; the inode keeps its count."""
+        if names.base_child(where, name, facts) is None:
+            changes.remove(where, name)
+        else:
+            changes.enter(where, name, None)
+        changes.touch(where)

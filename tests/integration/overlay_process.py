@@ -15,8 +15,9 @@ from pachmount.cache.blocks import BlockCache
 from pachmount.fuse import kernel
 from pachmount.fuse.session import Session, survive_closed_connections
 from pachmount.names import Source
-from pachmount.overlay.overlay import Overlay, Owner
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.staging import Staging
+from pachmount.overlay.tree import Owner
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.statistics import MountStatistics

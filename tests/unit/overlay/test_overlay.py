@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pachmount.errors import DataError
-from pachmount.overlay.overlay import Overlay, Owner
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.staging import Staging
+from pachmount.overlay.tree import Owner
 from pachmount.vfs.tree import Node
 from tests.unit.overlay.base import TREE, MemoryBase
 

@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
-from pachmount.overlay.overlay import Handle, Overlay, Owner
+from pachmount.overlay.overlay import Handle, Overlay
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
+from pachmount.overlay.tree import Owner
 from tests.unit.overlay.base import MemoryBase
 
 OWNER = Owner(os.getuid(), os.getgid())
