@@ -142,8 +142,12 @@ class DaemonClient:
         body = schema.MountRequest(mounts=list(entries))
         return _one(schema.MountsAnswer, self._put("/_mount", MOUNT_TIMEOUT, body))
 
-    def unmount(self, request: schema.UnmountRequest) -> schema.MountsAnswer:
-        return _one(schema.MountsAnswer, self._put("/_unmount", UPLOAD_TIMEOUT, request))
+    def unmount(
+        self, names: Sequence[str], *, staged: schema.AtUnmount = "commit", message: str = ""
+    ) -> schema.MountsAnswer:
+        """End mounts; what is staged in them is committed with that message, discarded or kept."""
+        body = schema.UnmountRequest(mounts=list(names), staged=staged, message=message)
+        return _one(schema.MountsAnswer, self._put("/_unmount", UPLOAD_TIMEOUT, body))
 
     def commit(self, request: schema.CommitRequest) -> schema.MountsAnswer:
         """Commit what is staged in a mount."""

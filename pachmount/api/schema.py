@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 CLIENT_HEADER = "X-Pachmount-Client"
 """A request with this header gets errors as an ErrorAnswer in JSON instead of plain text."""
 
+AtUnmount = Literal["commit", "discard", "keep"]
+"""What becomes of staged changes when their mount ends."""
+
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="ignore", defer_build=True)
@@ -57,7 +60,7 @@ class UnmountRequest(Request):
     """`staged` and `message` are ours: what becomes of staged changes, and the message of their commit."""
 
     mounts: list[str] = []
-    staged: Literal["commit", "discard", "keep"] = "commit"
+    staged: AtUnmount = "commit"
     message: str = ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ from pachmount.errors import (
 )
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import MountEntry, MountStatus
+    from pachmount.api.schema import AtUnmount, MountEntry, MountStatus
     from pachmount.client import DaemonClient
 
 Source = Annotated[
@@ -203,8 +203,6 @@ def unmount(
         )
     if discard and keep:
         raise UsageError("--discard and --keep given", hint="choose one of them")
-    from pachmount.api.schema import UnmountRequest
-
     client = state.client()
     mounted = client.status().mounts
     chosen = mounted if everything else [resolve(mounted, target) for target in targets or []]
@@ -222,8 +220,8 @@ def unmount(
     for entry in chosen:
         try:
             changes = client.diff(entry.name).changes if entry.staged is not None else []
-            fate: Literal["commit", "discard", "keep"] = "discard" if discard else "keep" if keep else "commit"
-            client.unmount(UnmountRequest(mounts=[entry.name], staged=fate, message=message))
+            fate: AtUnmount = "discard" if discard else "keep" if keep else "commit"
+            client.unmount([entry.name], staged=fate, message=message)
         except PachmountError as error:
             failures.append(error)
         else:

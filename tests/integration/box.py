@@ -283,7 +283,7 @@ class Box:
         with self.daemon() as client:
             names = [mount.name for mount in client.status().mounts]
             if names:
-                client.unmount(schema.UnmountRequest(mounts=names, staged="discard"))
+                client.unmount(names, staged="discard")
 
     def stop(self) -> None:
         """Stop the daemon in an orderly way; nothing stays mounted in its mount directory."""
