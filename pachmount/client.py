@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ValidationError
@@ -168,6 +168,11 @@ class DaemonClient:
     def refresh(self, entries: Sequence[schema.RefreshEntry]) -> schema.MountsAnswer:
         body = schema.RefreshRequest(mounts=list(entries))
         return _one(schema.MountsAnswer, self._put("/_refresh", MOUNT_TIMEOUT, body))
+
+    def remount(self, names: Sequence[str], mode: Literal["ro", "rw"]) -> schema.MountsAnswer:
+        """Make mounts read-only or read-write, with what is staged kept."""
+        body = schema.RemountRequest(mounts=list(names), mode=mode)
+        return _one(schema.MountsAnswer, self._put("/_remount", MOUNT_TIMEOUT, body))
 
     def follow(self, names: Sequence[str], *, on: bool) -> schema.MountsAnswer:
         """Let mounts move along with their branches, or not any more."""

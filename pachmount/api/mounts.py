@@ -191,6 +191,18 @@ class RefreshHandler(MountsAnswering):
         return self.mounts([mount.spec.name for mount in moved])
 
 
+class RemountHandler(MountsAnswering):
+    """PUT /_remount (ours): make mounts read-only or read-write."""
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.RemountRequest)
+        self.answer(await self.work(lambda: self._remount(request)))
+
+    def _remount(self, request: schema.RemountRequest) -> schema.MountsAnswer:
+        changed = [self.services.manager.remount(name, request.mode) for name in request.mounts]
+        return self.mounts([mount.spec.name for mount in changed])
+
+
 class FollowHandler(MountsAnswering):
     """PUT /_follow (ours): let mounts move along with their branches, or stay where they are."""
 

@@ -1,8 +1,8 @@
 """Every request and answer of the REST API as pydantic models, shared by the daemon, the CLI and the lab extension.
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
-2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_follow`, `/_diff`, `/_discard`, `/warmups`, `/_warmup`,
-`/_warmup_cancel`, `/branches`, `/commits` and `/files` are ours.
+2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_remount`, `/_follow`, `/_diff`, `/_discard`, `/warmups`,
+`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits` and `/files` are ours.
 """
 
 from __future__ import annotations
@@ -73,6 +73,13 @@ class RefreshEntry(Request):
 
 class RefreshRequest(Request):
     mounts: list[RefreshEntry] = []
+
+
+class RemountRequest(Request):
+    """Mounts that are read-only or read-write from now on."""
+
+    mounts: list[str] = []
+    mode: Literal["ro", "rw"] = "ro"
 
 
 class FollowRequest(Request):
@@ -428,7 +435,7 @@ class StatusAnswer(Model):
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
     kept_changes: list[str] = []
-    """Names under which changes are staged that are not mounted."""
+    """Names under which changes are staged that no read-write mount shows."""
     warmups: list[WarmupStatus] = Field(default_factory=list)
 
 

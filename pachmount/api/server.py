@@ -34,6 +34,7 @@ ROUTES: dict[str, type[Handler]] = {
     "/_diff": mounts.DiffHandler,
     "/_discard": mounts.DiscardHandler,
     "/_refresh": mounts.RefreshHandler,
+    "/_remount": mounts.RemountHandler,
     "/_follow": mounts.FollowHandler,
     "/warmups": warmups.WarmupsHandler,
     "/_warmup": warmups.WarmupHandler,

@@ -84,6 +84,7 @@ def build() -> App:
     app.add(writing.diff, "diff", _MOUNTS)
     app.add(writing.commit, "commit", _MOUNTS)
     app.add(writing.discard, "discard", _MOUNTS)
+    app.add(writing.remount, "remount", _MOUNTS)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)

@@ -118,7 +118,7 @@ def _mounts(answer: StatusAnswer) -> None:
 
 def _kept(answer: StatusAnswer) -> None:
     for name in answer.kept_changes:
-        output.line(f"changes are staged under the name '{name}', which is not mounted")
+        output.line(f"changes are staged under the name '{name}', and show when it is mounted with --rw")
 
 
 def _condition(entry: MountStatus) -> str:

@@ -1,4 +1,4 @@
-"""`diff`, `commit` and `discard`: the staged changes of read-write mounts."""
+"""`diff`, `commit`, `discard` and `remount`: the staged changes of read-write mounts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ SkipInvalid = Annotated[
     bool, typer.Option("--skip-invalid", metavar="", help="Leave staged what a cluster cannot store.")
 ]
 Ours = Annotated[bool, typer.Option("--ours", metavar="", help="Replace newer versions of the same files.")]
+Writable = Annotated[bool, typer.Option("--rw", metavar="", help="Let files be changed.")]
+ReadOnly = Annotated[bool, typer.Option("--ro", metavar="", help="Let nothing be changed any more.")]
 Ignored = Annotated[bool, typer.Option("--ignored", metavar="", help="Show what stays local as well.")]
 
 
@@ -149,6 +151,32 @@ def discard(state: State, target: Target, paths: Paths = None, yes: opt.Yes = Fa
         output.json_answer(_left(client, entry))
         return
     output.line(f"{entry.name}: discarded {what}")
+
+
+def remount(
+    state: State, target: Target, writable: Writable = False, read_only: ReadOnly = False, as_json: opt.Json = False
+) -> None:
+    """Make a mount read-write or read-only.
+
+    \b
+    Examples:
+      pachmount remount images --rw
+      pachmount remount images --ro    what is staged is kept, and shows again with --rw
+
+    It stays on its commit. Files that are open keep what they are; none may be open for writing.
+    """
+    if writable == read_only:
+        raise UsageError("nothing to change" if not writable else "--rw and --ro given", hint="give --rw or --ro")
+    client = state.client()
+    entry = resolve(client.status().mounts, target)
+    client.remount([entry.name], "rw" if writable else "ro")
+    after = find(client, entry.name)
+    if as_json:
+        output.json_answer(after)
+        return
+    output.line(f"{after.name}: {'read-write' if writable else 'read-only'} at {output.short(after.commit)}")
+    if entry.staged is not None and entry.staged.files and read_only:
+        state.note(f"{output.count(entry.staged.files, 'staged file')} kept: 'pachmount remount {after.name} --rw'")
 
 
 def _left(client: DaemonClient, entry: MountStatus) -> DiffAnswer:

@@ -48,6 +48,7 @@ DETACH_SECONDS = 2.0
 """How long an unmounted session may take to end before it counts as one with open files."""
 AtUnmount = Literal["commit", "discard", "keep"]
 """What becomes of staged changes when their mount ends."""
+Mode = Literal["ro", "rw"]
 LISTING_PATIENCE = 10.0
 """Seconds for which a commit is listed before it takes the place of another."""
 
@@ -275,9 +276,47 @@ class MountManager:
         with self._operation(mount):
             self.writing.discard(mount, [os.fsencode(path) for path in paths])
 
+    def remount(self, name: str, mode: Mode) -> Mount:
+        """Let a mount be read-only or read-write from now on, at the same place and commit.
+
+        What is staged in a mount that becomes read-only is kept, and shows again when it becomes read-write. Files that
+        are open keep what they are. If it fails the mount is as before.
+        """
+        mount = self.get(name)
+        before = mount.spec
+        if before.mode == mode and mount.state is State.MOUNTED:
+            return mount
+        if mode == "rw":
+            if before.follow:
+                hint = f"pachmount follow {name} --off"
+                raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
+            resolve_writable(self._cluster.client, before.source, self._call_timeout)
+        with self._operation(mount):
+            if mount.overlay is not None:
+                require_clean(mount)
+            mount.on(Event.MOVE)
+            try:
+                self._detach(mount)
+                mount.spec = replace(before, mode=mode)
+                self._start(mount)
+            except PachmountError as error:
+                mount.spec = before
+                self._start_again(mount, error)
+                raise
+        self._save()
+        return mount
+
+    def _start_again(self, mount: Mount, error: PachmountError) -> None:
+        """Bring back a mount whose change failed; it is in state error if that fails, too."""
+        try:
+            self._start(mount)
+        except PachmountError:
+            log.exception("mount %s could not be brought back", mount.spec.name)
+            mount.on(Event.FAIL, error)
+
     def kept_changes(self) -> list[str]:
-        """Names under which changes are staged that are not mounted."""
-        mounted = {mount.spec.name for mount in self.mounts()}
+        """Names under which changes are staged that no read-write mount shows."""
+        mounted = {mount.spec.name for mount in self.mounts() if mount.spec.mode == "rw"}
         return [name for name in self.writing.names() if name not in mounted and self.writing.has_changes(name)]
 
     def _commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:

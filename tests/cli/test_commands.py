@@ -66,6 +66,8 @@ def test_mount_at_a_commit(daemon: FakeDaemon, commit: str, sent: str) -> None:
         ["diff"],
         ["commit"],
         ["discard"],
+        ["remount", "images"],
+        ["remount", "images", "--rw", "--ro"],
         ["unmount", "images", "--keep", "--discard"],
         ["unmount"],
         ["unmount", "--all", "images"],

@@ -192,6 +192,20 @@ def test_ours_replaces_theirs_when_that_is_asked_for(box: Box, repo: str) -> Non
     assert server_tree(box, repo)["/one"] == b"mine\n"
 
 
+def test_read_only_and_read_write_again_keeps_what_is_staged(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    (top / "new").write_bytes(b"new\n")
+    with open(top / "one", "ab"):
+        box.refused("remount", repo, "--ro")
+    box.ok("remount", repo, "--ro")
+    assert sorted(os.listdir(top)) == ["big", "d", "one"]
+    with pytest.raises(OSError, match="Read-only"):
+        (top / "one").write_bytes(b"")
+    box.ok("remount", repo, "--rw")
+    assert (top / "new").read_bytes() == b"new\n"
+    assert changes(box, repo) == [("A", "/new")]
+
+
 def test_discarding(box: Box, repo: str) -> None:
     top = box.path(repo)
     (top / "one").unlink()
