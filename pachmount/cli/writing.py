@@ -161,7 +161,7 @@ def remount(
     \b
     Examples:
       pachmount remount images --rw
-      pachmount remount images --ro    what is staged is kept, and shows again with --rw
+      pachmount remount images --ro    what is staged is kept for --rw
 
     It stays on its commit. Files that are open keep what they are; none may be open for writing.
     """
