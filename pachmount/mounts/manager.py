@@ -423,8 +423,9 @@ class MountManager:
 
     def _start_writable(self, mount: Mount) -> None:
         with self._lock:
-            lingering = [session for session in self._lingering if session.alive and session.overlay is not None]
-        if any(session.mountpoint == mount.spec.mountpoint for session in lingering):
+            lingering = [session for session in self._lingering if session.alive]
+        place = self.writing.place(mount.spec.name)
+        if any(session.overlay is not None and session.overlay.directory == place for session in lingering):
             why = "files of its former mount are still open"
             raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
         mount.spec, store = self.writing.open(mount.spec)

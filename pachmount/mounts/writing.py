@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pachmount.errors import BusyError, CannotMountError, ConflictError, UsageError
+from pachmount.errors import BusyError, CannotMountError, ConflictError, PachmountError, UsageError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import (
     CommitWish,
@@ -37,6 +38,8 @@ from pachmount.pfs.model import CommitInfo, RepoRef
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView
 
+log = logging.getLogger(__name__)
+
 ATTEMPTS = 5
 LISTING_SECONDS = 60.0
 """How long the listing of a commit that a mount is to stand on may take."""
@@ -58,7 +61,7 @@ class Writing:
 
         CannotMountError if there are changes to another source.
         """
-        place = self.directory / spec.name
+        place = self.place(spec.name)
         if place.exists() and not _has_changes(place):
             shutil.rmtree(place)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,13 +85,21 @@ class Writing:
     def overlay(self, view: CommitView, store: Staging) -> Overlay:
         return Overlay(view, store, Owner(os.getuid(), os.getgid()), self.limit)
 
+    def place(self, name: str) -> Path:
+        """Where the changes of a mount are staged."""
+        return self.directory / name
+
     def names(self) -> list[str]:
         """Names that have a store."""
         return sorted(os.listdir(self.directory)) if self.directory.is_dir() else []
 
     def has_changes(self, name: str) -> bool:
-        """Whether changes are staged under a name that is not mounted."""
-        return _has_changes(self.directory / name)
+        """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
+        try:
+            return _has_changes(self.place(name))
+        except (PachmountError, OSError) as error:
+            log.warning("cannot look at what is staged as %s: %s", name, error)
+            return True
 
     def difference(self, mount: Mount) -> Difference:
         """What a commit of a mount would change."""

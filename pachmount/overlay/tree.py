@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pachmount.overlay import names, staging
@@ -61,6 +62,11 @@ class StagedTree:
             self.bytes.budget.used += file.extents.size
 
     # --- the lock is held in what is called below, but for _look and _change
+
+    @property
+    def directory(self) -> Path:
+        """Where the changes are staged."""
+        return self._store.directory
 
     def _look(self, operation: Callable[[Facts], T]) -> T:
         def attempt(facts: Facts) -> T:

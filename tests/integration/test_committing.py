@@ -233,6 +233,21 @@ def test_staged_changes_survive_kill_9_and_unmounting(box: Box, repo: str) -> No
     assert "/new" not in server_tree(box, repo)
 
 
+def test_damaged_changes_are_told_of_and_left_alone(box: Box, repo: str) -> None:
+    (box.path(repo) / "new").write_bytes(b"new\n")
+    box.ok("unmount", repo, "--keep")
+    store = box.places.lock_file.parent / "staged" / repo / "names.sqlite"
+    whole = store.read_bytes()
+    store.write_bytes(b"nonsense" * 1000)
+    for left in ("-wal", "-shm"):
+        store.with_name(store.name + left).unlink(missing_ok=True)
+    assert "damaged" in box.refused("mount", repo, "--rw")
+    assert f"'{repo}'" in box.ok("status")
+    store.write_bytes(whole)
+    box.ok("mount", repo, "--rw")
+    assert (box.path(repo) / "new").read_bytes() == b"new\n"
+
+
 def test_what_cannot_be_stored_is_named_and_can_stay(box: Box, repo: str) -> None:
     top = box.path(repo)
     (top / "a*b").write_bytes(b"x")
