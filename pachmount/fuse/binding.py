@@ -22,6 +22,7 @@ from typing import Any
 from pachmount.cache.pages import address_of
 from pachmount.errors import CannotMountError, PachmountError
 from pachmount.fuse import handshake
+from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.tree import Node
 from pachmount.vfs.view import CommitView
 
@@ -65,7 +66,26 @@ def _pin_thread() -> None:
     _thread.pinned = True
 
 
-class ReadOnlyOperations:
+class FailureAnswers:
+    """What operations answer when they fail: one place for both kinds of mounts."""
+
+    _view: CommitView
+    _statistics: MountStatistics
+    _logged: set[type[BaseException]]
+
+    def failed(self, error: BaseException) -> int:
+        """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
+        number = error.errno if isinstance(error, PachmountError | OSError) else None
+        self._statistics.failed(number or errno.EIO)
+        if number:
+            return -number
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            log.error("unforeseen error in a file operation on %s", self._view.source, exc_info=error)
+        return -errno.EIO
+
+
+class ReadOnlyOperations(FailureAnswers):
     """The callbacks of a read-only mount of one commit, on raw bytes paths, answering from a CommitView.
 
     Attributes of `fuse.FUSE` that fusepy looks up by name: one that is missing here is not installed.
@@ -185,17 +205,6 @@ class ReadOnlyOperations:
     def listxattr(self, path: bytes, value: Any, size: int) -> int:
         self._statistics.xattrs += 1
         return fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
-
-    def failed(self, error: BaseException) -> int:
-        """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
-        number = error.errno if isinstance(error, PachmountError | OSError) else None
-        self._statistics.failed(number or errno.EIO)
-        if number:
-            return -number
-        if type(error) not in self._logged:
-            self._logged.add(type(error))
-            log.error("unforeseen error in a file operation on %s", self._view.source, exc_info=error)
-        return -errno.EIO
 
 
 def fill(buffer: Any, size: int, data: bytes) -> int:

@@ -16,7 +16,6 @@ from time import perf_counter_ns
 from typing import Any
 
 from pachmount.cache.pages import address_of
-from pachmount.errors import PachmountError
 from pachmount.fuse import binding
 from pachmount.overlay.overlay import Attributes, Handle, Overlay
 from pachmount.overlay.tree import Owner
@@ -32,7 +31,7 @@ _UNCHANGED_ID = (1 << 32) - 1
 """What `chown` passes for an id that stays."""
 
 
-class ReadWriteOperations:
+class ReadWriteOperations(binding.FailureAnswers):
     """Attributes of `fuse.FUSE` that fusepy looks up by name: one that is missing here is not installed.
 
     A file that is deleted while open is deleted in the overlay, whatever libfuse believes: see `_HIDDEN`.
@@ -226,17 +225,6 @@ class ReadWriteOperations:
     def removexattr(self, path: bytes, name: bytes) -> int:
         self._overlay.remove_xattr(self._where(path), os.fsdecode(name))
         return 0
-
-    def failed(self, error: BaseException) -> int:
-        """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
-        number = error.errno if isinstance(error, PachmountError | OSError) else None
-        self._statistics.failed(number or errno.EIO)
-        if number:
-            return -number
-        if type(error) not in self._logged:
-            self._logged.add(type(error))
-            log.error("unforeseen error in a file operation on %s", self._view.source, exc_info=error)
-        return -errno.EIO
 
     def _opened(self, handle: Handle, info: Any) -> int:
         number = next(self._numbers)

@@ -9,6 +9,7 @@ Onto a commit of others (`OntoOther`), which changed nothing that is staged: all
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 
 from pachmount.overlay import snapshot
@@ -20,7 +21,7 @@ from pachmount.overlay.snapshot import StagedDirectory, StagedFile, join
 from pachmount.vfs.tree import Node
 
 
-class Rebase:
+class Rebase(ABC):
     """What changes with a new base. The trees of commits are asked without waiting: their listings are complete."""
 
     def __init__(self, former: BaseTree, tree: BaseTree) -> None:
@@ -71,9 +72,9 @@ class Rebase:
         changes.set(file, base=self.place(file.base), size=node.size, base_size=node.size, reader=self.tree)
         return True
 
+    @abstractmethod
     def directory(self, changes: Changes, directory: Directory, path: bytes) -> None:
         """Let a directory, which is at a path now, stand on the new commit."""
-        raise NotImplementedError
 
     def _is_plain(self, file: File) -> bool:
         """Whether the content is the former commit's, as it is."""
