@@ -11,22 +11,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
-from pachmount.fuse import kernel
-from pachmount.fuse.session import Session
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.committing import CommitWish
+from pachmount.mounts.committing import CommitWish, Progress
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
+from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.wishes import Wish, refuse_difference
@@ -35,7 +35,6 @@ from pachmount.names import check_mount_name
 from pachmount.overlay.difference import Difference
 from pachmount.pfs.model import CommitInfo
 from pachmount.vfs.filters import PathFilter
-from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,10 @@ OPERATION_SECONDS = 60.0
 NOT_MOUNTED = "can't unmount when we're already unmounted"
 FRESH_HEAD_SECONDS = 0.25
 HEAD_PATIENCE = 1.0
-DETACH_SECONDS = 2.0
-"""How long an unmounted session may take to end before it counts as one with open files."""
+SHUTDOWN_COMMITS = 4
+"""How many mounts are committed at a time when the daemon stops."""
+LAST_COMMIT_SECONDS = 3.0
+"""How long a commit that is given up may take to notice."""
 AtUnmount = Literal["commit", "discard", "keep"]
 """What becomes of staged changes when their mount ends."""
 Mode = Literal["ro", "rw"]
@@ -76,7 +77,7 @@ class MountManager:
         self._lock = threading.Lock()
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
-        self._lingering: list[Session] = []
+        self._sessions = Sessions(mounter, writing, self.mount_dir)
 
     # --- looking
 
@@ -98,9 +99,7 @@ class MountManager:
     @property
     def lingering(self) -> int:
         """Replaced or unmounted sessions whose files are still open somewhere."""
-        with self._lock:
-            self._lingering = [session for session in self._lingering if session.alive]
-            return len(self._lingering)
+        return self._sessions.lingering
 
     @property
     def follow_streams(self) -> int:
@@ -167,13 +166,13 @@ class MountManager:
             with self._operation(existing):
                 refuse_difference(existing.spec, wish, resolved, path_filter)
                 if existing.state is State.ERROR:
-                    self._remount(existing)
+                    self._sessions.restart(existing)
             if wish.follow and not existing.spec.follow:
                 self.follow(wish.name)
             return existing
         with self._operation(mount):
             try:
-                self._start(mount)
+                self._sessions.start(mount)
             except BaseException:
                 with self._lock:
                     self._mounts.pop(wish.name, None)
@@ -244,7 +243,7 @@ class MountManager:
                 spec = _at(mount.spec, resolved)
                 spec = spec if follow is None else replace(spec, follow=follow)
                 if view is not None:
-                    view = self._move(mount, spec, view)
+                    view = self._sessions.replace(mount, spec, view)
                 mount.spec, mount.note = spec, ""
                 if spec.source.commit == resolved.head and spec.complete:
                     mount.position = BranchPosition(resolved.head)
@@ -264,6 +263,7 @@ class MountManager:
         if mount.spec.mode != "rw":
             return None
         with self._operation(mount):
+            self._revive(mount)
             return self._commit(mount, wish)
 
     def difference(self, name: str) -> Difference:
@@ -274,7 +274,11 @@ class MountManager:
         """Give up staged changes at some paths (with a leading slash) and below; none = all."""
         mount = self.get(name)
         with self._operation(mount):
-            self.writing.discard(mount, [os.fsencode(path) for path in paths])
+            if paths:
+                self._revive(mount)
+                self.writing.discard(mount, [os.fsencode(path) for path in paths])
+            else:
+                self.writing.discard_all(mount)
 
     def remount(self, name: str, mode: Mode) -> Mount:
         """Let a mount be read-only or read-write from now on, at the same place and commit.
@@ -286,7 +290,7 @@ class MountManager:
         before = mount.spec
         if before.mode == mode and mount.state is State.MOUNTED:
             return mount
-        if mode == "rw":
+        if mode == "rw" and before.mode != "rw":
             if before.follow:
                 hint = f"pachmount follow {name} --off"
                 raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
@@ -296,23 +300,55 @@ class MountManager:
                 require_clean(mount)
             mount.on(Event.MOVE)
             try:
-                self._detach(mount)
+                self._sessions.detach(mount)
                 mount.spec = replace(before, mode=mode)
-                self._start(mount)
+                self._sessions.start(mount)
             except PachmountError as error:
                 mount.spec = before
-                self._start_again(mount, error)
+                self._sessions.start_again(mount, error)
                 raise
         self._save()
         return mount
 
-    def _start_again(self, mount: Mount, error: PachmountError) -> None:
-        """Bring back a mount whose change failed; it is in state error if that fails, too."""
-        try:
-            self._start(mount)
-        except PachmountError:
-            log.exception("mount %s could not be brought back", mount.spec.name)
-            mount.on(Event.FAIL, error)
+    def settle_commits(self) -> None:
+        """Find out what became of commits that were cut off. Failures are logged: it is tried again."""
+        for mount in self.mounts():
+            if mount.overlay is None or not mount.operation.acquire(blocking=False):
+                continue
+            try:
+                before = mount.spec
+                if self.writing.is_unsettled(mount):
+                    self.writing.settle(mount)
+                if mount.spec != before:
+                    self._save()
+            except PachmountError as error:
+                log.info("a commit of %s is still unsettled: %s", mount.spec.name, error)
+            finally:
+                mount.operation.release()
+
+    def commit_all(self, timeout: float) -> None:
+        """Commit everything that is staged, as far as that is done within `timeout` seconds; the rest stays staged."""
+        waiting = [mount for mount in self.mounts() if mount.overlay is not None and mount.overlay.is_changed]
+        if not waiting:
+            return
+        deadline = time.monotonic() + timeout
+        wish = CommitWish(allow_open=True, skip_invalid=True)
+        pool = ThreadPoolExecutor(min(len(waiting), SHUTDOWN_COMMITS), thread_name_prefix="last-commit")
+        futures = {pool.submit(self.commit, mount.spec.name, wish): mount for mount in waiting}
+        late = wait(futures, max(0.0, deadline - time.monotonic())).not_done
+        for future in late:
+            future.cancel()
+            progress = futures[future].progress
+            if progress is not None:
+                progress.stopped = True
+        wait(late, LAST_COMMIT_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for future, mount in futures.items():
+            failure = None if future.cancelled() or not future.done() else future.exception()
+            if failure is not None:
+                log.warning("%s was not committed, its changes stay staged: %s", mount.spec.name, failure)
+            elif future in late:
+                log.warning("%s was not committed within %.0f s, its changes stay staged", mount.spec.name, timeout)
 
     def kept_changes(self) -> list[str]:
         """Names under which changes are staged that no read-write mount shows."""
@@ -322,6 +358,7 @@ class MountManager:
     def _commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
         mount.on(Event.COMMIT)
         before = mount.spec
+        mount.progress = Progress()
         try:
             info = self.writing.commit(mount, wish)
             mount.note = ""
@@ -336,6 +373,11 @@ class MountManager:
         if info is not None:
             log.info("committed %s as %s", mount.spec.name, info.commit)
         return info
+
+    def _revive(self, mount: Mount) -> None:
+        """Bring a read-write mount back that is in state error: what is staged in it can be reached again."""
+        if mount.spec.mode == "rw" and mount.state is State.ERROR and mount.overlay is None:
+            self._sessions.restart(mount)
 
     # --- removing
 
@@ -371,7 +413,7 @@ class MountManager:
             with self._lock:
                 self._mounts[spec.name] = mount
             try:
-                self._start(mount)
+                self._sessions.start(mount)
             except PachmountError as error:
                 mount.on(Event.FAIL, error)
                 log.warning("could not mount %s again: %s", spec.name, error)
@@ -400,82 +442,18 @@ class MountManager:
         if first is not None:
             raise first
 
-    def _start(self, mount: Mount) -> None:
-        """From mounting to mounted; on failure nothing is left behind."""
-        spec = mount.spec
-        if spec.own_directory:
-            places.prepare_own_directory(self.mount_dir, spec.name)
-        else:
-            places.check_foreign_directory(spec.mountpoint)
-        try:
-            if spec.mode == "rw":
-                self._start_writable(mount)
-            else:
-                view = self._mounter.view(spec, mount.statistics)
-                mount.session = self._mounter.open(view, spec.mountpoint)
-                mount.view = view
-        except BaseException:
-            if spec.own_directory:
-                places.remove_own_directory(spec.mountpoint)
-            raise
-        mount.mounted_at = time.time()
-        mount.on(Event.DONE)
-
-    def _start_writable(self, mount: Mount) -> None:
-        with self._lock:
-            lingering = [session for session in self._lingering if session.alive]
-        place = self.writing.place(mount.spec.name)
-        if any(session.overlay is not None and session.overlay.directory == place for session in lingering):
-            why = "files of its former mount are still open"
-            raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
-        mount.spec, store = self.writing.open(mount.spec)
-        view = self._mounter.view(mount.spec, mount.statistics)
-        try:
-            overlay = self.writing.overlay(view, store)
-        except BaseException:
-            view.close()
-            store.close()
-            raise
-        try:
-            mount.session = self._mounter.open(view, mount.spec.mountpoint, overlay)
-        except BaseException:
-            overlay.close()
-            raise
-        mount.view, mount.overlay = view, overlay
-
-    def _remount(self, mount: Mount) -> None:
-        mount.on(Event.MOUNT)
-        try:
-            self._detach(mount)
-            self._start(mount)
-        except PachmountError as error:
-            mount.on(Event.FAIL, error)
-            raise
-
-    def _move(self, mount: Mount, spec: MountSpec, view: CommitView) -> CommitView:
-        """Show a view at the same place; the one shown in the end. Where the kernel can, without a gap."""
-        mount.on(Event.MOVE)
-        try:
-            view, session = self._mounter.replace(view, spec)
-        except PachmountError as error:
-            mount.on(Event.FAIL, error)
-            raise
-        self._linger(mount.session)
-        mount.spec, mount.view, mount.session = spec, view, session
-        mount.mounted_at, mount.position = time.time(), BranchPosition()
-        mount.on(Event.DONE)
-        return view
-
     def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> CommitInfo | None:
         info = None
         with self._operation(mount):
             if mount.overlay is not None and staged != "keep":
                 require_clean(mount)
-                if staged == "commit":
-                    info = self._commit(mount, wish or CommitWish())
-                else:
-                    self.writing.discard(mount, ())
-            self._take_away(mount)
+            if mount.spec.mode == "rw" and staged == "commit" and self.writing.has_changes_of(mount):
+                self._revive(mount)
+                info = self._commit(mount, wish or CommitWish())
+                self.writing.drop_attributes(mount)
+            elif mount.spec.mode == "rw" and staged == "discard":
+                self.writing.discard_all(mount)
+            self._sessions.take_away(mount)
             with self._lock:
                 self._mounts.pop(mount.spec.name, None)
         self._save()
@@ -485,30 +463,7 @@ class MountManager:
 
     def _stop(self, mount: Mount) -> None:
         with self._operation(mount):
-            self._take_away(mount)
-
-    def _take_away(self, mount: Mount) -> None:
-        mount.on(Event.UNMOUNT)
-        try:
-            self._detach(mount)
-        except PachmountError as error:
-            mount.on(Event.FAIL, error)
-            raise
-        if mount.spec.own_directory:
-            places.remove_own_directory(mount.spec.mountpoint)
-        mount.on(Event.DONE)
-
-    def _detach(self, mount: Mount) -> None:
-        kernel.detach_all(mount.spec.mountpoint)
-        if mount.overlay is not None and mount.session is not None:
-            mount.session.join(DETACH_SECONDS)
-        self._linger(mount.session)
-        mount.session = mount.overlay = None
-
-    def _linger(self, session: Session | None) -> None:
-        if session is not None:
-            with self._lock:
-                self._lingering = [other for other in self._lingering if other.alive] + [session]
+            self._sessions.take_away(mount)
 
     def _save(self) -> None:
         with self._save_lock:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pachmount.errors import PachmountError
 from pachmount.fuse.session import Session
-from pachmount.mounts.committing import Progress
+from pachmount.mounts.committing import Pending, Progress
 from pachmount.mounts.states import Event, State, next_state
 from pachmount.names import Source
 from pachmount.overlay.overlay import Overlay
@@ -107,7 +107,8 @@ class Pace:
 class Mount:
     """A mount and its running parts. `operation` is held while its state changes, never over a wait for a person.
 
-    `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way. `note` says, for
+    `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way,
+    `pending` one that was cut off. `note` says, for
     people, why it does not show what it might: a branch that is gone, a commit that is not finished.
     """
 
@@ -118,6 +119,7 @@ class Mount:
     session: Session | None = None
     overlay: Overlay | None = None
     progress: Progress | None = None
+    pending: Pending | None = None
     mounted_at: float = field(default_factory=time.time)
     position: BranchPosition = field(default_factory=BranchPosition)
     note: str = ""

@@ -72,9 +72,7 @@ def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -
     """
     repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
     check_readable(client, repo)
-    permissions = client.inspect_repo(repo).permissions
-    if permissions is not None and WRITE_PERMISSION not in permissions:
-        raise NotPermittedError(f"user doesn't have write permission on repo {repo.name}")
+    require_writable(client, repo)
     known = {info.name: info for info in client.list_branches(repo)}
     if branch in known and known[branch].has_provenance:
         hint = f"pachmount mount {repo}@NEW --rw commits to another branch"
@@ -82,6 +80,16 @@ def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -
     if source.commit or branch in known:
         return resolve(client, source, finish_timeout)
     return Resolved(replace(source, branch=branch), time.time(), pinned=False, complete=False)
+
+
+def require_writable(client: PfsClient, repo: RepoRef, comfort: str = "") -> None:
+    """NotPermittedError if we may not write to a repo, NotFoundError if it is gone; `comfort` says what stays."""
+    try:
+        permissions = client.inspect_repo(repo).permissions
+    except NotFoundError as error:
+        raise NotFoundError(f"repo {repo} not found", comfort, "pachmount list") from error
+    if permissions is not None and WRITE_PERMISSION not in permissions:
+        raise NotPermittedError(f"user doesn't have write permission on repo {repo.name}", comfort)
 
 
 def check_readable(client: PfsClient, repo: RepoRef) -> None:

@@ -8,24 +8,25 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pachmount.errors import BusyError, CannotMountError, ConflictError, PachmountError, UsageError
-from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.committing import (
-    CommitWish,
-    Newer,
-    Progress,
-    Upload,
-    compare,
-    refuse_conflicts,
-    require_committable,
+from pachmount.errors import (
+    BusyError,
+    CannotMountError,
+    ConflictError,
+    DataError,
+    NotPermittedError,
+    PachmountError,
+    UsageError,
 )
+from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.committing import CommitWish, Pending, Progress, Upload, require_committable
+from pachmount.mounts.comparing import Newer, compare, refuse_conflicts
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
-from pachmount.mounts.resolve import finish_time
+from pachmount.mounts.resolve import finish_time, require_writable
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
@@ -34,13 +35,16 @@ from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
 from pachmount.overlay.tree import Owner
-from pachmount.pfs.model import CommitInfo, RepoRef
+from pachmount.pfs.commits import Attempt, settle, usable_branch
+from pachmount.pfs.model import BranchInfo, CommitInfo, RepoRef
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
+ATTEMPT_NOTE = "attempt"
+"""The key under which a store tells of a commit whose end is not known."""
 LISTING_SECONDS = 60.0
 """How long the listing of a commit that a mount is to stand on may take."""
 IGNORED = (".DS_Store", "*~", ".nfs*", "__pycache__", ".ipynb_checkpoints", ".*.sw?", ".fuse_hidden*")
@@ -101,63 +105,185 @@ class Writing:
             log.warning("cannot look at what is staged as %s: %s", name, error)
             return True
 
+    def has_changes_of(self, mount: Mount) -> bool:
+        """Whether changes are staged in a mount, be it shown or not."""
+        return mount.overlay.is_changed if mount.overlay is not None else self.has_changes(mount.spec.name)
+
+    def is_unsettled(self, mount: Mount) -> bool:
+        """Whether it is not known what became of a commit of a mount."""
+        return mount.overlay is not None and bool(mount.overlay.noted(ATTEMPT_NOTE))
+
     def difference(self, mount: Mount) -> Difference:
         """What a commit of a mount would change."""
         with self._snapshot(mount) as taken:
             return self._difference(mount, taken)
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
-        """Give up staged changes at some paths and below; none = all."""
-        if not paths:
-            _overlay(mount).discard([b"/"])
-            return
+        """Give up staged changes at some paths and below."""
         renamed = {change.old_path for change in self.difference(mount).changes if change.path in paths}
         _overlay(mount).discard([*paths, *(path for path in renamed if path)])
 
+    def discard_all(self, mount: Mount) -> None:
+        """Give up all that is staged, also in a mount that cannot be shown."""
+        if mount.overlay is not None:
+            mount.overlay.discard([b"/"])
+        elif mount.spec.mode == "rw":
+            self._remove(self.place(mount.spec.name))
+        else:
+            _overlay(mount)
+
+    def drop_attributes(self, mount: Mount) -> None:
+        """Forget modes, times and the like if nothing else is left of what was staged."""
+        left = self.difference(mount)
+        if not (left.changes or left.refused or left.ignored or left.empty_directories):
+            self.discard_all(mount)
+
     def commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
-        """Commit all that is staged, and let the mount stand on it; None if there is nothing to commit."""
+        """Commit what is staged; the commit, on which the mount stands now, or None if there are no changes.
+
+        Raises ConflictError, BusyError, InvalidPathError and what the cluster may raise; then all stays staged.
+        """
+        settled = self.settle(mount)
+        progress = mount.progress = mount.progress or Progress()
         for _ in range(ATTEMPTS):
+            progress.check()
             generation = _overlay(mount).generation()
             with self._snapshot(mount, copy=wish.allow_open) as taken:
                 found = self._difference(mount, taken)
                 require_committable(found, wish)
                 if not found.changes:
-                    return None
-                head = self._prepare_branch(mount, wish)
-                if head != _commit(mount.spec):
-                    newer = self._compare(mount, head, found)
-                    if newer.is_ours:
-                        info = self._finished(mount, head)
-                        self._advance(mount, info, wish.branch, taken, found)
-                        return info
-                    if not wish.ours:
-                        refuse_conflicts(newer.conflicts, head, mount.spec.name)
-                    self._move(mount, head, generation)
-                    continue
-                mount.progress = Progress()
-                upload = Upload(self.cluster.client, mount.spec.source, _overlay(mount), wish, mount.progress)
-                info = upload.send(found, head)
-                self._advance(mount, info, wish.branch, taken, found)
-                return info
+                    return settled
+                attempt = self._attempt(mount, wish)
+                if attempt.is_new or attempt.parent == _commit(mount.spec):
+                    info = self._send(mount, found, taken, attempt)
+                    self._advance(mount, info, attempt.branch, taken, found)
+                    return info
+                newer = self._compare(mount, attempt.parent, found)
+                if newer.is_ours:
+                    info = self._finished(mount, attempt.parent)
+                    self._advance(mount, info, attempt.branch, taken, found)
+                    return info
+            if not wish.ours and not self._take_theirs(mount, newer, wish):
+                refuse_conflicts(newer.conflicts, attempt.parent, mount.spec.name)
+            if wish.ours:
+                _overlay(mount).hold(newer.paths)
+                generation = _overlay(mount).generation()
+            self._move(mount, attempt.parent, attempt.branch, generation)
         raise BusyError(
             f"cannot commit '{mount.spec.name}'", "its branch or its files change all the time", "try again"
         )
 
     def refresh(self, mount: Mount) -> None:
         """Put a mount with its staged changes on the newest commit; ConflictError if that changed the same."""
+        self.settle(mount)
         for _ in range(ATTEMPTS):
             generation = _overlay(mount).generation()
             with self._snapshot(mount) as taken:
                 found = self._difference(mount, taken)
-                head = self._head(mount.spec)
-                if head in ("", _commit(mount.spec)):
-                    return
-                refuse_conflicts(self._compare(mount, head, found).conflicts, head, mount.spec.name)
-                if self._move(mount, head, generation):
-                    return
+            branch = mount.spec.source.branch
+            info = self._branches(mount).get(branch)
+            if info is None or info.head.id == _commit(mount.spec):
+                return
+            newer = self._compare(mount, info.head.id, found)
+            refuse_conflicts(newer.conflicts, info.head.id, mount.spec.name)
+            if self._move(mount, info.head.id, branch, generation):
+                return
         raise BusyError(f"cannot refresh '{mount.spec.name}'", "its files change all the time", "try again")
 
+    def settle(self, mount: Mount) -> CommitInfo | None:
+        """Find out what became of a commit that was cut off; if it exists the mount stands on it, and it is returned.
+
+        Until that is known nothing else may be committed: that might make it twice.
+        """
+        overlay = _overlay(mount)
+        noted = overlay.noted(ATTEMPT_NOTE)
+        pending, info = mount.pending, None
+        if noted:
+            attempt = Attempt(**json.loads(noted))
+            if attempt.commit != mount.spec.source.commit:
+                info = settle(self.cluster.client, _repo(mount.spec), attempt)
+            if info is not None:
+                log.info("commit %s of %s turned out to be made", info.commit, mount.spec.name)
+                if pending is not None:
+                    self._advance(mount, info, attempt.branch, pending.taken, pending.found)
+                else:
+                    self._stand_on_own(mount, info, attempt.branch)
+            overlay.note(ATTEMPT_NOTE, "")
+        mount.pending = None
+        return info
+
     # --- inside
+
+    def _remove(self, place: Path) -> None:
+        try:
+            if place.exists():
+                shutil.rmtree(place)
+        except OSError as error:
+            raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
+
+    def _stand_on_own(self, mount: Mount, info: CommitInfo, branch: str) -> None:
+        """Stand on a commit of ours that a former daemon made; what was changed since then stays staged over it."""
+        for _ in range(ATTEMPTS):
+            with self._snapshot(mount) as taken:
+                found = self._difference(mount, taken)
+                newer = self._compare(mount, info.commit.id, found)
+                if newer.is_ours:
+                    self._advance(mount, info, branch, taken, found)
+                    return
+            _overlay(mount).hold(newer.paths)
+            if self._move(mount, info.commit.id, branch, _overlay(mount).generation()):
+                return
+        raise BusyError(f"cannot move '{mount.spec.name}'", "its files change all the time", "try again")
+
+    def _send(self, mount: Mount, found: Difference, taken: StagedDirectory, attempt: Attempt) -> CommitInfo:
+        overlay = _overlay(mount)
+
+        def remember(attempt: Attempt | None) -> None:
+            overlay.note(ATTEMPT_NOTE, json.dumps(asdict(attempt)) if attempt is not None else "")
+            mount.pending = Pending(taken, found, attempt.branch) if attempt is not None else None
+
+        progress = mount.progress or Progress()
+        return Upload(self.cluster.client, mount.spec.source, overlay, progress).send(found, attempt, remember)
+
+    def _attempt(self, mount: Mount, wish: CommitWish) -> Attempt:
+        """Where to commit: on the head of the branch, or of a branch that begins at the mount's commit.
+
+        Raises ConflictError if the mount's branch is gone, NotPermittedError, BusyError if it cannot take a commit.
+        """
+        source, client, repo = mount.spec.source, self.cluster.client, _repo(mount.spec)
+        branch, base = wish.branch or source.branch, _commit(mount.spec)
+        elsewhere = f"pachmount commit {mount.spec.name} --branch NEW"
+        require_writable(client, repo, f"the changes stay staged in {mount.spec.mountpoint}")
+        if branch not in self._branches(mount) and not wish.branch and base:
+            why = f"the changes were made on commit {base[:8]}; they stay staged"
+            raise ConflictError(f"branch '{branch}' does not exist any more", why, elsewhere)
+        try:
+            info = usable_branch(client, repo, branch)
+        except NotPermittedError as error:
+            raise NotPermittedError(error.what, f"{error.why}; the changes stay staged", elsewhere) from error
+        if info is None:
+            return Attempt(branch, base, is_new=True, description=wish.message)
+        return Attempt(branch, info.head.id, description=wish.message)
+
+    def _take_theirs(self, mount: Mount, newer: Newer, wish: CommitWish) -> bool:
+        """Give up what is staged at the paths that the wish gives away; whether that solves all conflicts."""
+        wanted = [os.fsencode(path).rstrip(b"/") for path in wish.theirs]
+
+        def given_away(path: bytes) -> bool:
+            return any((path + b"/").startswith(place + b"/") for place in wanted)
+
+        left = []
+        mine: set[bytes] = set()
+        for conflict in newer.conflicts:
+            if given_away(conflict.path) or all(map(given_away, conflict.ours)):
+                mine.update(conflict.ours)
+            else:
+                left.append(conflict)
+        if left:
+            return False
+        if mine:
+            self.discard(mount, mine)
+        return bool(mine)
 
     @contextmanager
     def _snapshot(self, mount: Mount, *, copy: bool = False) -> Iterator[StagedDirectory]:
@@ -180,32 +306,10 @@ class Writing:
         where = os.fsencode(mount.spec.mountpoint)
         return difference(taken, overlay.base, mountpoint=where, is_ignored=_is_ignored, refusal=refusal, read=read)
 
-    def _head(self, spec: MountSpec) -> str:
-        repo = RepoRef(spec.source.project, spec.source.repo)
-        heads = {info.name: info.head.id for info in self.cluster.client.list_branches(repo)}
-        return heads.get(spec.source.branch, "")
-
-    def _prepare_branch(self, mount: Mount, wish: CommitWish) -> str:
-        """The head to commit on. A branch that is named in the wish must be new; it begins at the mount's commit."""
-        source = mount.spec.source
-        if not wish.branch or wish.branch == source.branch:
-            return self._head(mount.spec)
-        client, repo, base = self.cluster.client, RepoRef(source.project, source.repo), _commit(mount.spec)
-        heads = {info.name: info.head for info in client.list_branches(repo)}
-        if wish.branch not in heads and base:
-            client.create_branch(repo, wish.branch, replace(_view(mount).commit, branch=""))
-        elif wish.branch in heads and heads[wish.branch].id != base:
-            why = f"its head is {heads[wish.branch].id[:8]}, and the changes were made on {base[:8]}"
-            raise ConflictError(f"branch '{wish.branch}' exists already", why, "choose another name")
-        return base
+    def _branches(self, mount: Mount) -> dict[str, BranchInfo]:
+        return {info.name: info for info in self.cluster.client.list_branches(_repo(mount.spec))}
 
     def _compare(self, mount: Mount, head: str, found: Difference) -> Newer:
-        """Compare what is staged with what the branch got since; ConflictError if the branch is gone."""
-        source = mount.spec.source
-        if not head:
-            why = f"the changes were made on commit {source.commit[:8]}; they stay staged"
-            hint = f"pachmount commit {mount.spec.name} --branch NEW"
-            raise ConflictError(f"branch '{source.branch}' does not exist any more", why, hint)
         self._finished(mount, head)
         shown = _view(mount).commit
         base, newest = replace(shown, id=_commit(mount.spec)), replace(shown, id=head)
@@ -214,10 +318,9 @@ class Writing:
     def _finished(self, mount: Mount, commit: str) -> CommitInfo:
         return self.cluster.client.inspect_commit(replace(_view(mount).commit, id=commit), wait="finished")
 
-    def _move(self, mount: Mount, head: str, generation: int) -> bool:
+    def _move(self, mount: Mount, head: str, branch: str, generation: int) -> bool:
         """Put a mount on another commit with all that is staged. False if something was changed meanwhile."""
-        info = self._finished(mount, head)
-        spec = mount.spec.at(head, finish_time(info), complete=True, pinned=False)
+        spec = _at(mount.spec, self._finished(mount, head), branch)
         view = self._listed(mount, spec)
         if not _overlay(mount).move(view, generation, json.dumps(spec.to_dict())):
             view.close()
@@ -226,12 +329,12 @@ class Writing:
         return True
 
     def _advance(self, mount: Mount, info: CommitInfo, branch: str, taken: StagedDirectory, found: Difference) -> None:
-        spec = mount.spec.at(info.commit.id, finish_time(info), complete=True, pinned=False)
-        if branch:
-            spec = replace(spec, source=replace(spec.source, branch=branch))
+        spec = _at(mount.spec, info, branch)
         view = self._listed(mount, spec)
         _overlay(mount).advance(view, taken, found.committed(taken), json.dumps(spec.to_dict()))
         self._stands_on(mount, spec, view)
+        _overlay(mount).note(ATTEMPT_NOTE, "")
+        mount.pending = None
 
     def _listed(self, mount: Mount, spec: MountSpec) -> CommitView:
         """The view of a commit, once its listing is complete."""
@@ -277,6 +380,16 @@ def _identity(spec: MountSpec) -> tuple[object, ...]:
 def _commit(spec: MountSpec) -> str:
     """The id of the commit that a mount stands on, "" while there is none."""
     return spec.source.commit if spec.complete else ""
+
+
+def _repo(spec: MountSpec) -> RepoRef:
+    return RepoRef(spec.source.project, spec.source.repo)
+
+
+def _at(spec: MountSpec, info: CommitInfo, branch: str) -> MountSpec:
+    """The same mount on another commit, and on its branch."""
+    moved = spec.at(info.commit.id, finish_time(info), complete=True, pinned=False)
+    return replace(moved, source=replace(moved.source, branch=branch))
 
 
 def _overlay(mount: Mount) -> Overlay:

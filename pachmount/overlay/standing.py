@@ -20,6 +20,8 @@ BASE_NOTE = "base"
 class CommittableTree(StagedTree):
     """A staged tree that can be put onto other commits."""
 
+    _background: BackgroundSync | None = None
+
     @property
     def is_changed(self) -> bool:
         """Whether anything at all is staged; it may turn out to be no change."""
@@ -31,12 +33,26 @@ class CommittableTree(StagedTree):
         with self._lock:
             return sum(1 for file in self._files(self.root) if file.extents), self.bytes.budget.used
 
+    def sync_in_background(self) -> None:
+        """Begin to write to the disk, every few seconds, what was staged, until `close`."""
+        self._background = BackgroundSync(self.sync_changed)
+
     def close(self) -> None:
-        """Keep what was written so far; the overlay is not used any more."""
+        """Keep what was written so far, on the disk; the overlay is not used any more."""
+        if self._background is not None:
+            self._background.stop()
         with self._lock:
             for file in list(self._files(self.root)):
-                self._keep(file)
+                try:
+                    self._keep(file)
+                except OSError as error:
+                    log.error("%s: inode %d could not be kept: %s", self.directory, file.id, error)
                 self.bytes.release(file)
+        try:
+            self.sync_changed()
+        except OSError as error:
+            log.error("%s could not be synced: %s", self.directory, error)
+        with self._lock:
             self._store.close()
 
     def being_written(self) -> int:
@@ -118,6 +134,44 @@ class CommittableTree(StagedTree):
                     self._drop_tree(entry, changes)
         self._drop(changes, inode)
 
+    def note(self, key: str, value: str) -> None:
+        """Note something beside the changes, durably."""
+        with self._lock:
+            self._store.note(key, value)
+
+    def noted(self, key: str) -> str:
+        """What was noted; "" if nothing was."""
+        with self._lock:
+            return self._store.about(key)
+
+    def hold(self, paths: Collection[bytes]) -> None:
+        """Stage the bytes of everything that shows files of the commit at `paths` in other places or with changes, so
+        that it stays as it is on a commit that has something else there.
+        """
+        for place in self._showing(paths):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile
+                self._change(lambda facts, changes, place=place: self._staged(place, facts, changes))  # type: ignore[misc]
+        with self._lock:
+            held = [file for file in self._files(self.root) if file.base in paths]
+        for file in held:
+            self._own(file)
+        self.sync_files(held)
+
+    def _showing(self, paths: Collection[bytes]) -> list[bytes]:
+        """Where directories that were moved show files of the commit."""
+        with self._lock:
+            moved = [
+                (inode.base, path)
+                for _, _, path, inode in everything(self.root)
+                if isinstance(inode, Directory) and inode.base not in (None, path)
+            ]
+        return [
+            where + path[len(base) :]
+            for base, where in moved
+            for path in paths
+            if base is not None and path.startswith(base + b"/")
+        ]
+
     def snapshot(self, *, copy: bool = False) -> StagedDirectory:
         """What is staged now; with `copy`, files open for writing stay readable as they are. `release` gives it up."""
         with self._lock:
@@ -150,11 +204,16 @@ class CommittableTree(StagedTree):
                     self._stand_on(base, rebase, note)
                     return True
             for file in foreign:
-                self.bytes.own(file)
-                self._keep(file)
-                with self._lock:
-                    if not file.handles:
-                        self.bytes.release(file)
+                self._own(file)
+            self.sync_files(foreign)  # what was safe in the commit is not to be lost now
+
+    def _own(self, file: File) -> None:
+        """Stage all bytes of a file, whatever the commit has."""
+        self.bytes.own(file)
+        self._keep(file)
+        with self._lock:
+            if not file.handles:
+                self.bytes.release(file)
 
     def _stand_on(self, base: Base, rebase: Rebase, note: str) -> None:
         changes = Changes()

@@ -399,6 +399,21 @@ class PfsClient:
         """
         return FileWriter(self._rpc, target, stall_timeout=stall_timeout, finish_timeout=finish_timeout)
 
+    def create_file_set(self, *, stall_timeout: float = 120.0, finish_timeout: float = 600.0) -> FileWriter:
+        """Send changed files that no commit has yet; afterwards `FileWriter.file_set` is the id to add to one.
+
+        The cluster keeps a file set for about ten minutes. Without the commit it knows nothing of what is there
+        already: deleting a whole directory has no effect in a file set.
+        """
+        return FileWriter(self._rpc, None, stall_timeout=stall_timeout, finish_timeout=finish_timeout)
+
+    def add_file_set(self, commit: CommitRef, file_set: str) -> None:
+        """Put the changes of a file set into an open commit, all or none; not repeated after a failure."""
+        request = pfs_pb2.AddFileSetRequest(
+            commit=convert.commit_message(commit, with_branch=True), file_set_id=file_set
+        )
+        self._change("AddFileSet", request)
+
     def _change(self, method: str, request: Request, *, repeatable: bool = False) -> None:
         self._rpc.unary(_PFS + method, request, bytes, repeatable=repeatable)
 

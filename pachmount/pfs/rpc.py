@@ -183,7 +183,7 @@ class Rpc:
             cancel()
 
     def client_stream(self, method: str, requests: Iterator[bytes]) -> Any:
-        """Start a client stream of encoded messages; the answer is the future of an encoded Empty."""
+        """Start a client stream of encoded messages; the answer is a future of the encoded one."""
         line = self._line(method)
         call = line.method(method, "stream_unary", bytes, None)
         answer = self._guarded(lambda: call.future(requests, metadata=self._metadata))

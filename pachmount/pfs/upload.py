@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pachmount.errors import (
     AlreadyExistsError,
-    BusyError,
-    ClusterError,
-    ClusterTimeoutError,
     DataError,
     NotFoundError,
-    NotPermittedError,
-    PachmountError,
     UsageError,
 )
 from pachmount.names import DEFAULT_BRANCH, Source
 from pachmount.pfs.client import PfsClient
-from pachmount.pfs.model import BranchInfo, CommitInfo, CommitRef, CommitState, RepoRef
+from pachmount.pfs.commits import Attempt, make_commit, usable_branch
+from pachmount.pfs.model import BranchInfo, CommitRef, CommitState, RepoRef
 from pachmount.pfs.scan import LocalFile, Scan, Skipped, scan_tree
 from pachmount.pfs.writer import CHUNK_BYTES, FileWriter
-
-log = logging.getLogger(__name__)
-
-_WAIT_SLICE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +71,8 @@ def import_tree(
     Files with the same path are overwritten; with `replace` everything else below the destination is removed. The repo
     is made when missing, its project only with `create_project`; they stay if the import fails later.
 
-    The commit appears whole or not at all. Without a description all changes go as one ModifyFile stream to the branch
-    itself: the server makes the commit when the stream is complete, so the branch never shows a part, whatever happens
-    to us (kill -9, power, network). A description needs an explicitly started commit, which is the open head of the
-    branch meanwhile; after an error or an interrupt it is dropped again (or, where the cluster does not let us,
-    finished with an error, which leaves the files of its parent), but a killed process leaves it open.
+    The commit appears whole or not at all: it is made in a moment, when the cluster has all the data. A process that is
+    killed in that moment, or loses its connection, leaves an open commit behind at worst.
 
     Raises UsageError, InvalidPathError (names that cannot be stored; nothing was sent), NotFoundError, BusyError (the
     branch has an open commit), ClusterError (the cluster rejected the commit), and what the connection may raise. After
@@ -98,20 +85,23 @@ def import_tree(
     created_repo = _ensure_repo(client, repo, create_project=create_project)
     before = usable_branch(client, repo, branch)
     report = _Reporter(scan, progress)
-    with commit_on(client, repo, branch, description, before) as target, client.modify_file(target) as writer:
-        if replace:
-            writer.delete_file(source.path + "/")
-            if source.path:
-                writer.delete_file(source.path)
+    with client.create_file_set() as writer:
         for file in scan.files:
             if not replace:
                 writer.delete_file(file.stored)
             _send(writer, file, report)
-    commit = CommitRef(repo, target.id, branch) if target.id else client.inspect_branch(repo, branch).head
-    info = wait_finished(client, commit, time.monotonic() + wait_s, lambda: report.report("finish"))
-    if info.error:
-        withdraw(client, commit, before)
-        raise ClusterError(f"the cluster rejected the import into {source}", info.error)
+    attempt = Attempt(branch, before.head.id if before is not None else "", before is None, description)
+    info = make_commit(
+        client,
+        repo,
+        attempt,
+        writer.file_set,
+        any_parent=True,
+        prune=(source.path or "/") if replace else "",
+        on_wait=lambda: report.report("finish"),
+        wait_s=wait_s,
+    )
+    commit = CommitRef(repo, info.commit.id, branch)
     return ImportResult(
         commit=commit,
         files=len(scan.files),
@@ -158,56 +148,6 @@ def _ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool) -> b
     return True
 
 
-def usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo | None:
-    """The branch as it is now, None if it does not exist; raises if it cannot take an import."""
-    try:
-        info = client.inspect_branch(repo, branch)
-    except NotFoundError:
-        return None
-    if info.has_provenance:
-        why = "it is the output of a pipeline"
-        raise NotPermittedError(f"cannot import into {repo}@{branch}", why, "choose another branch or repo")
-    if client.inspect_commit(info.head).state is CommitState.OPEN:
-        why = f"commit {info.head.id} is open on it"
-        raise BusyError(f"cannot import into {repo}@{branch}", why, f"pachctl finish commit {repo.name}@{branch}")
-    return info
-
-
-@contextlib.contextmanager
-def commit_on(
-    client: PfsClient, repo: RepoRef, branch: str, description: str, before: BranchInfo | None
-) -> Iterator[CommitRef]:
-    """What ModifyFile is to change: the branch, or a commit started for the description and finished at the end."""
-    if not description:
-        yield CommitRef(repo, "", branch)
-        return
-    commit = client.start_commit(repo, branch, description=description)
-    try:
-        yield commit
-        client.finish_commit(commit)
-    except BaseException:
-        withdraw(client, commit, before)
-        raise
-
-
-def withdraw(client: PfsClient, commit: CommitRef, before: BranchInfo | None) -> None:
-    """Take back a commit that must not stay. Failures are logged: the error that led here matters more."""
-    try:
-        client.drop_commit_set(commit.id)
-    except PachmountError as drop_error:
-        log.info("cannot drop commit %s (%s), finishing it with an error instead", commit, drop_error)
-        try:
-            client.finish_commit(commit, error="the import into this commit failed")
-        except PachmountError as error:
-            log.warning("commit %s of a failed import stays behind: %s", commit, error)
-        return
-    if before is None:
-        try:
-            client.delete_branch(commit.repo, commit.branch)
-        except PachmountError as error:
-            log.warning("the new branch %s@%s stays behind: %s", commit.repo, commit.branch, error)
-
-
 def _send(writer: FileWriter, file: LocalFile, report: _Reporter) -> None:
     try:
         # Without O_NONBLOCK a pipe that took the file's place would block us for ever.
@@ -239,21 +179,6 @@ def _pieces(descriptor: int, name: str, report: _Reporter) -> Iterator[bytes]:
         report.bytes += len(piece)
         if left:
             report.report("upload")
-
-
-def wait_finished(
-    client: PfsClient, commit: CommitRef, deadline: float, on_wait: Callable[[], None] = lambda: None
-) -> CommitInfo:
-    """The commit once it is finished, or as it is at the deadline (of time.monotonic)."""
-    while True:
-        on_wait()
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return client.inspect_commit(commit)
-        try:
-            return client.inspect_commit(commit, wait="finished", timeout=min(left, _WAIT_SLICE_S))
-        except ClusterTimeoutError:
-            continue  # a slice of the wait is over
 
 
 def _differs(client: PfsClient, before: BranchInfo | None, after: CommitRef, replace: bool) -> bool:

@@ -1,4 +1,4 @@
-"""FileWriter: one ModifyFile stream, pushed from our side, with bounded memory, applied as a whole or not at all."""
+"""FileWriter: one stream of changed files, pushed from our side, with bounded memory, applied whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ _BUFFER_MESSAGES = 1024
 
 
 class FileWriter:
-    """Collects changes to one commit or branch. Use it as a context manager, from one thread.
+    """Collects changes to one commit or branch, or without a `target` to a new file set. Use it as a context manager,
+    from one thread.
 
     Nothing is applied before `close`; leaving the `with` block by an exception, or the end of the process, applies
     nothing. A failure of the stream is raised by the next write or by `close`.
     """
 
-    def __init__(self, rpc: Rpc, target: CommitRef, *, stall_timeout: float, finish_timeout: float) -> None:
+    def __init__(self, rpc: Rpc, target: CommitRef | None, *, stall_timeout: float, finish_timeout: float) -> None:
         self._address = rpc.address.qualified
-        self._target = target
+        self._answer = b""
         self._stall_timeout = stall_timeout
         self._finish_timeout = finish_timeout
         self._condition = threading.Condition()
@@ -44,9 +45,12 @@ class FileWriter:
         self._waiting_bytes = 0
         self._sent_messages = 0
         self._ended = False
-        set_commit = pfs_pb2.ModifyFileRequest(set_commit=convert.commit_message(target, with_branch=True))
-        self._waiting.append(set_commit.SerializeToString())
-        self._call: Any = rpc.client_stream("/pfs_v2.API/ModifyFile", self._requests())
+        method = "CreateFileSet"
+        if target is not None:
+            method = "ModifyFile"
+            set_commit = pfs_pb2.ModifyFileRequest(set_commit=convert.commit_message(target, with_branch=True))
+            self._waiting.append(set_commit.SerializeToString())
+        self._call: Any = rpc.client_stream(f"/pfs_v2.API/{method}", self._requests())
         self._call.add_done_callback(lambda _call: self._end())
 
     def __enter__(self) -> FileWriter:
@@ -99,7 +103,7 @@ class FileWriter:
         """
         self._end()
         try:
-            self._call.result(timeout=self._finish_timeout)
+            self._answer = self._call.result(timeout=self._finish_timeout)
         except grpc.FutureTimeoutError:
             self._call.cancel()
             why = f"the changes were not confirmed within {self._finish_timeout:g} s"
@@ -109,6 +113,11 @@ class FileWriter:
         except BaseException:  # an interrupt while waiting
             self._call.cancel()
             raise
+
+    @property
+    def file_set(self) -> str:
+        """The id of the file set that was made; known after `close`."""
+        return pfs_pb2.CreateFileSetResponse.FromString(self._answer).file_set_id
 
     def abort(self) -> None:
         """Give up: nothing is applied. After `close` it does nothing."""

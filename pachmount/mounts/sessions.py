@@ -1,0 +1,141 @@
+"""Starting and ending the sessions of mounts: from a spec to files that programs see, and back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from pachmount.errors import BusyError, PachmountError
+from pachmount.fuse import kernel
+from pachmount.fuse.session import Session
+from pachmount.mounts import places
+from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
+from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.states import Event
+from pachmount.mounts.writing import Writing
+from pachmount.vfs.view import CommitView
+
+log = logging.getLogger(__name__)
+
+DETACH_SECONDS = 2.0
+"""How long an unmounted session may take to end before it counts as one with open files."""
+
+
+class Sessions:
+    """The sessions of all mounts. The caller holds `Mount.operation` of the mount that it passes."""
+
+    def __init__(self, mounter: Mounter, writing: Writing, mount_dir: Path) -> None:
+        self._mounter = mounter
+        self._writing = writing
+        self._mount_dir = mount_dir
+        self._lock = threading.Lock()
+        self._lingering: list[Session] = []
+
+    @property
+    def lingering(self) -> int:
+        """Replaced or unmounted sessions whose files are still open somewhere."""
+        with self._lock:
+            self._lingering = [session for session in self._lingering if session.alive]
+            return len(self._lingering)
+
+    def start(self, mount: Mount) -> None:
+        """From mounting to mounted; on failure nothing is left behind."""
+        spec = mount.spec
+        if spec.own_directory:
+            places.prepare_own_directory(self._mount_dir, spec.name)
+        else:
+            places.check_foreign_directory(spec.mountpoint)
+        try:
+            if spec.mode == "rw":
+                self._start_writable(mount)
+            else:
+                view = self._mounter.view(spec, mount.statistics)
+                mount.session = self._mounter.open(view, spec.mountpoint)
+                mount.view = view
+        except BaseException:
+            if spec.own_directory:
+                places.remove_own_directory(spec.mountpoint)
+            raise
+        mount.mounted_at = time.time()
+        mount.on(Event.DONE)
+
+    def restart(self, mount: Mount) -> None:
+        """Begin anew, whatever is left of the mount; in state error if that fails."""
+        mount.on(Event.MOUNT)
+        try:
+            self.detach(mount)
+            self.start(mount)
+        except PachmountError as error:
+            mount.on(Event.FAIL, error)
+            raise
+
+    def start_again(self, mount: Mount, error: PachmountError) -> None:
+        """Bring back a mount whose change failed; it is in state error if that fails, too."""
+        try:
+            self.start(mount)
+        except PachmountError:
+            log.exception("mount %s could not be brought back", mount.spec.name)
+            mount.on(Event.FAIL, error)
+
+    def replace(self, mount: Mount, spec: MountSpec, view: CommitView) -> CommitView:
+        """Show a view at the same place; the one shown in the end. Where the kernel can, without a gap."""
+        mount.on(Event.MOVE)
+        try:
+            view, session = self._mounter.replace(view, spec)
+        except PachmountError as error:
+            mount.on(Event.FAIL, error)
+            raise
+        self._linger(mount.session)
+        mount.spec, mount.view, mount.session = spec, view, session
+        mount.mounted_at, mount.position = time.time(), BranchPosition()
+        mount.on(Event.DONE)
+        return view
+
+    def take_away(self, mount: Mount) -> None:
+        """From whatever state to unmounted; files that are open can still be used."""
+        mount.on(Event.UNMOUNT)
+        try:
+            self.detach(mount)
+        except PachmountError as error:
+            mount.on(Event.FAIL, error)
+            raise
+        if mount.spec.own_directory:
+            places.remove_own_directory(mount.spec.mountpoint)
+        mount.on(Event.DONE)
+
+    def detach(self, mount: Mount) -> None:
+        """Take a mount away from view, without a change of its state."""
+        kernel.detach_all(mount.spec.mountpoint)
+        if mount.overlay is not None and mount.session is not None:
+            mount.session.join(DETACH_SECONDS)
+        self._linger(mount.session)
+        mount.session = mount.overlay = mount.pending = None
+
+    def _start_writable(self, mount: Mount) -> None:
+        with self._lock:
+            lingering = [session for session in self._lingering if session.alive]
+        place = self._writing.place(mount.spec.name)
+        if any(session.overlay is not None and session.overlay.directory == place for session in lingering):
+            why = "files of its former mount are still open"
+            raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
+        mount.spec, store = self._writing.open(mount.spec)
+        view = self._mounter.view(mount.spec, mount.statistics)
+        try:
+            overlay = self._writing.overlay(view, store)
+        except BaseException:
+            view.close()
+            store.close()
+            raise
+        try:
+            mount.session = self._mounter.open(view, mount.spec.mountpoint, overlay)
+        except BaseException:
+            overlay.close()
+            raise
+        mount.view, mount.overlay = view, overlay
+
+    def _linger(self, session: Session | None) -> None:
+        if session is not None:
+            with self._lock:
+                self._lingering = [other for other in self._lingering if other.alive] + [session]
