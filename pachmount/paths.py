@@ -94,6 +94,7 @@ class Places:
     lock_file: Path
     log_file: Path
     mounts_file: Path
+    staged: Path
 
 
 def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:
@@ -111,6 +112,7 @@ def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -
         lock_file=state / "daemon.lock",
         log_file=state / "daemon.log",
         mounts_file=state / "mounts.json",
+        staged=state / "staged",
     )
 
 

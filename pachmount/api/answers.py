@@ -148,6 +148,7 @@ def _staged(mount: Mount) -> schema.StagedStatus | None:
     files, size = overlay.staged()
     status = schema.StagedStatus(files=files, bytes=size, limit=overlay.bytes.budget.limit)
     if progress is not None:
+        status.committing = progress.phase
         status.committing_files, status.committing_total_files = progress.files, progress.total_files
         status.committing_bytes, status.committing_total_bytes = progress.bytes, progress.total_bytes
     return status

@@ -148,7 +148,14 @@ class CommitHandler(MountsAnswering):
         except PachmountError as error:
             error.what = "bad request: can't commit when unmounted"
             raise
-        wish = CommitWish(request.message, request.branch, request.allow_open, request.skip_invalid, request.ours)
+        wish = CommitWish(
+            request.message,
+            request.branch,
+            request.allow_open,
+            request.skip_invalid,
+            request.ours,
+            tuple(normalize_path(path) or "/" for path in request.theirs),
+        )
         manager.commit(mount.spec.name, wish)
         return self.mounts()
 

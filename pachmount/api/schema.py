@@ -90,7 +90,9 @@ class FollowRequest(Request):
 
 
 class CommitRequest(Request):
-    """Ours: everything but `mount`. `branch`: commit to this new branch; `ours`: over newer versions of the files."""
+    """Ours: everything but `mount`. `branch`: commit to this branch; `ours`: over newer versions of the files;
+    `theirs`: paths at which newer versions take the place of what is staged.
+    """
 
     mount: str = ""
     message: str = ""
@@ -98,6 +100,7 @@ class CommitRequest(Request):
     allow_open: bool = False
     skip_invalid: bool = False
     ours: bool = False
+    theirs: list[str] = []
 
 
 class DiffRequest(Request):
@@ -271,6 +274,7 @@ class StagedStatus(Model):
     files: int = 0
     bytes: int = 0
     limit: int = 0
+    committing: Literal["", "compare", "upload", "finish"] = ""
     committing_files: int = 0
     committing_total_files: int = 0
     committing_bytes: int = 0
@@ -417,6 +421,18 @@ class CacheStatus(Model):
     disabled_reason: str = ""
 
 
+class KeptChanges(Model):
+    """Changes that are staged under the name of a mount, which no read-write mount shows.
+
+    `source` is "" if it cannot be read, `bytes` is the room on the disk.
+    """
+
+    name: str
+    source: str = ""
+    files: int = 0
+    bytes: int = 0
+
+
 class StatusAnswer(Model):
     version: str
     pid: int
@@ -434,8 +450,7 @@ class StatusAnswer(Model):
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
-    kept_changes: list[str] = []
-    """Names under which changes are staged that no read-write mount shows."""
+    kept_changes: list[KeptChanges] = []
     warmups: list[WarmupStatus] = Field(default_factory=list)
 
 

@@ -219,8 +219,9 @@ def unmount(
     ended: list[str] = []
     for entry in chosen:
         try:
-            changes = client.diff(entry.name).changes if entry.staged is not None else []
             fate: AtUnmount = "discard" if discard else "keep" if keep else "commit"
+            changes = client.diff(entry.name).changes if entry.staged is not None else []
+            commit = _commit(state, client, entry, message) if changes and fate == "commit" else ""
             client.unmount([entry.name], staged=fate, message=message)
         except PachmountError as error:
             failures.append(error)
@@ -228,7 +229,7 @@ def unmount(
             ended.append(entry.name)
             if not as_json:
                 output.line(f"{entry.name}: unmounted from {entry.mountpoint}")
-                _tell_fate(state, client, entry, len(changes), fate)
+                _tell_fate(state, entry, len(changes), fate, commit)
     if as_json:
         output.json_answer({"unmounted": ended})
     for failure in failures[1:]:
@@ -237,7 +238,19 @@ def unmount(
         raise failures[0]
 
 
-def _tell_fate(state: State, client: DaemonClient, entry: MountStatus, changes: int, fate: str) -> None:
+def _commit(state: State, client: DaemonClient, entry: MountStatus, message: str) -> str:
+    """Commit what is staged in a mount; the id of the commit."""
+    from pachmount.api.schema import CommitRequest
+    from pachmount.cli import committing
+
+    with output.progress(enabled=not state.quiet) as bar:
+        committing.watch(
+            state, bar, entry.name, lambda: client.commit(CommitRequest(mount=entry.name, message=message))
+        )
+    return find(client, entry.name).commit
+
+
+def _tell_fate(state: State, entry: MountStatus, changes: int, fate: str, commit: str) -> None:
     if not changes:
         return
     number = output.count(changes, "change")
@@ -247,9 +260,7 @@ def _tell_fate(state: State, client: DaemonClient, entry: MountStatus, changes: 
     elif fate == "discard":
         state.note(f"{number} discarded")
     else:
-        heads = client.branches(f"{entry.project}/{entry.repo}")
-        head = next((branch.head for branch in heads if branch.branch == entry.branch), "")
-        state.note(f"committed {number} as {entry.project}/{entry.repo}@{entry.branch}={head}")
+        state.note(f"committed {number} as {entry.project}/{entry.repo}@{entry.branch}={commit}")
 
 
 def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json: opt.Json = False) -> None:

@@ -121,6 +121,11 @@ class Bar:
         self._progress: Progress | None = None
         self._task: Any = None
 
+    @property
+    def visible(self) -> bool:
+        """Whether anybody can see it."""
+        return self._enabled
+
     def __enter__(self) -> Bar:
         return self
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pachmount.cli import options as opt
@@ -11,7 +13,8 @@ from pachmount.cli.state import State
 from pachmount.errors import DaemonNotRunningError, ExitCode
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import CacheStatus, ClusterStatus, MountStatus, StatusAnswer
+    from pachmount.api.schema import CacheStatus, ClusterStatus, KeptChanges, MountStatus, StatusAnswer
+    from pachmount.overlay.kept import Kept
 
 
 def status(state: State, as_json: opt.Json = False) -> ExitCode:
@@ -44,9 +47,12 @@ def status(state: State, as_json: opt.Json = False) -> ExitCode:
 
 
 def _not_running(state: State, as_json: bool) -> ExitCode:
+    from pachmount.overlay.kept import kept_in
+
     places = state.places
     pid = process.recorded_pid(places)
     remembered = process.remembered_mounts(places)
+    kept = kept_in(places.staged)
     died = pid is not None and bool(remembered) and not process.is_daemon(pid)
     if as_json:
         output.json_answer(
@@ -56,6 +62,7 @@ def _not_running(state: State, as_json: bool) -> ExitCode:
                 "socket": str(places.socket),
                 "log_file": str(places.log_file),
                 "remembered_mounts": remembered,
+                "kept_changes": [asdict(each) for each in kept],
             }
         )
         return ExitCode.NOT_RUNNING
@@ -63,6 +70,10 @@ def _not_running(state: State, as_json: bool) -> ExitCode:
         output.line(f"pachmount is not running: the daemon (pid {pid}) died (kill -9?)", "bold red")
     else:
         output.line(f"pachmount is not running for {places.mount_dir}", "yellow")
+    _show_kept([each for each in kept if each.name not in remembered])
+    for each in kept:
+        if each.name in remembered:
+            output.line(f"  {each.name}: staged: {output.count(each.files, 'file')}, {output.size(each.bytes)}")
     if remembered:
         output.line(f"  {output.count(len(remembered), 'mount')} to bring back: {', '.join(remembered)}")
         state.hint("'pachmount daemon start' brings them back")
@@ -117,8 +128,15 @@ def _mounts(answer: StatusAnswer) -> None:
 
 
 def _kept(answer: StatusAnswer) -> None:
-    for name in answer.kept_changes:
-        output.line(f"changes are staged under the name '{name}', and show when it is mounted with --rw")
+    _show_kept(answer.kept_changes)
+
+
+def _show_kept(kept: Sequence[KeptChanges | Kept]) -> None:
+    for each in kept:
+        what = f"staged: {output.count(each.files, 'file')}, {output.size(each.bytes)}" if each.files else "staged"
+        source = each.source or "SOURCE"
+        shows = f"'pachmount mount {source} --rw --name {each.name}' shows them"
+        output.line(f"changes under the name '{each.name}' ({what}): {shows}")
 
 
 def _condition(entry: MountStatus) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from pachmount.cli import options as opt
 from pachmount.cli import output
+from pachmount.cli.committing import watch
 from pachmount.cli.mounts import find, resolve
 from pachmount.cli.state import State
 from pachmount.errors import PachmountError, UsageError
@@ -21,7 +22,9 @@ Paths = Annotated[
     list[str] | None, typer.Argument(metavar="PATH", help="Paths in the mount. Default: all.", show_default=False)
 ]
 Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="The message of the commit.")]
-Branch = Annotated[str, typer.Option("--branch", "-b", metavar="NEW", help="Commit to a new branch, and go on there.")]
+Branch = Annotated[
+    str, typer.Option("--branch", "-b", metavar="BRANCH", help="Commit to another or a new branch, and go on there.")
+]
 AllowOpen = Annotated[
     bool, typer.Option("--allow-open", metavar="", help="Commit files that are open for writing as they are now.")
 ]
@@ -29,6 +32,10 @@ SkipInvalid = Annotated[
     bool, typer.Option("--skip-invalid", metavar="", help="Leave staged what a cluster cannot store.")
 ]
 Ours = Annotated[bool, typer.Option("--ours", metavar="", help="Replace newer versions of the same files.")]
+Theirs = Annotated[
+    list[str] | None,
+    typer.Option("--theirs", metavar="PATH", help="Take the newer version of this path; may be given again."),
+]
 Writable = Annotated[bool, typer.Option("--rw", metavar="", help="Let files be changed.")]
 ReadOnly = Annotated[bool, typer.Option("--ro", metavar="", help="Let nothing be changed any more.")]
 Ignored = Annotated[bool, typer.Option("--ignored", metavar="", help="Show what stays local as well.")]
@@ -85,6 +92,7 @@ def commit(
     allow_open: AllowOpen = False,
     skip_invalid: SkipInvalid = False,
     ours: Ours = False,
+    theirs: Theirs = None,
     as_json: opt.Json = False,
 ) -> None:
     """Commit what is staged in a read-write mount.
@@ -93,6 +101,7 @@ def commit(
     Examples:
       pachmount commit images -m "relabel"
       pachmount commit images --branch relabelled    to a new branch
+      pachmount commit images --theirs /labels.csv   give up ours, where both changed it
 
     One commit with exactly the changes that 'pachmount diff' shows; the mount stands on it afterwards.
     If somebody else changed the same files since, nothing is committed and nothing is lost. Without
@@ -100,6 +109,8 @@ def commit(
     """
     from pachmount.api.schema import CommitRequest
 
+    if ours and theirs:
+        raise UsageError("--ours and --theirs given", "they say the opposite", "choose one of them")
     client = state.client()
     entry = resolve(client.status().mounts, target)
     request = CommitRequest(
@@ -109,13 +120,14 @@ def commit(
         allow_open=allow_open,
         skip_invalid=skip_invalid,
         ours=ours,
+        theirs=[_in_mount(entry, path) for path in theirs or []],
     )
     if entry.mode != "rw":
         why = "it was mounted read-only"
         raise UsageError(f"mount '{entry.name}' has no staged changes", why, f"pachmount mount {entry.source} --rw")
     changes = len(client.diff(entry.name).changes)
-    with output.waiting(f"committing {output.count(changes, 'change')}", enabled=not state.quiet):
-        client.commit(request)
+    with output.progress(enabled=not state.quiet) as bar:
+        watch(state, bar, entry.name, lambda: client.commit(request))
     after = find(client, entry.name)
     if as_json:
         output.json_answer(after)

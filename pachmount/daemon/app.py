@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -102,11 +103,11 @@ class Daemon:
             Listings(self._listings),
         )
         store = MountStore(where.mounts_file)
-        staged = Path(os.path.realpath(state)) / "staged"
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size)
+        writing = Writing(self._cluster, mounter, Path(os.path.realpath(where.staged)), settings.staging_size)
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
+        self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._requests = RequestCounts()
@@ -140,6 +141,8 @@ class Daemon:
         self._warmups.close()
         server.stop()
         self._where.socket.unlink(missing_ok=True)
+        if self._last_commits:
+            await loop.run_in_executor(None, self._manager.commit_all, self._last_commits)
         try:
             await asyncio.wait_for(loop.run_in_executor(None, self._manager.shut_down), STOP_SECONDS)
         except asyncio.TimeoutError:
@@ -174,7 +177,7 @@ class Daemon:
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
-            kept_changes=self._manager.kept_changes(),
+            kept_changes=[schema.KeptChanges(**asdict(each)) for each in self._manager.kept_changes()],
             warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
         )
 
@@ -242,6 +245,7 @@ class Daemon:
                 if self._cluster.check_health():
                     failures = 0
                     self._manager.look_at_heads(max_age=interval * JITTER / 2)
+                    self._manager.settle_commits()
             except PachmountError as error:
                 log.debug("looking at the cluster: %s", error)
             except Exception:
@@ -295,7 +299,14 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
 
 def _refuse_own_paths_below(where: Places, settings: Settings) -> None:
     """A daemon that reads or writes below its own mounts waits for itself for ever."""
-    for path in (settings.cache_dir, where.log_file, where.mounts_file, where.socket, paths.local_store()):
+    for path in (
+        settings.cache_dir,
+        where.log_file,
+        where.mounts_file,
+        where.staged,
+        where.socket,
+        paths.local_store(),
+    ):
         if f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(where.mount_dir)}/"):
             why = f"it lies below the mount directory {where.mount_dir}"
             raise ConfigurationError(f"cannot use '{path}'", why, "choose another mount directory: --mount-dir DIR")

@@ -33,6 +33,7 @@ from pachmount.mounts.wishes import Wish, refuse_difference
 from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
 from pachmount.overlay.difference import Difference
+from pachmount.overlay.kept import Kept, kept_in
 from pachmount.pfs.model import CommitInfo
 from pachmount.vfs.filters import PathFilter
 
@@ -350,10 +351,10 @@ class MountManager:
             elif future in late:
                 log.warning("%s was not committed within %.0f s, its changes stay staged", mount.spec.name, timeout)
 
-    def kept_changes(self) -> list[str]:
-        """Names under which changes are staged that no read-write mount shows."""
-        mounted = {mount.spec.name for mount in self.mounts() if mount.spec.mode == "rw"}
-        return [name for name in self.writing.names() if name not in mounted and self.writing.has_changes(name)]
+    def kept_changes(self) -> list[Kept]:
+        """What is staged under names that no read-write mount shows."""
+        shown = {mount.spec.name for mount in self.mounts() if mount.overlay is not None}
+        return [each for each in kept_in(self.writing.directory) if each.name not in shown]
 
     def _commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
         mount.on(Event.COMMIT)

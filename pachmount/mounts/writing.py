@@ -18,7 +18,6 @@ from pachmount.errors import (
     ConflictError,
     DataError,
     NotPermittedError,
-    PachmountError,
     UsageError,
 )
 from pachmount.mounts.cluster import Cluster
@@ -30,6 +29,7 @@ from pachmount.mounts.resolve import finish_time, require_writable
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
+from pachmount.overlay.kept import kept
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
@@ -66,8 +66,8 @@ class Writing:
         CannotMountError if there are changes to another source.
         """
         place = self.place(spec.name)
-        if place.exists() and not _has_changes(place):
-            shutil.rmtree(place)
+        if kept(place) is None:
+            self._remove(place)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Staging(place)
         try:
@@ -93,17 +93,9 @@ class Writing:
         """Where the changes of a mount are staged."""
         return self.directory / name
 
-    def names(self) -> list[str]:
-        """Names that have a store."""
-        return sorted(os.listdir(self.directory)) if self.directory.is_dir() else []
-
     def has_changes(self, name: str) -> bool:
         """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
-        try:
-            return _has_changes(self.place(name))
-        except (PachmountError, OSError) as error:
-            log.warning("cannot look at what is staged as %s: %s", name, error)
-            return True
+        return kept(self.place(name)) is not None
 
     def has_changes_of(self, mount: Mount) -> bool:
         """Whether changes are staged in a mount, be it shown or not."""
@@ -360,17 +352,6 @@ def require_clean(mount: Mount) -> None:
     if written:
         what = f"cannot unmount '{mount.spec.name}'"
         raise BusyError(what, f"{written} file{'s are' if written > 1 else ' is'} open for writing", "close them")
-
-
-def _has_changes(place: Path) -> bool:
-    """Whether a store holds anything; one that cannot be read does."""
-    if not (place / "names.sqlite").exists():
-        return False
-    store = Staging(place)
-    try:
-        return store.has_entries()
-    finally:
-        store.close()
 
 
 def _identity(spec: MountSpec) -> tuple[object, ...]:
