@@ -106,6 +106,8 @@ class Session:
 
     def _serve(self, serve: Callable[[], None]) -> None:
         said_before = _stderr_size()
+        if self.overlay is not None:
+            self.overlay.sync_in_background()
         try:
             serve()
         except RuntimeError:
@@ -115,11 +117,11 @@ class Session:
             self._failure = str(error)
             log.exception("the session at %s failed", self.mountpoint)
         finally:
+            if self.overlay is not None:  # before anybody else uses its store
+                self.overlay.close()
             self._ended.set()
             self._ready.set()
             self.view.close()
-            if self.overlay is not None:
-                self.overlay.close()
 
     def _options(self) -> dict[str, str | int | bool]:
         source = self.view.source

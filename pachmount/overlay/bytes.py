@@ -6,16 +6,20 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from pachmount.cache.pages import Block
 from pachmount.errors import BusyError
+from pachmount.overlay import staging
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import BaseReader, File
 from pachmount.overlay.snapshot import StagedFile
+from pachmount.overlay.staged_bytes import CHECKED_BYTES, IN_DOUBT, StagedBytes, checksum
 from pachmount.overlay.staging import Staging
 
 COPY_BYTES = 1 << 20
+MANY = 16
+"""More files than these are synced with the whole file system that they are on."""
 
 
 class Budget:
@@ -41,6 +45,7 @@ class Bytes:
         """At most `limit` bytes are staged at a time."""
         self.budget = Budget(limit)
         self._staging = staging
+        self._unsynced: set[File] = set()
 
     def read(self, file: File, offset: int, size: int) -> Block:
         """The bytes [offset, offset + size), fewer only at the end of the file."""
@@ -102,25 +107,69 @@ class Bytes:
             _changed(file)
         return len(data)
 
-    def resize(self, file: File, size: int) -> None:
-        """Cut the file, or let it grow by a hole. The caller keeps the inode."""
+    def resize(self, file: File, size: int, keep: Callable[[bool], None]) -> None:
+        """Cut the file, or let it grow by a hole. `keep` keeps the inode, if it is told so durably."""
         with file.lock:
-            before = file.extents.size
-            file.extents.cut(size)
-            file.base_size = min(file.base_size, size)
-            self.budget.take(file.extents.size - before)
-            if file.descriptor is not None or before:
-                os.ftruncate(self._open(file), size)
-            file.size = size
+            before = file.extents, file.size, file.base_size, file.data, file.data.copy()
+            staged = file.extents.copy()
+            staged.cut(size)
+            lost = file.extents.without(staged)
+            needs_sync = bool(lost.without(file.data.never_synced()))
+            file.extents, file.size, file.base_size = staged, size, min(file.base_size, size)
+            if not staged:
+                file.data = StagedBytes(is_careful=file.data.is_careful)
+            else:
+                file.data.cut(size)
             _changed(file)
+            try:
+                keep(needs_sync and bool(staged))
+            except BaseException:
+                file.extents, file.size, file.base_size, file.data, data = before
+                file.data.restore(data)
+                raise
+            self.budget.take(-lost.size)
+            if not lost:
+                return
+            if not staged:
+                self.release(file)
+                self._staging.discard(before[3], at_once=not needs_sync)
+            else:
+                os.ftruncate(self._open(file), size)
 
-    def sync(self, file: File) -> None:
-        """See to it that the staged bytes survive a power loss."""
+    def sync(self, files: Collection[File]) -> None:
+        """See to it that the staged bytes of files survive a power loss, once their inodes are kept durably."""
+        begun = []
+        worked = False
+        try:
+            for file in files:
+                with file.lock:
+                    self._unsynced.discard(file)
+                    if file.data.is_unsynced:
+                        begun.append((file, file.data, file.data.begin_sync()))
+            self._flush([(file, data) for file, data, _ in begun])
+            worked = True
+        finally:
+            for file, data, taken in begun:
+                with file.lock:
+                    data.end_sync(taken, worked=worked)
+                    if data.is_unsynced:
+                        self._unsynced.add(file)
+
+    def unsynced(self) -> list[File]:
+        """Files of which a power loss would take something."""
+        return list(self._unsynced)
+
+    def found_unsynced(self, file: File) -> None:
+        """A file was not synced when it was last kept, by another process."""
+        self._unsynced.add(file)
+
+    def check(self, file: File) -> None:
+        """Make the checksum that tells, after a power loss, whether what was not synced is there."""
         with file.lock:
-            descriptor = file.descriptor
-        if descriptor is not None:
-            os.fdatasync(descriptor)
-            self._staging.sync_names()
+            ranges = file.data.unsafe(file.extents)
+            fits = 0 < ranges.size <= CHECKED_BYTES
+            file.data.checksum = checksum(self._open(file), ranges) if fits else b""
+            file.data.checked = file.version
 
     def release(self, file: File) -> None:
         """Nobody has the file open any more."""
@@ -132,15 +181,21 @@ class Bytes:
     def forget(self, file: File) -> None:
         """The file is gone: its staged bytes are not needed any more."""
         with file.lock:
-            size, file.extents = file.extents.size, Extents()
-            self.drop(file, size)
+            size, never_synced = file.extents.size, file.data.never_synced()
+            rest, file.extents = file.extents.without(never_synced), Extents()
+            self.drop(file, size, at_once=not rest)
 
-    def drop(self, file: File, size: int) -> None:
-        """Remove staged bytes, `size` of them, which are not among the file's any more."""
+    def drop(self, file: File, size: int, *, at_once: bool = False) -> None:
+        """Remove staged bytes, `size` of them, which are not among the file's any more.
+
+        Not `at_once` if a row speaks of them as long as nothing was applied durably.
+        """
         with file.lock:
             self.release(file)
             self.budget.take(-size)
-            self._staging.discard(file)
+            data, file.data = file.data, StagedBytes()
+            self._unsynced.discard(file)
+            self._staging.discard(data, at_once=at_once)
 
     def _stage(self, file: File, offset: int, data: bytes) -> None:
         end = offset + len(data)
@@ -148,13 +203,49 @@ class Bytes:
         self.budget.take(new)
         try:
             descriptor = self._open(file)
-            written = 0
-            while written < len(data):
-                written += os.pwrite(descriptor, data[written:] if written else data, offset + written)
+            if new < len(data):
+                self._before_overwriting(file, offset, end)
+            self._pwrite(descriptor, offset, data)
         except BaseException:
             self.budget.take(-new)
             raise
+        file.data.wrote(offset, end, file.extents)
         file.extents.add(offset, end)
+        self._unsynced.add(file)
+
+    def _before_overwriting(self, file: File, start: int, end: int) -> None:
+        """Note that staged bytes are not any more what a row on the disk says of them."""
+        written = Extents()
+        written.add(start, end)
+        if file.extents.common(written).without(file.data.never_synced()):
+            file.data.overwrites += 1
+            if not file.data.overwritten:
+                self._staging.apply([staging.mark_overwritten(file)], durable=True)
+                file.data.overwritten = True
+
+    def _pwrite(self, descriptor: int, offset: int, data: bytes) -> None:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(descriptor, data[written:] if written else data, offset + written)
+
+    def _flush(self, files: Collection[tuple[File, StagedBytes]]) -> None:
+        """Let the disk have what was written; many files at a time cost little more than one."""
+        if len(files) > MANY:
+            self._staging.sync_everything()
+        else:
+            for file, data in files:
+                with file.lock:
+                    if file.data is not data:  # it was emptied or deleted meanwhile
+                        continue
+                    descriptor = os.dup(file.descriptor) if file.descriptor is not None else self._staging.open(data)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+            if not all(data.is_named for _, data in files):
+                self._staging.sync_data_names()
+        for _, data in files:
+            data.is_named = True
 
     def _pread_frozen(self, staged: StagedFile, start: int, stop: int) -> bytes:
         file = staged.inode
@@ -171,6 +262,8 @@ class Bytes:
         return data
 
     def _pread(self, file: File, start: int, stop: int) -> bytes:
+        if file.data.lost and any(mine for _, _, mine in file.data.lost.pieces(start, stop)):
+            raise OSError(errno.EIO, f"inode {file.id}: {IN_DOUBT}")
         data = os.pread(self._open(file), stop - start, start)
         if len(data) != stop - start:
             raise OSError(errno.EIO, f"staged bytes of inode {file.id} are missing")
@@ -178,7 +271,7 @@ class Bytes:
 
     def _open(self, file: File) -> int:
         if file.descriptor is None:
-            file.descriptor = self._staging.open(file)
+            file.descriptor = self._staging.open(file.data)
         return file.descriptor
 
 

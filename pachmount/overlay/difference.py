@@ -11,6 +11,7 @@ from typing import Literal
 from pachmount.names import unstorable_reason
 from pachmount.overlay.names import BaseNode, BaseTree
 from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, everything, join, walk
+from pachmount.overlay.staged_bytes import IN_DOUBT
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 from pachmount.vfs.tree import Node
 
@@ -151,6 +152,9 @@ class _Comparison:
     def _add(self, path: bytes, content: StagedFile | BaseNode, old: Node | None) -> None:
         if isinstance(content, StagedFile) and content.is_being_written:
             self._result.hidden.append(path)  # what a program is about to change must not change under it
+        if isinstance(content, StagedFile) and content.is_in_doubt:
+            self._result.refused.append(Refused(path, IN_DOUBT))
+            return
         content = self._whole(content)
         size = content.node.size if isinstance(content, BaseNode) else content.size
         if old is not None and self._is_same(content, size, old):

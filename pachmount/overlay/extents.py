@@ -42,6 +42,43 @@ class Extents:
         if count and self._ends[-1] > size:
             self._ends[-1] = size
 
+    def remove(self, start: int, end: int) -> None:
+        """Take [start, end) out of the set."""
+        first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        if start >= end or first >= last:
+            return
+        left = [(self._starts[first], start), (end, self._ends[last - 1])]
+        left = [(begin, stop) for begin, stop in left if begin < stop]
+        self._starts[first:last] = [begin for begin, _ in left]
+        self._ends[first:last] = [stop for _, stop in left]
+
+    def update(self, other: Extents) -> None:
+        """Put all that is in `other` into the set."""
+        for start, end in other:
+            self.add(start, end)
+
+    def copy(self) -> Extents:
+        """Another set of the same."""
+        other = Extents()
+        other._starts, other._ends = self._starts[:], self._ends[:]
+        return other
+
+    def common(self, other: Extents) -> Extents:
+        """What is in both."""
+        both = Extents()
+        for start, end in other:
+            for begin, stop, mine in self.pieces(start, end):
+                if mine:
+                    both.add(begin, stop)
+        return both
+
+    def without(self, other: Extents) -> Extents:
+        """What is not in `other`."""
+        rest = self.copy()
+        for start, end in other:
+            rest.remove(start, end)
+        return rest
+
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """[start, end) in order, cut where it enters or leaves the set: from, to, whether it is in the set."""
         for index in range(bisect_right(self._ends, start), len(self._starts)):

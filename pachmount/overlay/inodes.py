@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pachmount.cache.pages import Block
 from pachmount.overlay.extents import Extents
+from pachmount.overlay.staged_bytes import StagedBytes
 
 ROOT_ID = 1
 
@@ -56,7 +57,7 @@ class File(Inode):
 
     `lock` guards all of it. `dirty`: written to since it was last kept in the store. `version` counts the changes of
     the content in this process, `writers` the handles that may write. `descriptor`: of the staged bytes, open while the
-    file is. `reader` has the bytes of `base`.
+    file is. `reader` has the bytes of `base`. `data` tells which staged bytes would survive a power loss.
     """
 
     size: int = 0
@@ -67,6 +68,7 @@ class File(Inode):
     writers: int = 0
     descriptor: int | None = None
     reader: BaseReader | None = field(default=None, repr=False)
+    data: StagedBytes = field(default_factory=StagedBytes, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -137,18 +137,22 @@ class Overlay(CommittableTree):
         """`ftruncate`."""
         if not handle.is_writable:
             raise _error(errno.EINVAL)
-        self.bytes.resize(handle.file, size)
-        self._keep(handle.file)
+        with self._lock:
+            self.bytes.resize(handle.file, size, lambda durable: self._keep(handle.file, durable=durable))
 
     def flush(self, handle: Handle) -> None:
-        """What was written survives the end of this process."""
+        """What was written survives the end of this process.
+
+        And a power loss, if the program uses fsync: it may not expect that what it did not sync cannot be read then.
+        """
         self._keep(handle.file)
+        if handle.file.data.is_careful and handle.file.data.is_unsynced:
+            self.sync_files([handle.file])
 
     def sync(self, handle: Handle) -> None:
         """What was written survives a power loss."""
-        self.bytes.sync(handle.file)
-        self._keep(handle.file)
-        self.sync_names()
+        self.sync_files([handle.file])
+        handle.file.data.is_careful = True
 
     def sync_names(self) -> None:
         """All that was done to names so far survives a power loss."""

@@ -13,7 +13,8 @@ from pachmount.overlay.inodes import BaseReader, Directory, File, Inode, Symlink
 class StagedFile:
     """A file as it was. `copy` is a descriptor of its staged bytes where these may change meanwhile, else None.
 
-    `version` tells whether the inode was written to since. The rest is as in `File`.
+    `version` tells whether the inode was written to since. `is_in_doubt`: the machine stopped before all of it was on
+    the disk. The rest is as in `File`.
     """
 
     inode: File
@@ -26,6 +27,7 @@ class StagedFile:
     is_being_written: bool
     reader: BaseReader | None = None
     copy: int | None = None
+    is_in_doubt: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,7 @@ def _file(inode: File, *, copy: bool) -> StagedFile:
             inode.writers > 0,
             inode.reader,
             private,
+            inode.data.is_in_doubt,
         )
 
 

@@ -1,20 +1,24 @@
 """Where staged changes live: a directory per mount, with the names in SQLite and the bytes in one file for each inode.
 
     <directory>/names.sqlite     inodes and directory entries, changed by whole transactions
-    <directory>/data/17          staged bytes of inode 17, each at its place; where nothing is staged, a hole
+    <directory>/data/17          staged bytes of a file, each at its place; where nothing is staged, a hole
 
 What a transaction wrote survives the death of the process at once, and that of the machine when it was `durable`.
+Until then the disk may hold an earlier transaction's rows: what these need is not removed before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
+import logging
 import os
 import sqlite3
 import stat
 import struct
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,20 +26,27 @@ from typing import Any
 from pachmount.errors import DataError
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+from pachmount.overlay.staged_bytes import IN_DOUBT, StagedBytes
 
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
+_BOOT = "boot"
+"""The key under which the run of the machine is noted in which the store was last used."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS inode (
     id INTEGER PRIMARY KEY, number INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
     atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, base BLOB, size INTEGER NOT NULL,
-    base_size INTEGER NOT NULL, extents BLOB NOT NULL, target BLOB NOT NULL, xattrs TEXT NOT NULL);
+    base_size INTEGER NOT NULL, extents BLOB NOT NULL, target BLOB NOT NULL, xattrs TEXT NOT NULL,
+    data INTEGER NOT NULL, unsynced BLOB NOT NULL, overwritten INTEGER NOT NULL, checksum BLOB NOT NULL,
+    lost BLOB NOT NULL, mixed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS entry (
     directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SIGN = 1 << 64
 """SQLite's integers are signed."""
 
@@ -47,17 +58,27 @@ def put(inode: Inode) -> Change:
     """Keep an inode as it is now."""
     size = base_size = 0
     extents = target = b""
+    staged: tuple[Any, ...] = 0, b"", False, b"", b"", b""
     if isinstance(inode, File):
-        size, base_size, extents = inode.size, inode.base_size, inode.extents.pack()
+        with inode.lock:
+            size, base_size, extents, data = inode.size, inode.base_size, inode.extents.pack(), inode.data
+            if extents:
+                checksum = data.checksum if data.checked == inode.version else b""
+                doubts = data.lost.pack(), data.mixed.pack()
+                staged = data.number, data.never_synced().pack(), data.overwritten, checksum, *doubts
     elif isinstance(inode, Symlink):
         target = inode.target
     number = inode.number - _SIGN if inode.number >= _SIGN // 2 else inode.number
     xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()})
     times = inode.atime, inode.mtime, inode.ctime
     owner = inode.uid, inode.gid
-    return _PUT_INODE, (
-        *(inode.id, number, inode.mode, *owner, *times, inode.base, size, base_size, extents, target, xattrs),
-    )
+    content = size, base_size, extents, target
+    return _PUT_INODE, (inode.id, number, inode.mode, *owner, *times, inode.base, *content, xattrs, *staged)
+
+
+def mark_overwritten(file: File) -> Change:
+    """Keep that bytes of a file that are on the disk are about to be replaced."""
+    return "UPDATE inode SET overwritten = 1, checksum = x'' WHERE id = ?", (file.id,)
 
 
 def forget(inode: Inode) -> Change:
@@ -86,16 +107,23 @@ def about(key: str, value: str) -> Change:
 
 
 class Staging:
-    """The staged changes in `directory`. One process uses it at a time; `apply` and `load` need a lock of the caller's.
+    """The staged changes in `directory`. One process uses it at a time; `load` comes first.
 
     Raises OSError for faults of the disk, ENOSPC when it is full; DataError for what is damaged or of another version.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, boot: str = "") -> None:
+        """`boot` names this run of the machine, for tests."""
         self.directory = directory
+        self._boot = boot or _boot_id()
         self._data = directory / "data"
-        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = directory / "names.sqlite"
+        is_new = not path.exists()
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = threading.RLock()
+        self._is_pending = False
+        self._unneeded: list[int] = []
+        self._next_number = 1
         with _faults(path):
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
@@ -110,27 +138,44 @@ class Staging:
             except BaseException:
                 self._db.close()
                 raise
+        if is_new:
+            for above in (self._data, directory, *directory.resolve().parents):
+                with contextlib.suppress(PermissionError):  # then it is not ours, and was there before
+                    _sync_directory(above)
 
     def apply(self, changes: Iterable[Change], *, durable: bool = False) -> None:
         """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before."""
-        with _faults(self.directory):
+        with self._lock, _faults(self.directory):
             if durable:
                 self._db.execute("PRAGMA synchronous = FULL")
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    for statement, values in changes:
-                        self._db.execute(statement, values)
-                    if durable:  # a transaction that changes nothing would not reach the disk
-                        self._db.execute("INSERT OR REPLACE INTO about VALUES ('synced', datetime('now'))")
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                    raise
+                self._transaction(changes, durable=durable)
             finally:
                 if durable:
                     self._db.execute("PRAGMA synchronous = NORMAL")
+            self._is_pending = not durable
+            if durable:
+                unneeded, self._unneeded = self._unneeded, []
+                for number in unneeded:
+                    self._remove(number)
+
+    def _transaction(self, changes: Iterable[Change], *, durable: bool) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in changes:
+                self._db.execute(statement, values)
+            if durable:  # a transaction that changes nothing would not reach the disk
+                self._db.execute("INSERT OR REPLACE INTO about VALUES ('synced', datetime('now'))")
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something was applied that a power loss would take, or waits to be removed."""
+        return self._is_pending or bool(self._unneeded)
 
     def load(self) -> Directory | None:
         """The root directory with all that is staged below it; None if there is nothing yet.
@@ -150,12 +195,32 @@ class Staging:
             directory.entries[bytes(entry)] = child
             if child is not None and not child.is_directory:
                 child.links += 1
-        nameless = [inode for inode in inodes.values() if not inode.links]
-        self.apply([forget(inode) for inode in nameless])
-        for left in set(os.listdir(self._data)) - {str(key) for key, inode in inodes.items() if inode.links}:
-            os.unlink(self._data / left)
+        kept = [inode for inode in inodes.values() if inode.links]
+        changes = [forget(inode) for inode in inodes.values() if not inode.links]
+        if self.about(_BOOT) not in ("", self._boot):
+            changes += [put(inode) for inode in kept if isinstance(inode, File) and self._settle(inode)]
+        self.apply([*changes, about(_BOOT, self._boot)], durable=True)
+        numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
+        there = {int(name) for name in os.listdir(self._data) if name.isdecimal()}
+        for number in there - numbers:
+            self._remove(number)
+        self._next_number = max(there | numbers, default=0) + 1
         root = inodes.get(ROOT_ID)
         return root if isinstance(root, Directory) else None
+
+    def _settle(self, file: File) -> bool:
+        """The machine stopped: find out whether the staged bytes of a file are on the disk; whether that was needed."""
+        if not file.data.is_unsynced:
+            return False
+        with contextlib.ExitStack() as opened:
+            descriptor = None
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(self._data / str(file.data.number), os.O_RDONLY | os.O_CLOEXEC)
+                opened.callback(os.close, descriptor)
+            file.data.settle(file.extents, descriptor)
+        if file.data.is_in_doubt:
+            log.warning("%s: a file with inode %d: %s", self.directory, file.id, IN_DOUBT)
+        return True
 
     def has_entries(self) -> bool:
         """Whether any name was changed."""
@@ -177,29 +242,60 @@ class Staging:
         """Note something about these changes, durably."""
         self.apply([about(key, value)], durable=True)
 
-    def open(self, file: File) -> int:
-        """A descriptor for the staged bytes of a file, to read and write; its file is made if there is none."""
-        return os.open(self._data / str(file.id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def open(self, data: StagedBytes) -> int:
+        """A descriptor for staged bytes, to read and write; a file for them is made if there is none."""
+        if not data.number:
+            with self._lock:
+                data.number, self._next_number = self._next_number, self._next_number + 1
+        return os.open(self._data / str(data.number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def sync_names(self) -> None:
+    def sync_data_names(self) -> None:
         """See to it that files of staged bytes that were made are found after a power loss."""
+        _sync_directory(self._data)
+
+    def sync_everything(self) -> None:
+        """Let the disk have all that was written to its file system."""
         descriptor = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            _sync_file_system(descriptor)
         finally:
             os.close(descriptor)
 
-    def discard(self, file: File) -> None:
-        """Remove the staged bytes of a file, if there are any."""
+    def discard(self, data: StagedBytes, *, at_once: bool) -> None:
+        """Remove staged bytes that no row speaks of any more; not `at_once` if one may that is on the disk still."""
+        if not data.number:
+            return
+        if at_once:
+            self._remove(data.number)
+            return
+        with self._lock:
+            self._unneeded.append(data.number)
+
+    def _remove(self, number: int) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._data / str(file.id))
+            os.unlink(self._data / str(number))
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._db.close()
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "unknown"
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _inode(row: tuple[Any, ...]) -> Inode:
-    key, number, mode, uid, gid, atime, mtime, ctime, base, size, base_size, extents, target, xattrs = row
+    key, number, mode, uid, gid, atime, mtime, ctime, base, size, base_size, extents, target, xattrs, *staged = row
     known = {
         "id": key,
         "number": number % _SIGN,
@@ -216,7 +312,21 @@ def _inode(row: tuple[Any, ...]) -> Inode:
         return Directory(**known)
     if stat.S_ISLNK(mode):
         return Symlink(**known, target=bytes(target))
-    return File(**known, size=size, base_size=base_size, extents=Extents.unpack(extents))
+    return File(**known, size=size, base_size=base_size, extents=Extents.unpack(extents), data=_staged_bytes(*staged))
+
+
+def _staged_bytes(
+    number: int, unsynced: bytes, overwritten: int, checksum: bytes, lost: bytes, mixed: bytes
+) -> StagedBytes:
+    data = StagedBytes(number, Extents.unpack(unsynced), overwritten=bool(overwritten), checksum=bytes(checksum))
+    data.lost, data.mixed, data.checked = Extents.unpack(lost), Extents.unpack(mixed), 0
+    return data
+
+
+def _sync_file_system(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 @contextlib.contextmanager

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Collection
 
 from pachmount.overlay import names, snapshot
+from pachmount.overlay.background import BackgroundSync
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.inodes import Directory, File, Inode
 from pachmount.overlay.names import BaseNode, Facts
 from pachmount.overlay.rebase import OntoOther, OntoOwn, Rebase, everything
 from pachmount.overlay.snapshot import StagedDirectory
 from pachmount.overlay.tree import Base, StagedTree
+
+log = logging.getLogger(__name__)
 
 BASE_NOTE = "base"
 """The key under which the store tells which commit the changes are staged over."""
@@ -21,6 +25,7 @@ class CommittableTree(StagedTree):
     """A staged tree that can be put onto other commits."""
 
     _background: BackgroundSync | None = None
+    _is_closed = False
 
     @property
     def is_changed(self) -> bool:
@@ -42,16 +47,19 @@ class CommittableTree(StagedTree):
         if self._background is not None:
             self._background.stop()
         with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
             for file in list(self._files(self.root)):
                 try:
                     self._keep(file)
-                except OSError as error:
-                    log.error("%s: inode %d could not be kept: %s", self.directory, file.id, error)
+                except OSError:
+                    log.exception("%s: inode %d could not be kept", self.directory, file.id)
                 self.bytes.release(file)
         try:
             self.sync_changed()
-        except OSError as error:
-            log.error("%s could not be synced: %s", self.directory, error)
+        except OSError:
+            log.exception("%s could not be synced", self.directory)
         with self._lock:
             self._store.close()
 

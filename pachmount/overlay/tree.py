@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -60,6 +60,8 @@ class StagedTree:
         for file in self._files(root):
             file.reader = base
             self.bytes.budget.used += file.extents.size
+            if file.data.is_unsynced:
+                self.bytes.found_unsynced(file)
 
     # --- the lock is held in what is called below, but for _look and _change
 
@@ -158,11 +160,31 @@ class StagedTree:
             return Directory(**known)
         return File(**known, size=node.size, base_size=node.size, reader=self.base)
 
-    def _keep(self, file: File) -> None:
+    def _keep(self, file: File, *, durable: bool = False) -> None:
         with self._lock, file.lock:
             if file.dirty and file.links:
-                self._store.apply([staging.put(file)])
+                self.bytes.check(file)
+                self._store.apply([staging.put(file)], durable=durable)
+            elif durable:
+                self._store.apply([], durable=True)
             file.dirty = False
+
+    def sync_files(self, files: Collection[File]) -> None:
+        """All that was written to some files and done to names survives a power loss. Call it without a lock."""
+        self.bytes.sync(files)
+        with self._lock:
+            named = [file for file in files if file.links]
+            versions = [file.version for file in named]
+            self._store.apply([staging.put(file) for file in named], durable=True)
+            for file, version in zip(named, versions, strict=True):
+                with file.lock:
+                    file.dirty = file.dirty and (file.version != version or file.data.is_unsynced)
+
+    def sync_changed(self) -> None:
+        """The same for all files and names, if there is anything to do."""
+        files = self.bytes.unsynced()
+        if files or self._store.is_pending:
+            self.sync_files(files)
 
     def _files(self, directory: Directory) -> Iterator[File]:
         """Every staged file once."""
