@@ -149,9 +149,9 @@ class DaemonClient:
         body = schema.UnmountRequest(mounts=list(names), staged=staged, message=message)
         return _one(schema.MountsAnswer, self._put("/_unmount", UPLOAD_TIMEOUT, body))
 
-    def commit(self, request: schema.CommitRequest) -> schema.MountsAnswer:
+    def commit(self, request: schema.CommitRequest) -> schema.CommittedAnswer:
         """Commit what is staged in a mount."""
-        return _one(schema.MountsAnswer, self._put("/_commit", UPLOAD_TIMEOUT, request))
+        return _one(schema.CommittedAnswer, self._put("/_commit", UPLOAD_TIMEOUT, request))
 
     def diff(self, name: str) -> schema.DiffAnswer:
         """What a commit of a mount would change."""

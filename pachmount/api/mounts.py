@@ -156,8 +156,13 @@ class CommitHandler(MountsAnswering):
             request.ours,
             tuple(normalize_path(path) or "/" for path in request.theirs),
         )
-        manager.commit(mount.spec.name, wish)
-        return self.mounts()
+        made = manager.commit(mount.spec.name, wish)
+        if not self.request.headers.get(schema.CLIENT_HEADER):
+            return self.mounts()
+        answer = schema.CommittedAnswer(mounted=[], unmounted=[])
+        if made is not None:
+            answer.commit, answer.changes = made.info.commit.id, made.changes
+        return answer
 
 
 class DiffHandler(Handler):

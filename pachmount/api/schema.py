@@ -187,6 +187,13 @@ class MountsAnswer(Model):
     unmounted: list[RepoAnswer]
 
 
+class CommittedAnswer(MountsAnswer):
+    """For our own clients: the commit that was made of so many changes; "" if there was nothing to commit."""
+
+    commit: str = ""
+    changes: int = 0
+
+
 class ProjectName(Model):
     name: str
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pachmount.cli import output
@@ -11,21 +10,28 @@ from pachmount.cli.state import State
 from pachmount.errors import PachmountError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import StagedStatus
+    from pachmount.api.schema import CommitRequest, CommittedAnswer, StagedStatus
+    from pachmount.client import DaemonClient
 
 LOOK_SECONDS = 0.2
 FILE_COST = 16 << 10
 """Bytes that a file counts for in the progress bar beside its own: small files take their time, too."""
 
 
-def watch(state: State, bar: output.Bar, name: str, request: Callable[[], object]) -> None:
-    """Make a request that commits the mount `name`, and show how far it is on a bar meanwhile."""
+def commit(state: State, client: DaemonClient, request: CommitRequest) -> CommittedAnswer:
+    """Have a mount committed, and show how far it is meanwhile."""
+    with output.progress(enabled=not state.quiet) as bar:
+        return _watched(state, bar, client, request)
+
+
+def _watched(state: State, bar: output.Bar, client: DaemonClient, request: CommitRequest) -> CommittedAnswer:
+    name = request.mount
     done = threading.Event()
     watcher = threading.Thread(target=_look, args=(state, bar, name, done), daemon=True)
     if bar.visible:
         watcher.start()
     try:
-        request()
+        return client.commit(request)
     finally:
         done.set()
         if bar.visible:

@@ -243,11 +243,8 @@ def _commit(state: State, client: DaemonClient, entry: MountStatus, message: str
     from pachmount.api.schema import CommitRequest
     from pachmount.cli import committing
 
-    with output.progress(enabled=not state.quiet) as bar:
-        committing.watch(
-            state, bar, entry.name, lambda: client.commit(CommitRequest(mount=entry.name, message=message))
-        )
-    return find(client, entry.name).commit
+    made = committing.commit(state, client, CommitRequest(mount=entry.name, message=message))
+    return made.commit or entry.commit
 
 
 def _tell_fate(state: State, entry: MountStatus, changes: int, fate: str, commit: str) -> None:

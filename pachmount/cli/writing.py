@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pachmount.cli import committing, output
 from pachmount.cli import options as opt
-from pachmount.cli import output
-from pachmount.cli.committing import watch
 from pachmount.cli.mounts import find, resolve
 from pachmount.cli.state import State
 from pachmount.errors import PachmountError, UsageError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import DiffAnswer, MountStatus
+    from pachmount.api.schema import CommittedAnswer, DiffAnswer, MountStatus
     from pachmount.client import DaemonClient
 
 Target = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A read-write mount, by name or by directory.")]
@@ -100,8 +99,8 @@ def commit(
     \b
     Examples:
       pachmount commit images -m "relabel"
-      pachmount commit images --branch relabelled    to a new branch
-      pachmount commit images --theirs /labels.csv   give up ours, where both changed it
+      pachmount commit images --branch relabelled  to a new branch
+      pachmount commit images --theirs /a.csv      both changed it: take theirs
 
     One commit with exactly the changes that 'pachmount diff' shows; the mount stands on it afterwards.
     If somebody else changed the same files since, nothing is committed and nothing is lost. Without
@@ -125,22 +124,21 @@ def commit(
     if entry.mode != "rw":
         why = "it was mounted read-only"
         raise UsageError(f"mount '{entry.name}' has no staged changes", why, f"pachmount mount {entry.source} --rw")
-    changes = len(client.diff(entry.name).changes)
-    with output.progress(enabled=not state.quiet) as bar:
-        watch(state, bar, entry.name, lambda: client.commit(request))
+    made = committing.commit(state, client, request)
     after = find(client, entry.name)
     if as_json:
         output.json_answer(after)
         return
-    _report(state, entry, after, changes)
+    _report(state, entry, after, made)
 
 
-def _report(state: State, before: MountStatus, after: MountStatus, changes: int) -> None:
-    if before.commit == after.commit or not changes:
+def _report(state: State, before: MountStatus, after: MountStatus, made: CommittedAnswer) -> None:
+    if not made.commit:
         output.line(f"{after.name}: nothing to commit")
         return
-    where = f"{after.project}/{after.repo}@{after.branch}={after.commit}"
-    output.line(f"{after.name}: committed {output.count(changes, 'change')} as {where}")
+    where = f"{after.project}/{after.repo}@{after.branch}={made.commit}"
+    what = f"committed {output.count(made.changes, 'change')}" if made.changes else "was committed before,"
+    output.line(f"{after.name}: {what} as {where}")
     if after.branch != before.branch:
         state.note(f"{after.name} is on branch {after.branch} now")
 

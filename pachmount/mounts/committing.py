@@ -55,6 +55,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Committed:
+    """A finished commit, and how many changes it was made of (0: it was made before, and only now heard of)."""
+
+    info: CommitInfo
+    changes: int = 0
+
+
+@dataclass(frozen=True)
 class Pending:
     """What a commit was made of whose end is not known: when it turns out to exist, the mount can stand on it."""
 

@@ -20,7 +20,7 @@ from typing import Literal
 from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.committing import CommitWish, Progress
+from pachmount.mounts.committing import Committed, CommitWish, Progress
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
@@ -34,7 +34,6 @@ from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
 from pachmount.overlay.difference import Difference
 from pachmount.overlay.kept import Kept, kept_in
-from pachmount.pfs.model import CommitInfo
 from pachmount.vfs.filters import PathFilter
 
 log = logging.getLogger(__name__)
@@ -258,7 +257,7 @@ class MountManager:
 
     # --- writing
 
-    def commit(self, name: str, wish: CommitWish) -> CommitInfo | None:
+    def commit(self, name: str, wish: CommitWish) -> Committed | None:
         """Commit what is staged in a mount; None if there is nothing. After a failure all stays staged."""
         mount = self.get(name)
         if mount.spec.mode != "rw":
@@ -356,12 +355,12 @@ class MountManager:
         shown = {mount.spec.name for mount in self.mounts() if mount.overlay is not None}
         return [each for each in kept_in(self.writing.directory) if each.name not in shown]
 
-    def _commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
+    def _commit(self, mount: Mount, wish: CommitWish) -> Committed | None:
         mount.on(Event.COMMIT)
         before = mount.spec
         mount.progress = Progress()
         try:
-            info = self.writing.commit(mount, wish)
+            made = self.writing.commit(mount, wish)
             mount.note = ""
         except PachmountError as error:
             mount.note = f"not committed: {error}"
@@ -371,9 +370,9 @@ class MountManager:
             mount.on(Event.DONE)
             if mount.spec != before:
                 self._save()
-        if info is not None:
-            log.info("committed %s as %s", mount.spec.name, info.commit)
-        return info
+        if made is not None:
+            log.info("committed %s as %s", mount.spec.name, made.info.commit)
+        return made
 
     def _revive(self, mount: Mount) -> None:
         """Bring a read-write mount back that is in state error: what is staged in it can be reached again."""
@@ -382,7 +381,7 @@ class MountManager:
 
     # --- removing
 
-    def unmount(self, name: str, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> CommitInfo | None:
+    def unmount(self, name: str, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> Committed | None:
         """Remove a mount; files open in it can still be read. NotFoundError if there is none.
 
         What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
@@ -443,14 +442,14 @@ class MountManager:
         if first is not None:
             raise first
 
-    def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> CommitInfo | None:
-        info = None
+    def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> Committed | None:
+        made = None
         with self._operation(mount):
             if mount.overlay is not None and staged != "keep":
                 require_clean(mount)
             if mount.spec.mode == "rw" and staged == "commit" and self.writing.has_changes_of(mount):
                 self._revive(mount)
-                info = self._commit(mount, wish or CommitWish())
+                made = self._commit(mount, wish or CommitWish())
                 self.writing.drop_attributes(mount)
             elif mount.spec.mode == "rw" and staged == "discard":
                 self.writing.discard_all(mount)
@@ -460,7 +459,7 @@ class MountManager:
         self._save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
-        return info
+        return made
 
     def _stop(self, mount: Mount) -> None:
         with self._operation(mount):

@@ -21,7 +21,7 @@ from pachmount.errors import (
     UsageError,
 )
 from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.committing import CommitWish, Pending, Progress, Upload, require_committable
+from pachmount.mounts.committing import Committed, CommitWish, Pending, Progress, Upload, require_committable
 from pachmount.mounts.comparing import Newer, compare, refuse_conflicts
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
@@ -130,7 +130,7 @@ class Writing:
         if not (left.changes or left.refused or left.ignored or left.empty_directories):
             self.discard_all(mount)
 
-    def commit(self, mount: Mount, wish: CommitWish) -> CommitInfo | None:
+    def commit(self, mount: Mount, wish: CommitWish) -> Committed | None:
         """Commit what is staged; the commit, on which the mount stands now, or None if there are no changes.
 
         Raises ConflictError, BusyError, InvalidPathError and what the cluster may raise; then all stays staged.
@@ -144,17 +144,17 @@ class Writing:
                 found = self._difference(mount, taken)
                 require_committable(found, wish)
                 if not found.changes:
-                    return settled
+                    return Committed(settled) if settled is not None else None
                 attempt = self._attempt(mount, wish)
                 if attempt.is_new or attempt.parent == _commit(mount.spec):
                     info = self._send(mount, found, taken, attempt)
                     self._advance(mount, info, attempt.branch, taken, found)
-                    return info
+                    return Committed(info, len(found.changes))
                 newer = self._compare(mount, attempt.parent, found)
                 if newer.is_ours:
                     info = self._finished(mount, attempt.parent)
                     self._advance(mount, info, attempt.branch, taken, found)
-                    return info
+                    return Committed(info, len(found.changes))
             if not wish.ours and not self._take_theirs(mount, newer, wish):
                 refuse_conflicts(newer.conflicts, attempt.parent, mount.spec.name)
             if wish.ours:

@@ -130,7 +130,7 @@ class _Comparison:
         return staged is None
 
     def _compare(self, path: bytes, found: Object | None) -> None:
-        if isinstance(found, BaseNode) and found.path == path:
+        if (isinstance(found, BaseNode) and found.path == path) or self._is_untouched(path, found):
             return
         if isinstance(found, StagedDirectory) and found.base == path:
             for name, entry in found.entries.items():
@@ -148,6 +148,13 @@ class _Comparison:
                 self._result.changes.append(Change("D", file_path, old_size=node.size))
         for file_path, content in new.items():
             self._add(file_path, content, old.get(file_path))
+
+    def _is_untouched(self, path: bytes, found: Object | None) -> bool:
+        """Whether this is a file of the commit at its place, with its bytes: most are, after many were committed."""
+        if not isinstance(found, StagedFile) or found.base != path or found.staged or found.is_being_written:
+            return False
+        node = self._base.find(path)
+        return node is not None and not node.is_dir and found.size == found.base_size == node.size
 
     def _add(self, path: bytes, content: StagedFile | BaseNode, old: Node | None) -> None:
         if isinstance(content, StagedFile) and content.is_being_written:
