@@ -26,7 +26,7 @@ from typing import Any
 from pachmount.errors import DataError
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
-from pachmount.overlay.staged_bytes import IN_DOUBT, StagedBytes
+from pachmount.overlay.staged_bytes import StagedBytes
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,11 @@ class Staging:
         kept = [inode for inode in inodes.values() if inode.links]
         changes = [forget(inode) for inode in inodes.values() if not inode.links]
         if self.about(_BOOT) not in ("", self._boot):
-            changes += [put(inode) for inode in kept if isinstance(inode, File) and self._settle(inode)]
+            files = [inode for inode in kept if isinstance(inode, File) and self._settle(inode)]
+            changes += [put(file) for file in files]
+            in_doubt = sum(1 for file in files if file.data.is_in_doubt)
+            if in_doubt:
+                log.warning("%s: the machine stopped, and %d files may be incomplete", self.directory, in_doubt)
         self.apply([*changes, about(_BOOT, self._boot)], durable=True)
         numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
         there = {int(name) for name in os.listdir(self._data) if name.isdecimal()}
@@ -218,8 +222,6 @@ class Staging:
                 descriptor = os.open(self._data / str(file.data.number), os.O_RDONLY | os.O_CLOEXEC)
                 opened.callback(os.close, descriptor)
             file.data.settle(file.extents, descriptor)
-        if file.data.is_in_doubt:
-            log.warning("%s: a file with inode %d: %s", self.directory, file.id, IN_DOUBT)
         return True
 
     def has_entries(self) -> bool:
