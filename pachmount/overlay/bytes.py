@@ -226,7 +226,11 @@ class Bytes:
     def _pwrite(self, descriptor: int, offset: int, data: bytes) -> None:
         written = 0
         while written < len(data):
-            written += os.pwrite(descriptor, data[written:] if written else data, offset + written)
+            try:
+                written += os.pwrite(descriptor, data[written:] if written else data, offset + written)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._staging.make_room():
+                    raise
 
     def _flush(self, files: Collection[tuple[File, StagedBytes]]) -> None:
         """Let the disk have what was written; many files at a time cost little more than one."""

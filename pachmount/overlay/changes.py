@@ -58,7 +58,8 @@ class Changes:
         """Write all of it to the store; whether there was anything. Raises OSError, with nothing written."""
         statements = [*self._statements(), *self._notes]
         if statements:
-            store.apply(statements, durable=bool(self._notes))
+            frees = any(not inode.links for inode in self._inodes.values())
+            store.apply(statements, durable=bool(self._notes), is_urgent=frees)
         for action in self._afterwards:
             action()
         return bool(statements)

@@ -145,6 +145,8 @@ class Overlay(CommittableTree):
 
         And a power loss, if the program uses fsync: it may not expect that what it did not sync cannot be read then.
         """
+        if not handle.is_writable:
+            return
         self._keep(handle.file)
         if handle.file.data.is_careful and handle.file.data.is_unsynced:
             self.sync_files([handle.file])
@@ -170,8 +172,10 @@ class Overlay(CommittableTree):
             if file.base is not None and self._unchanged.get(file.base) is file:
                 del self._unchanged[file.base]
             if file.links:
-                self._keep(file)
-                self.bytes.release(file)
+                try:
+                    self._keep(file)
+                finally:
+                    self.bytes.release(file)
             else:
                 self.bytes.forget(file)
 

@@ -2,6 +2,7 @@
 
     <directory>/names.sqlite     inodes and directory entries, changed by whole transactions
     <directory>/data/17          staged bytes of a file, each at its place; where nothing is staged, a hole
+    <directory>/reserve          room for what has to be written when the disk is full
 
 What a transaction wrote survives the death of the process at once, and that of the machine when it was `durable`.
 Until then the disk may hold an earlier transaction's rows: what these need is not removed before.
@@ -26,6 +27,7 @@ from typing import Any
 from pachmount.errors import DataError
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
 
 log = logging.getLogger(__name__)
@@ -124,40 +126,57 @@ class Staging:
         self._is_pending = False
         self._unneeded: list[int] = []
         self._next_number = 1
-        with _faults(path):
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            try:
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                if version not in (0, SCHEMA_VERSION):
-                    raise DataError(f"staged changes in '{directory}' cannot be read", f"their version is {version}")
-                path.chmod(0o600)
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-                self._db.executescript(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            except BaseException:
-                self._db.close()
+        self._reserve = Reserve(directory / "reserve", path)
+        try:
+            self._db = _connected(path)
+        except OSError:  # SQLite does not always say that the disk is full
+            if not self._reserve.give():
                 raise
+            self._db = _connected(path)
         if is_new:
             for above in (self._data, directory, *directory.resolve().parents):
                 with contextlib.suppress(PermissionError):  # then it is not ours, and was there before
                     _sync_directory(above)
 
-    def apply(self, changes: Iterable[Change], *, durable: bool = False) -> None:
-        """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before."""
-        with self._lock, _faults(self.directory):
+    def apply(self, changes: Iterable[Change], *, durable: bool = False, is_urgent: bool = False) -> None:
+        """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before.
+
+        What is durable or urgent may use the reserve on a full disk.
+        """
+        statements = list(changes)
+        with self._lock:
+            try:
+                self._apply(statements, durable=durable)
+            except OSError as error:
+                may_use = durable or is_urgent
+                if error.errno != errno.ENOSPC or not (self._reserve.give() if may_use else self.make_room()):
+                    raise
+                self._apply(statements, durable=durable)
+            if durable:
+                self._reserve.hold()
+
+    def _apply(self, statements: list[Change], *, durable: bool) -> None:
+        with _faults(self.directory):
             if durable:
                 self._db.execute("PRAGMA synchronous = FULL")
             try:
-                self._transaction(changes, durable=durable)
+                self._transaction(statements, durable=durable)
             finally:
                 if durable:
                     self._db.execute("PRAGMA synchronous = NORMAL")
-            self._is_pending = not durable
-            if durable:
-                unneeded, self._unneeded = self._unneeded, []
-                for number in unneeded:
-                    self._remove(number)
+        self._is_pending = not durable
+        if durable:
+            unneeded, self._unneeded = self._unneeded, []
+            for number in unneeded:
+                self._remove(number)
+
+    def make_room(self) -> bool:
+        """Remove now what is not needed any more; whether there was anything."""
+        with self._lock:
+            has_any = bool(self._unneeded)
+            if has_any:
+                self.apply([], durable=True)
+            return has_any
 
     def _transaction(self, changes: Iterable[Change], *, durable: bool) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -329,6 +348,25 @@ def _sync_file_system(descriptor: int) -> None:
     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    with _faults(path):
+        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise DataError(f"staged changes in '{path.parent}' cannot be read", f"their version is {version}")
+            path.chmod(0o600)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            if not version:
+                db.executescript(_SCHEMA)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 @contextlib.contextmanager

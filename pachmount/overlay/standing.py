@@ -52,7 +52,7 @@ class CommittableTree(StagedTree):
             self._is_closed = True
             for file in list(self._files(self.root)):
                 try:
-                    self._keep(file)
+                    self._keep(file, is_last=True)
                 except OSError:
                     log.exception("%s: inode %d could not be kept", self.directory, file.id)
                 self.bytes.release(file)

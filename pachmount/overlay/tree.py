@@ -160,11 +160,11 @@ class StagedTree:
             return Directory(**known)
         return File(**known, size=node.size, base_size=node.size, reader=self.base)
 
-    def _keep(self, file: File, *, durable: bool = False) -> None:
+    def _keep(self, file: File, *, durable: bool = False, is_last: bool = False) -> None:
         with self._lock, file.lock:
             if file.dirty and file.links:
                 self.bytes.check(file)
-                self._store.apply([staging.put(file)], durable=durable)
+                self._store.apply([staging.put(file)], durable=durable, is_urgent=is_last)
             elif durable:
                 self._store.apply([], durable=True)
             file.dirty = False
