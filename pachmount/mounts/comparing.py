@@ -60,7 +60,8 @@ class _Comparison:
         self._head = head
         self._content = content
         self._changes = {change.path: change for change in found.changes}
-        self._ours = self._changes.keys() | {change.old_path for change in found.changes if change.old_path}
+        self._renamed = {change.old_path: change.path for change in found.changes if change.old_path}
+        self._ours = self._changes.keys() | self._renamed.keys()
         self._hidden = {*found.hidden, *self._ours}
         self._below: dict[bytes, list[bytes]] = {}
         for path in self._ours:
@@ -71,7 +72,7 @@ class _Comparison:
         client, head = self._client, self._head
         pairs = client.diff(head, base) if base.id else ((entry, None) for entry in client.walk(head))
         result = Newer()
-        done = 0
+        done: set[bytes] = set()
         for theirs, before in pairs:
             entry = theirs or before
             if entry is None or entry.is_dir:
@@ -79,13 +80,16 @@ class _Comparison:
             path = os.fsencode(entry.path)
             result.paths.add(path)
             if path in self._ours and self._is_applied(path, theirs):
-                done += 1
+                done.add(path)
                 continue
             ours = self._colliding(path)
             if ours:
                 said = DELETED if theirs is None else theirs.hash.hex()
                 result.conflicts.append(Conflict(path, ours, self._said(path), said))
-        result.is_ours = not result.conflicts and done == len(self._ours) == len(result.paths)
+        for old, new in self._renamed.items():
+            if old in done and new not in done:  # deleted there, and to be kept under another name here
+                result.conflicts.append(Conflict(old, (old, new), self._said(old), DELETED))
+        result.is_ours = not result.conflicts and len(done) == len(self._ours) == len(result.paths)
         return result
 
     def _colliding(self, path: bytes) -> tuple[bytes, ...]:

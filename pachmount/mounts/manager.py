@@ -401,6 +401,7 @@ class MountManager:
             self._for_each(self._stop)
         except PachmountError as error:
             log.warning("a mount could not be taken away: %s", error)
+        self._sessions.close()
 
     def restore(self) -> None:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""

@@ -113,6 +113,14 @@ class Sessions:
         self._linger(mount.session)
         mount.session = mount.overlay = mount.pending = None
 
+    def close(self) -> None:
+        """Keep what was written to files that are still open in mounts that were taken away: the process ends."""
+        with self._lock:
+            lingering = [session for session in self._lingering if session.alive]
+        for session in lingering:
+            if session.overlay is not None:
+                session.overlay.close()
+
     def _start_writable(self, mount: Mount) -> None:
         with self._lock:
             lingering = [session for session in self._lingering if session.alive]

@@ -269,6 +269,7 @@ class Writing:
         for conflict in newer.conflicts:
             if given_away(conflict.path) or all(map(given_away, conflict.ours)):
                 mine.update(conflict.ours)
+                mine.update(place for place in wanted if (conflict.path + b"/").startswith(place + b"/"))
             else:
                 left.append(conflict)
         if left:

@@ -20,11 +20,15 @@ When = Literal["before", "within", "after"]
 
 
 class CommitProxy:
-    """Passes all calls on to `target`; a context manager. Counts calls and the bytes of requests by method."""
+    """Passes all calls on to `target`; a context manager. Counts calls and the bytes of requests by method.
+
+    `rewritten` changes the answers of some methods.
+    """
 
     def __init__(self, target: str) -> None:
         self.calls: Counter[str] = Counter()
         self.sent_bytes: Counter[str] = Counter()
+        self.rewritten: dict[str, Callable[[bytes], bytes]] = {}
         self._fault: tuple[str, When, Callable[[], None]] | None = None
         self._lock = threading.Lock()
         self._channel = grpc.insecure_channel(target.removeprefix("grpc://"), _OPTIONS)
@@ -53,6 +57,7 @@ class CommitProxy:
 
     def heal(self) -> None:
         self._fault = None
+        self.rewritten.clear()
 
     def _at(self, method: str, when: When) -> None:
         with self._lock:
@@ -89,7 +94,8 @@ class CommitProxy:
             upstream = self._channel.stream_stream(path)(guarded(), metadata=metadata)
             context.add_callback(upstream.cancel)
             answers = []
-            for answer in upstream:
+            for original in upstream:
+                answer = self.rewritten[method](original) if method in self.rewritten else original
                 if method in ("SubscribeCommit", "WalkFile", "GetFile", "GetFileTAR", "DiffFile", "ListFile"):
                     yield answer
                 else:

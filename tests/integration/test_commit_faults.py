@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from pachmount.pfs.model import CommitRef, CommitState, RepoRef
+from pachmount.pfs.proto import pfs_pb2
 from tests.integration.box import Box, Server, wait_until
 from tests.integration.call_proxy import StatusError
 from tests.integration.commit_proxy import CommitProxy, When
@@ -121,8 +122,8 @@ def expired() -> None:
     raise StatusError(grpc.StatusCode.INTERNAL, "token expiration is in the past")
 
 
-def away() -> None:
-    raise StatusError(grpc.StatusCode.UNAVAILABLE, "made up by the test")
+def denied() -> None:
+    raise StatusError(grpc.StatusCode.PERMISSION_DENIED, "you are not authorized to perform this operation")
 
 
 def assert_committed_once(wire: Wire, name: str) -> None:
@@ -216,6 +217,31 @@ def test_a_commit_that_was_cut_off_is_taken_back_by_itself(new_box: Callable[...
         assert "/new" in changes(box, name)
     finally:
         wire.close()
+
+
+def output_branch(answer: bytes) -> bytes:
+    info = pfs_pb2.BranchInfo.FromString(answer)
+    info.direct_provenance.add(name="master").repo.name = "input"
+    return info.SerializeToString()
+
+
+def test_a_branch_that_became_the_output_of_a_pipeline(wire: Wire) -> None:
+    name = wire.mounted()
+    wire.calls.rewritten = {"InspectBranch": output_branch, "ListBranch": output_branch}
+    said = wire.box.refused("commit", name, code=77)
+    assert "pipeline" in said
+    assert f"pachmount commit {name} --branch NEW" in said
+    wire.heal()
+    assert_committed_once(wire, name)
+
+
+def test_a_permission_that_was_taken_away(wire: Wire) -> None:
+    name = wire.mounted()
+    before = changes(wire.box, name)
+    wire.calls.strike("StartCommit", "before", denied)
+    wire.box.refused("commit", name, code=77)
+    assert changes(wire.box, name) == before
+    assert_committed_once(wire, name)
 
 
 def test_somebody_elses_commit_in_the_very_moment(wire: Wire) -> None:
