@@ -62,13 +62,13 @@ def allow_big_reads(libfuse: ctypes.CDLL, connection: int) -> None:
     body = _INIT_REPLY.pack(*_LIBFUSE_PROTOCOL, READ_BYTES, flags, *limits)
     head = _REPLY_HEAD.pack(_REPLY_HEAD.size + len(body), 0, _FIRST_REQUEST)
     try:
-        os.write(_device(libfuse), head + body)
+        os.write(device(libfuse), head + body)
     except OSError as error:
         log.info("reads stay small, the kernel did not take our answer: %s", error)
 
 
-def _device(libfuse: ctypes.CDLL) -> int:
-    """The descriptor of /dev/fuse of the session that is being set up."""
+def device(libfuse: ctypes.CDLL) -> int:
+    """The descriptor of /dev/fuse of the session that is being set up; for libfuse's `init`."""
     context = libfuse.fuse_get_context().contents
     session, channel = libfuse.fuse_get_session, libfuse.fuse_session_next_chan
     session.restype = channel.restype = ctypes.c_void_p

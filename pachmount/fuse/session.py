@@ -6,10 +6,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pachmount.errors import CannotMountError
+from pachmount.errors import CannotMountError, PachmountError
 from pachmount.fuse import handshake, kernel
 from pachmount.overlay.overlay import Overlay
 from pachmount.vfs.view import CommitView
@@ -17,6 +17,8 @@ from pachmount.vfs.view import CommitView
 log = logging.getLogger(__name__)
 
 MOUNT_SECONDS = 20.0
+CLOSE_SECONDS = 60.0
+"""How long it may take to write what is staged to the disk when a session ends."""
 DAY = 86400
 
 _UNCHANGING: dict[str, str | int | bool] = {
@@ -61,7 +63,9 @@ class Session:
         self.overlay = overlay
         self.mountpoint = mountpoint
         self._allow_other = allow_other
+        self._forget: Callable[[Iterable[bytes]], None] = lambda _paths: None
         self._ready = threading.Event()
+        self._served = threading.Event()
         self._ended = threading.Event()
         self._failure = ""
 
@@ -91,8 +95,22 @@ class Session:
         kernel.set_read_ahead(self.mountpoint, handshake.READ_BYTES)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of the session; whether it has ended."""
-        return self._ended.wait(timeout)
+        """Wait for the end of the session; whether it has ended. If it has not, what is staged is on the disk at least.
+
+        `timeout` is for programs to close their files; what was staged then takes the time that it takes.
+        """
+        if self._served.wait(timeout):
+            return self._ended.wait(CLOSE_SECONDS)
+        if self.overlay is not None:
+            try:
+                self.overlay.sync_changed()
+            except (OSError, PachmountError) as error:
+                log.warning("%s could not be synced: %s", self.overlay.directory, error)
+        return not self.alive
+
+    def forget(self, paths: Iterable[bytes]) -> None:
+        """Let programs see what is at some paths and below now, where the overlay changed without an operation."""
+        self._forget(paths)
 
     def _server(self) -> Callable[[], None]:
         from pachmount.fuse import binding, writable  # says what is missing where libfuse cannot be loaded
@@ -102,7 +120,15 @@ class Session:
             operations = binding.ReadOnlyOperations(self.view, self._ready.set)
             return lambda: binding.serve(operations, where, options)
         writing = writable.ReadWriteOperations(self.view, self.overlay, self._ready.set)
-        return lambda: binding.serve(writing, where, options, writable.WritableSession)
+        self._forget = writing.forget
+
+        def serve() -> None:
+            try:
+                binding.serve(writing, where, options, writable.WritableSession)
+            finally:
+                writing.close()
+
+        return serve
 
     def _serve(self, serve: Callable[[], None]) -> None:
         said_before = _stderr_size()
@@ -117,6 +143,7 @@ class Session:
             self._failure = str(error)
             log.exception("the session at %s failed", self.mountpoint)
         finally:
+            self._served.set()
             if self.overlay is not None:  # before anybody else uses its store
                 self.overlay.close()
             self._ended.set()

@@ -10,13 +10,14 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ctypes import byref, memmove, sizeof
 from time import perf_counter_ns
 from typing import Any
 
 from pachmount.cache.pages import address_of
-from pachmount.fuse import binding
+from pachmount.fuse import binding, handshake
+from pachmount.fuse.notify import KernelNames
 from pachmount.overlay.overlay import Attributes, Handle, Overlay
 from pachmount.overlay.tree import Owner
 from pachmount.vfs.view import CommitView
@@ -50,9 +51,21 @@ class ReadWriteOperations(binding.FailureAnswers):
         self._hidden: dict[bytes, Handle] = {}
         self._numbers = itertools.count(1)
         self._logged: set[type[BaseException]] = set()
+        self._kernel_names: KernelNames | None = None
 
     def init(self, _path: str) -> None:
+        self._kernel_names = KernelNames(handshake.device(binding.libfuse._libfuse))
         self._on_ready()
+
+    def forget(self, paths: Iterable[bytes]) -> None:
+        """Other things are at some paths now, and not by an operation of the kernel; call it without a lock."""
+        if self._kernel_names is not None:
+            self._kernel_names.forget({path.split(b"/", 2)[1] for path in paths if path != b"/"})
+
+    def close(self) -> None:
+        """The session is over."""
+        if self._kernel_names is not None:
+            self._kernel_names.close()
 
     # --- looking
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pachmount.cache.pages import Block
 from pachmount.errors import ConflictError
 from pachmount.overlay.difference import Change, Difference
-from pachmount.overlay.names import BaseNode
+from pachmount.overlay.names import BaseNode, above
 from pachmount.overlay.snapshot import StagedFile
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitRef, FileEntry
@@ -62,9 +62,11 @@ class _Comparison:
         self._changes = {change.path: change for change in found.changes}
         self._renamed = {change.old_path: change.path for change in found.changes if change.old_path}
         self._ours = self._changes.keys() | self._renamed.keys()
-        self._hidden = {*found.hidden, *self._ours}
+        self._local = {*found.ignored, *(refused.path for refused in found.refused)}
+        self._hidden = {*found.hidden, *self._ours, *self._local}
+        self._empty = set(found.empty_directories)
         self._below: dict[bytes, list[bytes]] = {}
-        for path in self._ours:
+        for path in self._ours | self._local | self._empty:
             for place in above(path):
                 self._below.setdefault(place, []).append(path)
 
@@ -94,7 +96,7 @@ class _Comparison:
 
     def _colliding(self, path: bytes) -> tuple[bytes, ...]:
         """The staged paths that cannot stand beside a change of `path`."""
-        if path in self._hidden:
+        if path in self._hidden or path in self._empty:
             return (path,)
         hiding = next((place for place in above(path) if place in self._hidden), None)
         return tuple(self._below.get(path, ())) if hiding is None else (hiding,)
@@ -102,7 +104,10 @@ class _Comparison:
     def _said(self, path: bytes) -> str:
         change = self._changes.get(path)
         if change is None:
-            return "renamed" if path in self._ours else "in use"
+            if path in self._ours:
+                return "renamed"
+            local = self._local | self._empty
+            return "kept local" if any(place in local for place in (path, *above(path))) else "in use"
         if change.content is None:
             return DELETED
         if isinstance(change.content, BaseNode):
@@ -149,13 +154,6 @@ def refuse_conflicts(found: list[Conflict], head: str, name: str) -> None:
         )
         hint = f"pachmount commit {name} with --branch NEW, --ours to replace theirs, or --theirs PATH to take theirs"
         raise ConflictError(what, f"{listed}; nothing was committed, all stays staged", hint)
-
-
-def above(path: bytes) -> Iterator[bytes]:
-    """The directories that a path is in, but for the root."""
-    while b"/" in path[1:]:
-        path = path[: path.rindex(b"/")]
-        yield path
 
 
 def some(texts: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -112,13 +112,21 @@ class Writing:
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
         """Give up staged changes at some paths and below."""
+        if b"/" in paths:
+            self.discard_all(mount)
+            return
         renamed = {change.old_path for change in self.difference(mount).changes if change.path in paths}
-        _overlay(mount).discard([*paths, *(path for path in renamed if path)])
+        given_up = [*paths, *(path for path in renamed if path)]
+        _overlay(mount).discard(given_up)
+        _forget(mount, given_up)
 
     def discard_all(self, mount: Mount) -> None:
         """Give up all that is staged, also in a mount that cannot be shown."""
         if mount.overlay is not None:
+            with self._snapshot(mount) as taken:
+                staged = [b"/" + name for name in taken.entries]
             mount.overlay.discard([b"/"])
+            _forget(mount, staged)
         elif mount.spec.mode == "rw":
             self._remove(self.place(mount.spec.name))
         else:
@@ -160,7 +168,7 @@ class Writing:
             if wish.ours:
                 _overlay(mount).hold(newer.paths)
                 generation = _overlay(mount).generation()
-            self._move(mount, attempt.parent, attempt.branch, generation)
+            self._move(mount, attempt.parent, attempt.branch, generation, newer)
         raise BusyError(
             f"cannot commit '{mount.spec.name}'", "its branch or its files change all the time", "try again"
         )
@@ -178,7 +186,7 @@ class Writing:
                 return
             newer = self._compare(mount, info.head.id, found)
             refuse_conflicts(newer.conflicts, info.head.id, mount.spec.name)
-            if self._move(mount, info.head.id, branch, generation):
+            if self._move(mount, info.head.id, branch, generation, newer):
                 return
         raise BusyError(f"cannot refresh '{mount.spec.name}'", "its files change all the time", "try again")
 
@@ -223,7 +231,7 @@ class Writing:
                     self._advance(mount, info, branch, taken, found)
                     return
             _overlay(mount).hold(newer.paths)
-            if self._move(mount, info.commit.id, branch, _overlay(mount).generation()):
+            if self._move(mount, info.commit.id, branch, _overlay(mount).generation(), newer):
                 return
         raise BusyError(f"cannot move '{mount.spec.name}'", "its files change all the time", "try again")
 
@@ -311,7 +319,7 @@ class Writing:
     def _finished(self, mount: Mount, commit: str) -> CommitInfo:
         return self.cluster.client.inspect_commit(replace(_view(mount).commit, id=commit), wait="finished")
 
-    def _move(self, mount: Mount, head: str, branch: str, generation: int) -> bool:
+    def _move(self, mount: Mount, head: str, branch: str, generation: int, newer: Newer) -> bool:
         """Put a mount on another commit with all that is staged. False if something was changed meanwhile."""
         spec = _at(mount.spec, self._finished(mount, head), branch)
         view = self._listed(mount, spec)
@@ -319,6 +327,7 @@ class Writing:
             view.close()
             return False
         self._stands_on(mount, spec, view)
+        _forget(mount, newer.paths)
         return True
 
     def _advance(self, mount: Mount, info: CommitInfo, branch: str, taken: StagedDirectory, found: Difference) -> None:
@@ -372,6 +381,12 @@ def _at(spec: MountSpec, info: CommitInfo, branch: str) -> MountSpec:
     """The same mount on another commit, and on its branch."""
     moved = spec.at(info.commit.id, finish_time(info), complete=True, pinned=False)
     return replace(moved, source=replace(moved.source, branch=branch))
+
+
+def _forget(mount: Mount, paths: Iterable[bytes]) -> None:
+    """Let programs see what is at some paths now."""
+    if mount.session is not None:
+        mount.session.forget(paths)
 
 
 def _overlay(mount: Mount) -> Overlay:

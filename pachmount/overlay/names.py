@@ -95,6 +95,13 @@ def parts(path: bytes) -> list[bytes]:
     return names
 
 
+def above(path: bytes) -> Iterator[bytes]:
+    """The directories that a path is in, but for the root."""
+    while b"/" in path[1:]:
+        path = path[: path.rindex(b"/")]
+        yield path
+
+
 def resolve(root: Directory, path: bytes, facts: Facts) -> Found | None:
     """What is at a path; None if nothing is. Raises OSError ENOTDIR, ENAMETOOLONG."""
     found: Found | None = root

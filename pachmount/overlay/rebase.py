@@ -73,8 +73,11 @@ class Rebase(ABC):
         return True
 
     @abstractmethod
-    def directory(self, changes: Changes, directory: Directory, path: bytes) -> None:
-        """Let a directory, which is at a path now, stand on the new commit."""
+    def directory(self, changes: Changes, directory: Directory, path: bytes) -> bool:
+        """Let a directory, which is at a path now, stand on the new commit.
+
+        False if it was the former commit's and is not in the new one: it goes, unless there is something in it.
+        """
 
     def _is_plain(self, file: File) -> bool:
         """Whether the content is the former commit's, as it is."""
@@ -96,14 +99,16 @@ class Rebase(ABC):
 
 
 class OntoOther(Rebase):
-    def directory(self, changes: Changes, directory: Directory, path: bytes) -> None:
+    def directory(self, changes: Changes, directory: Directory, path: bytes) -> bool:
         base = directory.base
+        is_there = base != path or self._is_directory(path)
         if base is None and self.former.find(path) is None:
             base = path  # made here and by others
         changes.set(directory, base=base if self._is_directory(base) else None)
         for name, entry in list(directory.entries.items()):
             if entry is None and not self._shows(directory.base, name):
                 changes.remove(directory, name)
+        return is_there
 
 
 class OntoOwn(Rebase):
@@ -135,7 +140,7 @@ class OntoOwn(Rebase):
                 return path, staged
         return None
 
-    def directory(self, changes: Changes, directory: Directory, path: bytes) -> None:  # noqa: ARG002
+    def directory(self, changes: Changes, directory: Directory, path: bytes) -> bool:  # noqa: ARG002
         known = self._directories.get(directory.id)
         base = self.place(directory.base) if known is None else known[0]
         base = base if self._is_directory(base) else None
@@ -148,6 +153,7 @@ class OntoOwn(Rebase):
             was_hidden = name in before and before[name] is None
             if entry is None and (was_hidden or not self._shows(base, name)):
                 changes.remove(directory, name)
+        return True
 
 
 def everything(root: Directory) -> Iterator[tuple[Directory, bytes, bytes, Inode]]:

@@ -78,7 +78,7 @@ class CommittableTree(StagedTree):
         for path in sorted(paths):
             if path == b"/":
                 self._change(self._discard_all)
-            else:
+            elif not any(place in paths for place in names.above(path)):
                 self._change(lambda facts, changes, path=path: self._restore(path, facts, changes))  # type: ignore[misc]
 
     def _discard_all(self, facts: Facts, changes: Changes) -> None:
@@ -227,12 +227,14 @@ class CommittableTree(StagedTree):
         changes = Changes()
         changes.note(BASE_NOTE, note)
         stays: dict[int, bool] = {}
+        gone: list[tuple[Directory, bytes, Directory]] = []
         with contextlib.ExitStack() as locks:
             try:
                 rebase.directory(changes, self.root, b"/")
                 for directory, name, path, inode in everything(self.root):
                     if isinstance(inode, Directory):
-                        rebase.directory(changes, inode, path)
+                        if not rebase.directory(changes, inode, path):
+                            gone.append((directory, name, inode))
                     elif isinstance(inode, File):
                         if inode.id not in stays:
                             locks.enter_context(inode.lock)
@@ -240,6 +242,10 @@ class CommittableTree(StagedTree):
                         if not stays[inode.id]:
                             changes.remove(directory, name)
                             changes.set(inode, links=inode.links - 1)
+                for directory, name, inode in reversed(gone):
+                    if not inode.entries:
+                        changes.remove(directory, name)
+                        changes.set(inode, links=0)
                 changes.afterwards(lambda: self._swap(base))
                 changes.keep(self._store)
             except BaseException:

@@ -191,7 +191,7 @@ class Box:
         """The embedded server's process, if it runs."""
         return [pid for pid in self.process_ids() if b"pachmount.localpfs" in _command(pid)]
 
-    def mount(self, source: str, name: str = "", at: Path | None = None) -> dict[str, Any]:
+    def mount(self, source: str, name: str = "", at: Path | None = None, mode: str = "") -> dict[str, Any]:
         """Mount through the API (the command is tested where it matters: it takes half a second); the mount."""
         parsed = parse_source(source)
         entry = schema.MountEntry(
@@ -202,6 +202,7 @@ class Box:
             commit=parsed.commit,
             path=parsed.path,
             mountpoint=str(at or ""),
+            mode=mode,
         )
         with self.daemon() as client:
             client.mount([entry])
