@@ -153,9 +153,10 @@ class DaemonClient:
         """Commit what is staged in a mount."""
         return _one(schema.CommittedAnswer, self._put("/_commit", UPLOAD_TIMEOUT, request))
 
-    def diff(self, name: str) -> schema.DiffAnswer:
-        """What a commit of a mount would change."""
-        return _one(schema.DiffAnswer, self._put("/_diff", MOUNT_TIMEOUT, schema.DiffRequest(mount=name)))
+    def diff(self, name: str, paths: Sequence[str] = (), *, patch: bool = False) -> schema.DiffAnswer:
+        """What a commit of a mount would change, at some paths (none = all); also as a patch."""
+        body = schema.DiffRequest(mount=name, paths=list(paths), patch=patch)
+        return _one(schema.DiffAnswer, self._put("/_diff", MOUNT_TIMEOUT, body))
 
     def discard(self, name: str, paths: Sequence[str]) -> schema.MountsAnswer:
         """Give up staged changes at some paths; none = all."""

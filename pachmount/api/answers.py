@@ -154,7 +154,7 @@ def _staged(mount: Mount) -> schema.StagedStatus | None:
     return status
 
 
-def difference(found: Difference) -> schema.DiffAnswer:
+def difference(found: Difference, patch: str = "") -> schema.DiffAnswer:
     return schema.DiffAnswer(
         changes=[
             schema.ChangeAnswer(
@@ -170,6 +170,7 @@ def difference(found: Difference) -> schema.DiffAnswer:
         ignored=[_text(path) for path in found.ignored],
         empty_directories=[_text(path) for path in found.empty_directories],
         open_for_writing=[_text(path) for path in found.being_written],
+        patch=patch,
     )
 
 

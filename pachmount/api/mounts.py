@@ -172,8 +172,14 @@ class DiffHandler(Handler):
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.DiffRequest)
-        found = await self.work(lambda: self.services.manager.difference(request.mount))
-        self.answer(answers.difference(found))
+        self.answer(await self.work(lambda: self._difference(request)))
+
+    def _difference(self, request: schema.DiffRequest) -> schema.DiffAnswer:
+        paths = [normalize_path(path) or "/" for path in request.paths]
+        manager = self.services.manager
+        if not request.patch:
+            return answers.difference(manager.difference(request.mount, paths))
+        return answers.difference(*manager.patch(request.mount, paths))
 
 
 class DiscardHandler(MountsAnswering):

@@ -104,7 +104,11 @@ class CommitRequest(Request):
 
 
 class DiffRequest(Request):
+    """Paths as in DiscardRequest; `patch`: also tell the changes line by line."""
+
     mount: str = ""
+    paths: list[str] = []
+    patch: bool = False
 
 
 class DiscardRequest(Request):
@@ -266,13 +270,14 @@ class RefusedAnswer(Model):
 
 
 class DiffAnswer(Model):
-    """What a commit would change, by path; what it cannot, and what stays local."""
+    """What a commit would change, by path; what it cannot, and what stays local. `patch` is in git's format."""
 
     changes: list[ChangeAnswer]
     refused: list[RefusedAnswer]
     ignored: list[str]
     empty_directories: list[str]
     open_for_writing: list[str]
+    patch: str = ""
 
 
 class StagedStatus(Model):

@@ -220,7 +220,8 @@ def unmount(
     for entry in chosen:
         try:
             fate: AtUnmount = "discard" if discard else "keep" if keep else "commit"
-            changes = client.diff(entry.name).changes if entry.staged is not None else []
+            found = client.diff(entry.name) if entry.staged is not None else None
+            changes = found.changes if found is not None else []
             commit = _commit(state, client, entry, message) if changes and fate == "commit" else ""
             client.unmount([entry.name], staged=fate, message=message)
         except PachmountError as error:
@@ -230,6 +231,10 @@ def unmount(
             if not as_json:
                 output.line(f"{entry.name}: unmounted from {entry.mountpoint}")
                 _tell_fate(state, entry, len(changes), fate, commit)
+                if found is not None and found.ignored and fate != "discard":
+                    state.note(
+                        f"{output.count(len(found.ignored), 'ignored path')} kept for the next mount of that name"
+                    )
     if as_json:
         output.json_answer({"unmounted": ended})
     for failure in failures[1:]:

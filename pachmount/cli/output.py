@@ -50,6 +50,11 @@ def line(text: str, style: str = "") -> None:
     print(styled(text, style, sys.stdout))  # noqa: T201
 
 
+def text(content: str) -> None:
+    """An answer that is for other programs to read, as it is."""
+    sys.stdout.write(content)
+
+
 def labelled(label: str, style: str, text: str) -> None:
     """`label: text` on stderr, the label in colour."""
     print(f"{styled(f'{label}:', style, sys.stderr)} {text}", file=sys.stderr)  # noqa: T201

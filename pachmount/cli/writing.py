@@ -38,24 +38,38 @@ Theirs = Annotated[
 Writable = Annotated[bool, typer.Option("--rw", metavar="", help="Let files be changed.")]
 ReadOnly = Annotated[bool, typer.Option("--ro", metavar="", help="Let nothing be changed any more.")]
 Ignored = Annotated[bool, typer.Option("--ignored", metavar="", help="Show what stays local as well.")]
+Patch = Annotated[bool, typer.Option("--patch", "-p", metavar="", help="Show the lines that changed, as git does.")]
 
 
-def diff(state: State, target: Target, ignored: Ignored = False, as_json: opt.Json = False) -> None:
+def diff(
+    state: State,
+    target: Target,
+    paths: Paths = None,
+    patch: Patch = False,
+    ignored: Ignored = False,
+    as_json: opt.Json = False,
+) -> None:
     """Show what a commit of a read-write mount would change.
 
     \b
     Examples:
       pachmount diff images
+      pachmount diff images /labels.csv --patch
       pachmount diff images --json
 
-    A added, M modified, D deleted, R renamed; '!' cannot be committed. Empty directories stay local: a
-    commit holds only files.
+    A added, M modified, D deleted, R renamed; '!' cannot be committed. What stays local ('I'): new files
+    that match a pattern of .pachignore in the mount (as .gitignore), of the file 'ignore' beside the
+    configuration, or a default (editors' backups, __pycache__, …); empty directories, since a commit
+    holds only files.
     """
     client = state.client()
     entry = resolve(client.status().mounts, target)
-    found = client.diff(entry.name)
+    found = client.diff(entry.name, [_in_mount(entry, path) for path in paths or []], patch=patch)
     if as_json:
         output.json_answer(found)
+        return
+    if patch:
+        output.text(found.patch)
         return
     _show(state, found, ignored=ignored)
 
@@ -75,6 +89,8 @@ def _show(state: State, found: DiffAnswer, *, ignored: bool) -> None:
     if ignored:
         for path in found.ignored:
             output.line(f"I {path}")
+    elif found.ignored:
+        state.note(f"{output.count(len(found.ignored), 'ignored path')} not shown: --ignored shows them")
     for path in found.empty_directories:
         state.note(f"{path}/ is empty and stays local: a commit holds only files")
     for path in found.open_for_writing:

@@ -103,7 +103,8 @@ class Daemon:
             Listings(self._listings),
         )
         store = MountStore(where.mounts_file)
-        writing = Writing(self._cluster, mounter, Path(os.path.realpath(where.staged)), settings.staging_size)
+        staged, ignored = Path(os.path.realpath(where.staged)), paths.config_dir() / "ignore"
+        writing = Writing(self._cluster, mounter, staged, settings.staging_size, ignored)
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval

@@ -266,9 +266,13 @@ class MountManager:
             self._revive(mount)
             return self._commit(mount, wish)
 
-    def difference(self, name: str) -> Difference:
-        """What a commit of a read-write mount would change."""
-        return self.writing.difference(self.get(name))
+    def difference(self, name: str, paths: Collection[str] = ()) -> Difference:
+        """What a commit of a read-write mount would change, at some paths (with a leading slash) and below."""
+        return self.writing.difference(self.get(name), [os.fsencode(path) for path in paths])
+
+    def patch(self, name: str, paths: Collection[str]) -> tuple[Difference, str]:
+        """The same, and as a patch."""
+        return self.writing.patch(self.get(name), [os.fsencode(path) for path in paths])
 
     def discard(self, name: str, paths: Collection[str]) -> None:
         """Give up staged changes at some paths (with a leading slash) and below; none = all."""

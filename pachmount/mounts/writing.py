@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pachmount.errors import (
@@ -23,14 +22,16 @@ from pachmount.errors import (
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Pending, Progress, Upload, require_committable
 from pachmount.mounts.comparing import Newer, compare, refuse_conflicts
+from pachmount.mounts.ignoring import ignoring
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import finish_time, require_writable
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
-from pachmount.overlay.difference import Difference, difference
+from pachmount.overlay.difference import Change, Difference, difference
 from pachmount.overlay.kept import kept
 from pachmount.overlay.overlay import Overlay
+from pachmount.overlay.patch import MAX_TEXT, patch
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
@@ -47,18 +48,22 @@ ATTEMPT_NOTE = "attempt"
 """The key under which a store tells of a commit whose end is not known."""
 LISTING_SECONDS = 60.0
 """How long the listing of a commit that a mount is to stand on may take."""
-IGNORED = (".DS_Store", "*~", ".nfs*", "__pycache__", ".ipynb_checkpoints", ".*.sw?", ".fuse_hidden*")
-"""Names that stay local unless the commit has them."""
+MAX_PATCH = 16 << 20
+"""Characters of a patch."""
 
 
 @dataclass(frozen=True)
 class Writing:
-    """What all read-write mounts share: a directory for each below `directory`, at most `limit` staged bytes each."""
+    """What all read-write mounts share: a directory for each below `directory`, at most `limit` staged bytes each.
+
+    `ignore_file`: patterns of the user, of what stays local in all of them.
+    """
 
     cluster: Cluster
     mounter: Mounter
     directory: Path
     limit: int
+    ignore_file: Path
 
     def open(self, spec: MountSpec) -> tuple[MountSpec, Staging]:
         """The store of a mount, and the mount on the commit that the changes in it were made on.
@@ -105,10 +110,35 @@ class Writing:
         """Whether it is not known what became of a commit of a mount."""
         return mount.overlay is not None and bool(mount.overlay.noted(ATTEMPT_NOTE))
 
-    def difference(self, mount: Mount) -> Difference:
-        """What a commit of a mount would change."""
+    def difference(self, mount: Mount, paths: Collection[bytes] = ()) -> Difference:
+        """What a commit of a mount would change, at some paths and below (none = all)."""
         with self._snapshot(mount) as taken:
-            return self._difference(mount, taken)
+            return self._difference(mount, taken).at(paths)
+
+    def patch(self, mount: Mount, paths: Collection[bytes]) -> tuple[Difference, str]:
+        """The same, and as a patch. Raises UsageError if that is too large."""
+        overlay = _overlay(mount)
+
+        def before(change: Change) -> bytes:
+            return bytes(overlay.base.read(change.old_path or change.path, 0, MAX_TEXT + 1))
+
+        def after(change: Change) -> bytes:
+            if isinstance(change.content, StagedFile):
+                return overlay.bytes.head(change.content, MAX_TEXT + 1)
+            return b"" if change.content is None else bytes(overlay.base.read(change.content.path, 0, MAX_TEXT + 1))
+
+        with self._snapshot(mount, copy=True) as taken:
+            found = self._difference(mount, taken).at(paths)
+            text = []
+            left = MAX_PATCH
+            for change in found.changes:
+                text.append(patch(change, before, after))
+                left -= len(text[-1])
+                if left < 0:
+                    why = f"it has more than {MAX_PATCH >> 20} MiB"
+                    hint = f"pachmount diff {mount.spec.name} PATH --patch"
+                    raise UsageError("the patch is too large", why, hint)
+            return found, "".join(text)
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
         """Give up staged changes at some paths and below."""
@@ -305,7 +335,8 @@ class Writing:
             return b"".join(bytes(piece) for piece in overlay.bytes.frozen(staged))
 
         where = os.fsencode(mount.spec.mountpoint)
-        return difference(taken, overlay.base, mountpoint=where, is_ignored=_is_ignored, refusal=refusal, read=read)
+        ignored = ignoring(taken, overlay, self.ignore_file)
+        return difference(taken, overlay.base, mountpoint=where, is_ignored=ignored, refusal=refusal, read=read)
 
     def _branches(self, mount: Mount) -> dict[str, BranchInfo]:
         return {info.name: info for info in self.cluster.client.list_branches(_repo(mount.spec))}
@@ -400,8 +431,3 @@ def _view(mount: Mount) -> CommitView:
     if mount.view is None:
         raise BusyError(f"mount '{mount.spec.name}' is not mounted", "", f"pachmount mount {mount.spec.source} --rw")
     return mount.view
-
-
-def _is_ignored(path: bytes, _is_directory: bool) -> bool:
-    name = os.fsdecode(path.rpartition(b"/")[2])
-    return any(fnmatchcase(name, pattern) for pattern in IGNORED)

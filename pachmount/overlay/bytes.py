@@ -83,6 +83,15 @@ class Bytes:
                     yield bytes(stop - begin)
                 begin = stop
 
+    def head(self, staged: StagedFile, size: int) -> bytes:
+        """The first bytes of a file as it was, `size` at most. Raises BusyError if it was changed meanwhile."""
+        found = bytearray()
+        for piece in self.frozen(staged):
+            found += piece
+            if len(found) >= size:
+                break
+        return bytes(found[:size])
+
     def own(self, file: File) -> None:
         """Stage all bytes of a file that are the commit's, so that it does without it. It may take a while."""
         with file.lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -64,6 +64,21 @@ class Difference:
             for change in self.changes
             if isinstance(change.content, StagedFile) and change.content.is_being_written
         ]
+
+    def at(self, places: Collection[bytes]) -> Difference:
+        """What of it is at some paths and below; none = all."""
+        if not places:
+            return self
+        wanted = [place.rstrip(b"/") + b"/" for place in places]
+
+        def is_wanted(path: bytes) -> bool:
+            return any((path + b"/").startswith(place) for place in wanted)
+
+        return Difference(
+            [change for change in self.changes if is_wanted(change.path) or is_wanted(change.old_path)],
+            [refused for refused in self.refused if is_wanted(refused.path)],
+            *[list(filter(is_wanted, paths)) for paths in (self.ignored, self.empty_directories, self.hidden)],
+        )
 
     def committed(self, taken: StagedDirectory) -> set[bytes]:
         """The paths of a snapshot whose files a commit of these changes holds as they were there."""

@@ -1,0 +1,103 @@
+"""What stays local because of a pattern, and changes as a patch: `diff --ignored`, `diff --patch`, commit, unmount."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.box import Box
+from tests.integration.test_committing import changes, server_tree
+
+LEFT = {".a.swp": b"swap", "a~": b"before", "__pycache__/m.pyc": b"code", "d/.DS_Store": b"store", "d/#x#": b"x"}
+
+
+@pytest.fixture
+def repo(box: Box) -> str:
+    name = box.repo("ignoring")
+    box.put(name, {"/a": b"1\n2\n3\n", "/d/b": b"b\n", "/kept~": b"is in the commit"})
+    box.mount(name, mode="rw")
+    return name
+
+
+def fill(top: Path, files: dict[str, bytes]) -> None:
+    for path, content in files.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(content)
+
+
+def ignored(box: Box, repo: str) -> list[str]:
+    found: list[str] = json.loads(box.ok("diff", repo, "--json"))["ignored"]
+    return found
+
+
+def test_what_programs_leave_behind_stays_local(box: Box, repo: str) -> None:
+    fill(box.path(repo), {**LEFT, "kept~": b"changed"})
+    assert changes(box, repo) == [("M", "/kept~")]
+    shown = box.ok("diff", repo, "--ignored")
+    for path in ("/.a.swp", "/a~", "/__pycache__", "/d/.DS_Store", "/d/#x#"):
+        assert f"I {path}\n" in shown
+    assert "5 ignored paths not shown" in box.run("diff", repo).stderr
+    box.ok("commit", repo)
+    assert server_tree(box, repo) == {"/a": b"1\n2\n3\n", "/d/b": b"b\n", "/kept~": b"changed"}
+    assert {path: box.path(repo, path).read_bytes() for path in LEFT} == LEFT
+    done = box.run("unmount", repo)
+    assert done.returncode == 0
+    assert "5 ignored paths kept for the next mount" in done.stderr
+    box.mount(repo, mode="rw")
+    assert {path: box.path(repo, path).read_bytes() for path in LEFT} == LEFT
+    assert changes(box, repo) == []
+    box.ok("unmount", repo, "--discard", "--yes")
+    box.mount(repo, mode="rw")
+    assert ignored(box, repo) == []
+
+
+def test_patterns_of_the_mount_and_of_the_user(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    own = box.root / "config/pachmount/ignore"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("*.mine\n*.tmp\n")
+    try:
+        fill(top, {"x.mine": b"", "x.tmp": b"", "x.log": b"", "logs/y": b"", "a~": b"", "keep.log": b""})
+        (top / ".pachignore").write_text("*.log\n!keep.log\nlogs/\n!*.tmp\n")
+        assert ignored(box, repo) == ["/a~", "/logs", "/x.log", "/x.mine"]
+        assert changes(box, repo) == [("A", "/.pachignore"), ("A", "/keep.log"), ("A", "/x.tmp")]
+        box.ok("commit", repo)
+        assert ignored(box, repo) == ["/a~", "/logs", "/x.log", "/x.mine"]
+        (top / ".pachignore").unlink()
+        assert ignored(box, repo) == ["/a~", "/x.mine"]
+    finally:
+        own.unlink()
+
+
+def test_patterns_that_cannot_be_used_lose_nothing(box: Box, repo: str) -> None:
+    fill(box.path(repo), {".pachignore": b"*.log\n!\n", "new": b"new"})
+    for command in (("diff", repo), ("commit", repo), ("unmount", repo)):
+        said = box.refused(*command, code=78)
+        assert "/.pachignore of the mount" in said
+        assert "line 2" in said
+        assert "hint: " in said
+    assert box.path(repo, "new").read_bytes() == b"new"
+    fill(box.path(repo), {".pachignore": b"*.log\n"})
+    box.ok("commit", repo)
+
+
+def test_a_patch_makes_the_commit_what_the_mount_is(box: Box, repo: str, tmp_path: Path) -> None:
+    fill(tmp_path, {path[1:]: content for path, content in server_tree(box, repo).items()})
+    top = box.path(repo)
+    fill(top, {"a": b"1\ntwo\n3\n", "new": b"new", "picture": b"\0\1"})
+    (top / "d/b").rename(top / "d/with space")
+    (top / "kept~").unlink()
+    text = box.ok("diff", repo, "--patch")
+    assert "-2\n+two\n" in text
+    assert "Binary files /dev/null and b/picture differ" in text
+    for path in ("a", "d/with space", "d/b", "kept~", "new"):
+        part = box.ok("diff", repo, path, "--patch")
+        subprocess.run(["git", "apply", "--allow-empty", "-"], cwd=tmp_path, input=part, text=True, check=path != "d/b")
+    mine = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    shown = {path.relative_to(top): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+    assert mine == {path: content for path, content in shown.items() if path.name != "picture"}
+    assert box.ok("diff", repo, str(top / "d")).splitlines() == ["R /d/b -> /d/with space  (2 B)"]
+    assert box.ok("diff", repo, "/none") == ""
