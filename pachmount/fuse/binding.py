@@ -36,6 +36,20 @@ try:
 except (OSError, ImportError) as error:
     raise CannotMountError("cannot load libfuse 2", str(error), LIBRARY_HINT) from error
 
+_info = ctypes.POINTER(fuse.fuse_file_info)
+
+
+class _Operations(ctypes.Structure):
+    """libfuse 2.9's `struct fuse_operations`, of which fusepy knows the members up to `ioctl`."""
+
+    _fields_ = (
+        *fuse.fuse_operations._fields_,
+        *((name, ctypes.c_void_p) for name in ("poll", "write_buf", "read_buf", "flock")),
+        ("fallocate", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, fuse.c_off_t, fuse.c_off_t, _info)),
+    )
+
+
+fuse.fuse_operations = _Operations
 libfuse = fuse
 """fusepy, for the operations of read-write mounts."""
 

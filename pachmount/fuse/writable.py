@@ -115,11 +115,11 @@ class ReadWriteOperations(binding.FailureAnswers):
     def create(self, path: bytes, mode: int, info: Any) -> int:
         return self._opened(self._overlay.create(path, mode, info.contents.flags, _caller()), info)
 
-    def mknod(self, path: bytes, mode: int) -> int:
-        """Only regular files; the rest is nothing that a commit could hold."""
-        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            return -errno.EPERM
-        self._overlay.release(self._overlay.create(path, mode, os.O_WRONLY | os.O_EXCL, _caller()))
+    def mknod(self, path: bytes, mode: int, device: int) -> int:
+        if stat.S_IFMT(mode) in (0, stat.S_IFREG):
+            self._overlay.release(self._overlay.create(path, mode, os.O_WRONLY | os.O_EXCL, _caller()))
+        else:
+            self._overlay.make_special(path, mode, device, _caller())
         return 0
 
     def read(self, buf: Any, size: int, offset: int, info: Any) -> int:
@@ -139,6 +139,10 @@ class ReadWriteOperations(binding.FailureAnswers):
 
     def ftruncate(self, size: int, info: Any) -> int:
         self._overlay.resize(self._handle(info), size)
+        return 0
+
+    def fallocate(self, mode: int, offset: int, size: int, info: Any) -> int:
+        self._overlay.allocate(self._handle(info), mode, offset, size)
         return 0
 
     def flush(self, info: Any) -> int:
@@ -276,7 +280,7 @@ def _stat(found: Attributes) -> Any:
     result = binding.libfuse.c_stat()
     result.st_ino, result.st_mode, result.st_nlink = found.number, found.mode, found.links
     result.st_uid, result.st_gid, result.st_size = found.uid, found.gid, found.size
-    result.st_blocks = -(-found.size // 512)
+    result.st_blocks, result.st_rdev = -(-found.stored // 512), found.device
     small = found.size <= binding.SMALL_FILE
     result.st_blksize = binding.SMALL_BLOCK_SIZE_HINT if small else binding.BLOCK_SIZE_HINT
     for name, value in (("st_atimespec", found.atime), ("st_mtimespec", found.mtime), ("st_ctimespec", found.ctime)):
@@ -299,8 +303,8 @@ class WritableSession(binding.ReadOnlySession):
     def readlink(self, path: bytes, buf: Any, size: int) -> int:
         return self.operations.readlink(path, buf, size)
 
-    def mknod(self, path: bytes, mode: int, _device: int) -> int:
-        return self.operations.mknod(path, mode)
+    def mknod(self, path: bytes, mode: int, device: int) -> int:
+        return self.operations.mknod(path, mode, device)
 
     def mkdir(self, path: bytes, mode: int) -> int:
         return self.operations.mkdir(path, mode)
@@ -343,6 +347,9 @@ class WritableSession(binding.ReadOnlySession):
 
     def write(self, _path: bytes, buf: Any, size: int, offset: int, info: Any) -> int:
         return self.operations.write(buf, size, offset, info)
+
+    def fallocate(self, _path: bytes, mode: int, offset: int, size: int, info: Any) -> int:
+        return self.operations.fallocate(mode, offset, size, info)
 
     def flush(self, _path: bytes, info: Any) -> int:
         return self.operations.flush(info)

@@ -116,6 +116,27 @@ class Bytes:
             _changed(file)
         return len(data)
 
+    def allocate(self, file: File, offset: int, size: int, *, zeros: bool, grows: bool) -> None:
+        """`fallocate`: see to it that there is room; the bytes become zeros, the file as long as that, if so asked.
+
+        Raises OSError ENOSPC if there is no room.
+        """
+        with file.lock:
+            end = offset + size
+            holes = [(start, stop) for start, stop, mine in file.extents.pieces(offset, end) if not mine]
+            self._check_room(sum(stop - start for start, stop in holes))
+            if zeros:
+                for start, stop, mine in list(file.extents.pieces(offset, min(end, file.size))):
+                    stop = stop if mine else min(stop, file.base_size)
+                    while start < stop:
+                        piece = min(COPY_BYTES, stop - start)
+                        self._stage(file, start, bytes(piece))
+                        start += piece
+            if grows:
+                file.size = max(file.size, end)
+            if zeros or grows:
+                _changed(file)
+
     def resize(self, file: File, size: int, keep: Callable[[bool], None]) -> None:
         """Cut the file, or let it grow by a hole. `keep` keeps the inode, if it is told so durably."""
         with file.lock:
@@ -205,6 +226,12 @@ class Bytes:
             data, file.data = file.data, StagedBytes()
             self._unsynced.discard(file)
             self._staging.discard(data, at_once=at_once)
+
+    def _check_room(self, size: int) -> None:
+        disk = os.statvfs(self._staging.directory)
+        left = min(self.budget.limit - self.budget.used, disk.f_bavail * disk.f_frsize)
+        if size > left:
+            raise OSError(errno.ENOSPC, f"{size} bytes do not fit into {left}")
 
     def _stage(self, file: File, offset: int, data: bytes) -> None:
         end = offset + len(data)

@@ -10,7 +10,16 @@ from typing import Literal
 
 from pachmount.names import unstorable_reason
 from pachmount.overlay.names import BaseNode, BaseTree
-from pachmount.overlay.snapshot import Staged, StagedDirectory, StagedFile, StagedLink, everything, join, walk
+from pachmount.overlay.snapshot import (
+    Staged,
+    StagedDirectory,
+    StagedFile,
+    StagedLink,
+    StagedSpecial,
+    everything,
+    join,
+    walk,
+)
 from pachmount.overlay.staged_bytes import IN_DOUBT
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 from pachmount.vfs.tree import Node
@@ -47,7 +56,7 @@ class Refused:
 
 @dataclass
 class Difference:
-    """All changes, by path. `ignored` are left out because a pattern says so."""
+    """All changes, by path. `ignored` are left out because a pattern says so, or because of what they are."""
 
     changes: list[Change] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -211,7 +220,7 @@ class _Comparison:
     ) -> Iterator[tuple[bytes, StagedFile | BaseNode]]:
         """All files that are at a path and below it now; `above`: the directories on the way, by identity."""
         is_directory = isinstance(found, StagedDirectory) or (isinstance(found, BaseNode) and found.node.is_dir)
-        if self._is_ignored(path, is_directory) and self._base.find(path) is None:
+        if isinstance(found, StagedSpecial) or (self._base.find(path) is None and self._is_ignored(path, is_directory)):
             self._result.ignored.append(path)
         elif isinstance(found, StagedLink):
             try:

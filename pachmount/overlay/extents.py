@@ -13,6 +13,7 @@ class Extents:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+        self._size = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(zip(self._starts, self._ends, strict=True))
@@ -23,7 +24,7 @@ class Extents:
     @property
     def size(self) -> int:
         """How many bytes are in the set."""
-        return sum(self._ends) - sum(self._starts)
+        return self._size
 
     def add(self, start: int, end: int) -> None:
         """Put [start, end) into the set; ranges that touch become one."""
@@ -31,15 +32,19 @@ class Extents:
             return
         first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
         if first < last:
+            self._size -= self._length(first, last)
             start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._size += end - start
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
 
     def cut(self, size: int) -> None:
         """Take everything from offset `size` on out of the set."""
         count = bisect_left(self._starts, size)
+        self._size -= self._length(count, len(self._ends))
         del self._starts[count:], self._ends[count:]
         if count and self._ends[-1] > size:
+            self._size -= self._ends[-1] - size
             self._ends[-1] = size
 
     def remove(self, start: int, end: int) -> None:
@@ -49,6 +54,7 @@ class Extents:
             return
         left = [(self._starts[first], start), (end, self._ends[last - 1])]
         left = [(begin, stop) for begin, stop in left if begin < stop]
+        self._size += sum(stop - begin for begin, stop in left) - self._length(first, last)
         self._starts[first:last] = [begin for begin, _ in left]
         self._ends[first:last] = [stop for _, stop in left]
 
@@ -60,7 +66,7 @@ class Extents:
     def copy(self) -> Extents:
         """Another set of the same."""
         other = Extents()
-        other._starts, other._ends = self._starts[:], self._ends[:]
+        other._starts, other._ends, other._size = self._starts[:], self._ends[:], self._size
         return other
 
     def common(self, other: Extents) -> Extents:
@@ -92,6 +98,10 @@ class Extents:
             start = stop
         if start < end:
             yield start, end, False
+
+    def _length(self, first: int, last: int) -> int:
+        """How many bytes are in some of the ranges."""
+        return sum(self._ends[first:last]) - sum(self._starts[first:last])
 
     def pack(self) -> bytes:
         """The ranges as pairs of little-endian 64-bit numbers."""

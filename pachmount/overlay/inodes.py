@@ -85,6 +85,13 @@ class Directory(Inode):
 
 
 @dataclass(eq=False)
+class Special(Inode):
+    """A named pipe, socket or device, all of which are the kernel's business. `device` is its number, of a device."""
+
+    device: int = 0
+
+
+@dataclass(eq=False)
 class Symlink(Inode):
     """A symbolic link, with the text it was made with."""
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pachmount.cache.pages import Block
 from pachmount.overlay import names
 from pachmount.overlay.changes import Changes
-from pachmount.overlay.inodes import Directory, File, Inode, Symlink
+from pachmount.overlay.inodes import Directory, File, Inode, Special, Symlink
 from pachmount.overlay.names import BaseNode, Facts, Found
 from pachmount.overlay.standing import CommittableTree
 from pachmount.overlay.tree import DIRECTORY_MODE, FILE_MODE, Owner
@@ -29,6 +29,8 @@ MAX_TARGET = 4095
 MAX_XATTRS = 64 << 10
 """Bytes of names and values of the extended attributes of one object, as Linux has it."""
 XATTR_CREATE, XATTR_REPLACE = 1, 2
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
+"""Modes of `fallocate` (linux/falloc.h)."""
 
 
 class Attributes(NamedTuple):
@@ -43,6 +45,9 @@ class Attributes(NamedTuple):
     atime: int
     mtime: int
     ctime: int
+    stored: int = 0
+    """Bytes that are not holes."""
+    device: int = 0
 
 
 @dataclass(eq=False)
@@ -140,6 +145,15 @@ class Overlay(CommittableTree):
         with self._lock:
             self.bytes.resize(handle.file, size, lambda durable: self._keep(handle.file, durable=durable))
 
+    def allocate(self, handle: Handle, mode: int, offset: int, size: int) -> None:
+        """`fallocate`. No room is set aside: ENOSPC tells that there is none now."""
+        if not handle.is_writable:
+            raise _error(errno.EBADF)
+        if mode not in (0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE):
+            raise _error(errno.EOPNOTSUPP)
+        zeros, grows = bool(mode & (PUNCH_HOLE | ZERO_RANGE)), not mode & KEEP_SIZE
+        self.bytes.allocate(handle.file, offset, size, zeros=zeros, grows=grows)
+
     def flush(self, handle: Handle) -> None:
         """What was written survives the end of this process.
 
@@ -186,6 +200,15 @@ class Overlay(CommittableTree):
             where, name = self._free_place(path, facts, changes)
             mode_ = stat.S_IFDIR | (mode & 0o7777) | (where.mode & stat.S_ISGID)
             self._enter(changes, where, name, Directory(**self._new(where, mode_, owner)))
+
+        self._change(make)
+
+    def make_special(self, path: bytes, mode: int, device: int, owner: Owner) -> None:
+        """A named pipe, socket or device."""
+
+        def make(facts: Facts, changes: Changes) -> None:
+            where, name = self._free_place(path, facts, changes)
+            self._enter(changes, where, name, Special(**self._new(where, mode, owner), device=device))
 
         self._change(make)
 
@@ -375,14 +398,17 @@ class Overlay(CommittableTree):
             path, node = found
             now = int(self.base.time * 1e9)
             mode, links = (stat.S_IFDIR | DIRECTORY_MODE, 2) if node.is_dir else (stat.S_IFREG | FILE_MODE, 1)
-            return Attributes(self.base.inode(path), mode, links, *self._owner, node.size, now, now, now)
-        size = 0
+            return Attributes(self.base.inode(path), mode, links, *self._owner, node.size, now, now, now, node.size)
+        size = stored = 0
+        device = found.device if isinstance(found, Special) else 0
         if isinstance(found, File):
             size = found.size
+            stored = min(size, found.base_size + found.extents.size)
         elif isinstance(found, Symlink):
             size = len(found.target)
         return Attributes(
-            *(found.number, found.mode, found.links, found.uid, found.gid, size, found.atime, found.mtime, found.ctime)
+            *(found.number, found.mode, found.links, found.uid, found.gid, size, found.atime, found.mtime, found.ctime),
+            *(stored, device),
         )
 
     def _at(self, where: bytes | Handle, facts: Facts) -> Found:

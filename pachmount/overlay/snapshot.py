@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pachmount.overlay.inodes import BaseReader, Directory, File, Inode, Symlink
+from pachmount.overlay.inodes import BaseReader, Directory, File, Inode, Special, Symlink
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,14 @@ class StagedDirectory:
     entries: dict[bytes, Staged | None] = field(default_factory=dict)
 
 
-Staged = StagedFile | StagedLink | StagedDirectory
+@dataclass(frozen=True, eq=False)
+class StagedSpecial:
+    """A named pipe, socket or device."""
+
+    inode: Special
+
+
+Staged = StagedFile | StagedLink | StagedDirectory | StagedSpecial
 
 
 def take(root: Directory, *, copy: bool) -> StagedDirectory:
@@ -62,6 +69,8 @@ def take(root: Directory, *, copy: bool) -> StagedDirectory:
             return StagedDirectory(inode, inode.base, {name: of(entry) for name, entry in inode.entries.items()})
         if isinstance(inode, Symlink):
             return StagedLink(inode, inode.target)
+        if isinstance(inode, Special):
+            return StagedSpecial(inode)
         if isinstance(inode, File):
             if inode.id not in files:
                 files[inode.id] = _file(inode, copy=copy)

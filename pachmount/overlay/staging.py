@@ -26,7 +26,7 @@ from typing import Any
 
 from pachmount.errors import DataError
 from pachmount.overlay.extents import Extents
-from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Symlink
+from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Special, Symlink
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
 
@@ -70,6 +70,8 @@ def put(inode: Inode) -> Change:
                 staged = data.number, data.never_synced().pack(), data.overwritten, checksum, *doubts
     elif isinstance(inode, Symlink):
         target = inode.target
+    elif isinstance(inode, Special):
+        size = inode.device
     number = inode.number - _SIGN if inode.number >= _SIGN // 2 else inode.number
     xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()})
     times = inode.atime, inode.mtime, inode.ctime
@@ -333,6 +335,8 @@ def _inode(row: tuple[Any, ...]) -> Inode:
         return Directory(**known)
     if stat.S_ISLNK(mode):
         return Symlink(**known, target=bytes(target))
+    if not stat.S_ISREG(mode):
+        return Special(**known, device=size)
     return File(**known, size=size, base_size=base_size, extents=Extents.unpack(extents), data=_staged_bytes(*staged))
 
 

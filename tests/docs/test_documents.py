@@ -11,6 +11,7 @@ import typer
 from pachmount import __version__
 from pachmount.cli import reference
 from pachmount.cli.main import build
+from tests.posix.exceptions import EXCEPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -38,3 +39,9 @@ def test_the_changelog_has_the_version() -> None:
     first = re.search(r"^## \[(?:Unreleased\] *— *)?([\w.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first is not None
     assert first.group(1) in (__version__, "Unreleased")
+
+
+def test_the_posix_exceptions_are_those_of_the_tests() -> None:
+    text = (ROOT / "docs/semantics.md").read_text().split("### POSIX exceptions")[1].split("\n## ")[0]
+    listed = dict(re.findall(r"^\| `([\w:]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert listed == EXCEPTIONS
