@@ -31,14 +31,14 @@ def top(fuse: None) -> Iterator[Path]:
     box = Box({"PACHMOUNT_ALLOW_OTHER": "1"})
     try:
         box.start()
-        box.root.chmod(0o755)  # noqa: S103  # other users are to reach the mount
+        box.root.chmod(0o755)  # other users are to reach the mount
         repo = box.repo("posix")
         box.put(repo, {"/file": b"content"})
         box.mount(repo, mode="rw")
-        box.mount_dir.chmod(0o755)  # noqa: S103
+        box.mount_dir.chmod(0o755)
         directory = box.path(repo, "tests")
         directory.mkdir()
-        directory.chmod(0o755)  # noqa: S103
+        directory.chmod(0o755)
         yield directory
         shutil.rmtree(directory)
         assert not box.log_problems()

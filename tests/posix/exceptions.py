@@ -1,5 +1,5 @@
 """Cases of pjdfstest that fail on a read-write mount, and why: the list in docs/semantics.md."""
 
 EXCEPTIONS = {
-    "rename::updates_link_parent": "a directory has 2 links, whatever is in it: to count what is, it would have to be listed",
+    "rename::updates_link_parent": "a directory has 2 links, whatever is in it: counting would mean listing it",
 }

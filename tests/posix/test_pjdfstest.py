@@ -51,13 +51,13 @@ def test_as_on_a_disk_but_for_the_exceptions(top: Path, tmp_path: Path) -> None:
     configuration = tmp_path / "pjdfstest.toml"
     configuration.write_text(CONFIGURATION)
     with tempfile.TemporaryDirectory() as disk:
-        Path(disk).chmod(0o755)  # noqa: S103
+        Path(disk).chmod(0o755)
         on_disk = run(Path(disk), top, configuration)
         here = run(top, Path(disk), configuration)
     failed = {case for case, result in here.items() if result == "FAILED"}
     failed_everywhere = {case for case, result in on_disk.items() if result == "FAILED"}
     tried = {case for case, result in here.items() if result == "ok"}
-    print(f"{len(tried)} cases passed, {len(failed)} failed, of {len(here)}")  # noqa: T201
+    print(f"{len(tried)} cases passed, {len(failed)} failed, of {len(here)}")
     assert failed - failed_everywhere == EXCEPTIONS.keys()
     assert len(tried) > 350
     skipped = {case for case, result in here.items() if result == "skipped" and on_disk[case] == "ok"}
