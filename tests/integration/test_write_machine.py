@@ -238,13 +238,14 @@ class Writes(RuleBasedStateMachine):
             made = client.commit(schema.CommitRequest(mount=self.repo, skip_invalid=True, allow_open=True))
             assert client.diff(self.repo).changes == []
         if made.commit:
+            expected |= self.theirs
             self._others_are_seen()
+            assert self.box.mount_status(self.repo)["behind"] == 0
         else:
-            expected = self.server | self.theirs
-        self.server = server_tree(self.box, self.repo)
-        assert self.server == expected | self.theirs
-        self.theirs = {} if made.commit else self.theirs
-        assert self.box.mount_status(self.repo)["behind"] == (1 if self.theirs else 0) or self.theirs
+            assert expected == self.server
+            expected |= self.theirs
+        assert server_tree(self.box, self.repo) == expected
+        self.server = {path: content for path, content in expected.items() if path not in self.theirs}
 
     @rule()
     def others_commit(self) -> None:
@@ -257,8 +258,6 @@ class Writes(RuleBasedStateMachine):
         with self.box.daemon() as client:
             client.refresh([schema.RefreshEntry(name=self.repo)])
         self._others_are_seen()
-        self.server |= self.theirs
-        self.theirs = {}
 
     @rule()
     def discard(self) -> None:
@@ -268,8 +267,7 @@ class Writes(RuleBasedStateMachine):
             client.discard(self.repo, [])
         shutil.rmtree(self.plain)
         self.plain.mkdir()
-        seen = {path: content for path, content in self.server.items() if path not in self.theirs}
-        for path, content in seen.items():
+        for path, content in self.server.items():
             (self.plain / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             (self.plain / path[1:]).write_bytes(content)
 
@@ -278,7 +276,8 @@ class Writes(RuleBasedStateMachine):
         self._close_files()
         with self.box.daemon() as client:
             client.unmount([self.repo], staged="keep")
-        self.box.mount(self.repo, mode="rw")
+        if not self.box.mount(self.repo, mode="rw")["behind"]:
+            self._others_are_seen()  # nothing was staged, so that it stands on the newest commit
 
     @precondition(lambda self: self.others % 2)
     @rule()
@@ -294,9 +293,11 @@ class Writes(RuleBasedStateMachine):
             worker.open.clear()
 
     def _others_are_seen(self) -> None:
+        self.server |= self.theirs
         for path, content in self.theirs.items():
             (self.plain / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             (self.plain / path[1:]).write_bytes(content)
+        self.theirs = {}
 
     def _expected_commit(self) -> dict[str, bytes]:
         """The files of a commit: links as copies of what they lead to, but nothing that is ignored or refused."""
