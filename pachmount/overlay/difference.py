@@ -139,7 +139,7 @@ class _Comparison:
 
     def run(self, root: StagedDirectory) -> Difference:
         self._root = root
-        self._compare(b"/", root)
+        self._compare(b"/", root, ())
         result = self._result
         result.hidden += [path for path, staged in everything(root) if self._hides(path, staged)]
         result.changes = _with_renames(sorted(result.changes, key=lambda change: change.path))
@@ -153,19 +153,20 @@ class _Comparison:
             return self._base.find(path) is not None if staged.base is None else staged.base != path
         return staged is None
 
-    def _compare(self, path: bytes, found: Object | None) -> None:
+    def _compare(self, path: bytes, found: Object | None, above: tuple[object, ...]) -> None:
+        """`above`: the directories on the way, by identity."""
         if (isinstance(found, BaseNode) and found.path == path) or self._is_untouched(path, found):
             return
         if isinstance(found, StagedDirectory) and found.base == path:
             for name, entry in found.entries.items():
-                self._compare(join(path, name), entry)
+                self._compare(join(path, name), entry, (*above, _identity(found)))
             if found.inode.id != self._root.inode.id and not any(True for _ in self._children(found)):
                 self._result.empty_directories.append(path)
             return
         before = self._base.find(path)
         old = {} if before is None else dict(self._files_of_base(path, before))
         refused_before = len(self._result.refused)
-        new = {} if found is None else dict(self._files(path, found, ()))
+        new = {} if found is None else dict(self._files(path, path, found, above))
         kept = [b"%b/" % refused.path for refused in self._result.refused[refused_before:]]
         for file_path, node in old.items():
             if file_path not in new and not any((file_path + b"/").startswith(place) for place in kept):
@@ -216,29 +217,33 @@ class _Comparison:
         return BaseNode(content.base, node) if node is not None and is_whole else content
 
     def _files(
-        self, path: bytes, found: Object, above: tuple[object, ...]
+        self, path: bytes, place: bytes, found: Object, above: tuple[object, ...]
     ) -> Iterator[tuple[bytes, StagedFile | BaseNode]]:
-        """All files that are at a path and below it now; `above`: the directories on the way, by identity."""
+        """All files that a commit would have at a path and below it; `above`: the directories on the way, by identity.
+
+        `place` is where the object is in the mount, which is elsewhere than `path` if a link leads there.
+        """
         is_directory = isinstance(found, StagedDirectory) or (isinstance(found, BaseNode) and found.node.is_dir)
         if isinstance(found, StagedSpecial) or (self._base.find(path) is None and self._is_ignored(path, is_directory)):
             self._result.ignored.append(path)
         elif isinstance(found, StagedLink):
             try:
-                target = self._follow(path, found, 0)
+                place, target = self._follow(place, found)
             except _LinkError as error:
                 self._result.refused.append(Refused(path, str(error)))
                 return
             if _identity(target) in above:
                 self._result.refused.append(Refused(path, "a link that leads back to a directory above it"))
                 return
-            yield from self._files(path, target, above)
+            yield from self._files(path, place, target, above)
         elif isinstance(found, StagedFile) or (isinstance(found, BaseNode) and not found.node.is_dir):
             yield path, found
         else:
             is_empty = True
             for name, entry in self._children(found):
                 is_empty = False
-                yield from self._files(join(path, name), entry, (*above, _identity(found)))
+                inside = (*above, _identity(found))
+                yield from self._files(join(path, name), join(place, name), entry, inside)
             if is_empty:
                 self._result.empty_directories.append(path)
 
@@ -276,39 +281,53 @@ class _Comparison:
                 if below is not None:
                     rest.append((join(path, name), below))
 
-    def _follow(self, path: bytes, link: StagedLink, depth: int) -> Object:
-        """What a link leads to in the end. Raises _LinkError."""
-        if depth > MAX_LINKS:
-            raise _LinkError("too many symbolic links")
+    def _follow(self, place: bytes, link: StagedLink) -> tuple[bytes, Object]:
+        """Where a link, which is at `place`, leads to in the end, and what is there. Raises _LinkError."""
+        stack: list[tuple[bytes, Object]] = [(b"/", self._root)]
+        for name in _names(posixpath.dirname(place)):
+            stack.append(self._step(stack[-1], name))
+        names = self._target(link, stack)
+        links = 1
+        while names:
+            name = names.pop(0)
+            if name == b"..":
+                if len(stack) == 1:
+                    raise _LinkError(_leads_out(link))
+                stack.pop()
+                continue
+            at, found = self._step(stack[-1], name)
+            if not isinstance(found, StagedLink):
+                stack.append((at, found))
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise _LinkError("too many symbolic links")
+            names = [*self._target(found, stack), *names]
+        return stack[-1]
+
+    def _target(self, link: StagedLink, stack: list[tuple[bytes, Object]]) -> list[bytes]:
+        """The names in the text of a link; if it begins at the root, so does `stack` then."""
         target = link.target
         if target.startswith(b"/"):
             if not self._mountpoint or not (target + b"/").startswith(self._mountpoint + b"/"):
-                raise _LinkError(f"a link to {os.fsdecode(target)}, which is outside of the mount")
+                raise _LinkError(_leads_out(link))
             target = target[len(self._mountpoint) :]
-            where = b"/"
-        else:
-            where = posixpath.dirname(path)
-        stack: list[tuple[bytes, Object]] = [(b"/", self._root)]
-        for name in [part for part in where.split(b"/") if part]:
-            stack.append((join(stack[-1][0], name), self._need(stack[-1][1], name)))
-        for name in [part for part in target.split(b"/") if part not in (b"", b".")]:
-            if name == b"..":
-                if len(stack) == 1:
-                    raise _LinkError(f"a link to {os.fsdecode(link.target)}, which is outside of the mount")
-                stack.pop()
-                continue
-            at, directory = stack[-1]
-            found = self._need(directory, name)
-            if isinstance(found, StagedLink):
-                found = self._follow(join(at, name), found, depth + 1)
-            stack.append((join(at, name), found))
-        return stack[-1][1]
+            del stack[1:]
+        return _names(target)
 
-    def _need(self, directory: Object, name: bytes) -> Object:
-        found = self._child(directory, name)
+    def _step(self, directory: tuple[bytes, Object], name: bytes) -> tuple[bytes, Object]:
+        found = self._child(directory[1], name)
         if found is None:
             raise _LinkError("a link to something that does not exist")
-        return found
+        return join(directory[0], name), found
+
+
+def _names(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part not in (b"", b".")]
+
+
+def _leads_out(link: StagedLink) -> str:
+    return f"a link to {os.fsdecode(link.target)}, which is outside of the mount"
 
 
 def _identity(found: Object) -> object:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pachmount.api.schema import CommitRequest
+from pachmount.errors import InvalidPathError
 from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import Box, wait_until
 
@@ -268,3 +270,51 @@ def test_an_empty_repo_and_a_new_branch(box: Box) -> None:
     (box.path(name) / "first").write_bytes(b"1")
     box.ok("unmount", name)
     assert server_tree(box, name, "dev") == {"/first": b"1"}
+
+
+def test_links_are_committed_as_copies_of_what_they_lead_to(box: Box) -> None:
+    name = box.repo("links")
+    box.put(name, {"/one": b"one\n", "/d/two": b"two\n", "/d/e/three": b"three\n"})
+    box.ok("mount", name, "--rw")
+    top = box.path(name)
+    links = {
+        "to-file": "one",
+        "to-directory": "d",
+        "absolute": str(top / "d/e"),
+        "d/e/up": "../../one",
+        "chain": "to-file",
+        "through": "d/e/../two",
+        "beside": "to-directory/e/../two",
+    }
+    for path, target in links.items():
+        (top / path).symlink_to(target)
+    box.ok("commit", name)
+    own = {"/one": b"one\n", "/d/two": b"two\n", "/d/e/three": b"three\n", "/d/e/up": b"one\n"}
+    assert server_tree(box, name) == {
+        **own,
+        **{path.replace("/d/", "/to-directory/"): content for path, content in own.items() if path.startswith("/d/")},
+        "/to-file": b"one\n",
+        "/chain": b"one\n",
+        "/absolute/three": b"three\n",
+        "/absolute/up": b"one\n",
+        "/through": b"two\n",
+        "/beside": b"two\n",
+    }
+    assert {path: os.readlink(top / path) for path in links} == links
+    assert changes(box, name) == []
+
+
+@pytest.mark.parametrize(
+    "target", [".", "..", "../else", "/etc/hostname", "nowhere", "self", "d/..", "one/in", "d/back"]
+)
+def test_links_that_lead_out_nowhere_or_back_are_refused(box: Box, repo: str, target: str) -> None:
+    top = box.path(repo)
+    (top / "self").symlink_to("link" if target == "self" else "one")
+    (top / "d/back").symlink_to(".." if target == "d/back" else "two")
+    (top / "link").symlink_to(target)
+    with box.daemon() as client:
+        assert "/link" in [refused.path for refused in client.diff(repo).refused]
+        with pytest.raises(InvalidPathError):
+            client.commit(CommitRequest(mount=repo))
+        client.commit(CommitRequest(mount=repo, skip_invalid=True))
+    assert "/link" not in server_tree(box, repo)

@@ -37,6 +37,8 @@ numbers = st.integers(0, 3)
 workers = st.integers(0, 1)
 FLAGS = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_APPEND]
 CREATE = [0, os.O_CREAT, os.O_CREAT | os.O_EXCL]
+CACHED = ("pread", "read", "map_read", "map_write")
+"""What sees the kernel's cache of a file."""
 PUNCH, ZERO, KEEP = 2, 16, 1
 TARGETS = ["nowhere", "../else", "one", "a", "../a/one", "deep", ".", "/etc/hostname"]
 Tree = dict[str, Any]
@@ -63,7 +65,13 @@ class Worker:
         self._process.stdin.flush()
         ours, theirs = json.loads(self._process.stdout.readline())
         assert ours == theirs, f"{operation} {arguments}: the mount answers {ours}, the disk {theirs}"
+        self.answer = ours[1]
         return int(ours[0])
+
+    def has_one_name(self, number: int) -> bool:
+        """Whether an open file has no further hard link."""
+        self.do("has_one_name", number)
+        return bool(self.answer)
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -126,8 +134,9 @@ class Writes(RuleBasedStateMachine):
             worker.open.add(number)
 
     def _with_file(self, who: int, number: int, operation: str, *arguments: Any) -> None:
-        if number in self.workers[who].open:
-            self.workers[who].do(operation, number, *arguments)
+        worker = self.workers[who]
+        if number in worker.open and (operation not in CACHED or worker.has_one_name(number)):
+            worker.do(operation, number, *arguments)
 
     @rule(who=workers, number=numbers)
     def close(self, who: int, number: int) -> None:
@@ -174,7 +183,7 @@ class Writes(RuleBasedStateMachine):
 
     @rule(who=workers, number=numbers, other=numbers, offset=offsets, size=st.sampled_from([100, 50_000]))
     def copy_range(self, who: int, number: int, other: int, offset: int, size: int) -> None:
-        if other in self.workers[who].open:
+        if other in self.workers[who].open and self.workers[who].has_one_name(other):
             self._with_file(who, number, "copy_range", other, offset, size)
 
     @rule(who=workers, number=numbers, offset=offsets, content=contents)

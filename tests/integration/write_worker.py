@@ -44,6 +44,10 @@ class Directory:
             os.close(descriptor)
         self.locks.clear()
 
+    def has_one_name(self, number: int) -> bool:
+        """What is written by one name of a file need not be seen by another that is open (docs/semantics.md)."""
+        return os.fstat(self.files[number]).st_nlink < 2
+
     def pread(self, number: int, offset: int, size: int) -> str:
         return os.pread(self.files[number], size, offset).hex()
 
