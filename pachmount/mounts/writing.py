@@ -28,10 +28,10 @@ from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import finish_time, require_writable
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
-from pachmount.overlay.difference import Change, Difference, difference
+from pachmount.overlay.difference import Difference, difference
 from pachmount.overlay.kept import kept
 from pachmount.overlay.overlay import Overlay
-from pachmount.overlay.patch import MAX_TEXT, patch
+from pachmount.overlay.patch import patch
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
@@ -48,8 +48,6 @@ ATTEMPT_NOTE = "attempt"
 """The key under which a store tells of a commit whose end is not known."""
 LISTING_SECONDS = 60.0
 """How long the listing of a commit that a mount is to stand on may take."""
-MAX_PATCH = 16 << 20
-"""Characters of a patch."""
 
 
 @dataclass(frozen=True)
@@ -118,27 +116,9 @@ class Writing:
     def patch(self, mount: Mount, paths: Collection[bytes]) -> tuple[Difference, str]:
         """The same, and as a patch. Raises UsageError if that is too large."""
         overlay = _overlay(mount)
-
-        def before(change: Change) -> bytes:
-            return bytes(overlay.base.read(change.old_path or change.path, 0, MAX_TEXT + 1))
-
-        def after(change: Change) -> bytes:
-            if isinstance(change.content, StagedFile):
-                return overlay.bytes.head(change.content, MAX_TEXT + 1)
-            return b"" if change.content is None else bytes(overlay.base.read(change.content.path, 0, MAX_TEXT + 1))
-
         with self._snapshot(mount, copy=True) as taken:
             found = self._difference(mount, taken).at(paths)
-            text = []
-            left = MAX_PATCH
-            for change in found.changes:
-                text.append(patch(change, before, after))
-                left -= len(text[-1])
-                if left < 0:
-                    why = f"it has more than {MAX_PATCH >> 20} MiB"
-                    hint = f"pachmount diff {mount.spec.name} PATH --patch"
-                    raise UsageError("the patch is too large", why, hint)
-            return found, "".join(text)
+            return found, patch(found, overlay.base, overlay.bytes)
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
         """Give up staged changes at some paths and below."""

@@ -7,8 +7,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
-from pachmount.overlay.difference import Change
+from pachmount.errors import UsageError
+from pachmount.overlay.bytes import Bytes
+from pachmount.overlay.difference import Change, Difference
+from pachmount.overlay.inodes import BaseReader
+from pachmount.overlay.snapshot import StagedFile
 
+MAX_PATCH = 16 << 20
+"""Characters of all of it."""
 MAX_TEXT = 1 << 20
 """Files that are larger than this are told of as binary ones."""
 MAX_LINES = 20_000
@@ -17,12 +23,30 @@ CONTEXT = 3
 _NO_NEWLINE = "\n\\ No newline at end of file\n"
 _NEW, _DELETED = "new file mode 100644\n", "deleted file mode 100644\n"
 
-Read = Callable[[Change], bytes]
-"""Gives the first bytes of a file, `MAX_TEXT` + 1 at most: as the commit has it, or as it is staged."""
+
+def patch(found: Difference, base: BaseReader, staged: Bytes) -> str:
+    """The changes as text; raises UsageError if that is too large."""
+
+    def before(change: Change) -> bytes:
+        return bytes(base.read(change.old_path or change.path, 0, MAX_TEXT + 1))
+
+    def after(change: Change) -> bytes:
+        if isinstance(change.content, StagedFile):
+            return staged.head(change.content, MAX_TEXT + 1)
+        return b"" if change.content is None else bytes(base.read(change.content.path, 0, MAX_TEXT + 1))
+
+    texts = []
+    left = MAX_PATCH
+    for change in found.changes:
+        texts.append(file_patch(change, before, after))
+        left -= len(texts[-1])
+        if left < 0:
+            raise UsageError("the patch is too large", f"it has more than {MAX_PATCH >> 20} MiB", "name some paths")
+    return "".join(texts)
 
 
-def patch(change: Change, before: Read, after: Read) -> str:
-    """The patch of one file."""
+def file_patch(change: Change, before: Callable[[Change], bytes], after: Callable[[Change], bytes]) -> str:
+    """The patch of one file, of which both sides give the first `MAX_TEXT` + 1 bytes at most."""
     old_name, new_name = _name("a", change.old_path or change.path), _name("b", change.path)
     head = f"diff --git {old_name} {new_name}\n"
     if change.kind == "R":  # the content is the same

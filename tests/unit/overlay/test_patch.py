@@ -33,7 +33,7 @@ CASES: dict[str, tuple[bytes | None, bytes | None]] = {
 def patch_of(path: bytes, before: bytes | None, after: bytes | None) -> str:
     kind = "A" if before is None else "D" if after is None else "M"
     change = Change(kind, path)  # type: ignore[arg-type]
-    return patching.patch(change, lambda _change: before or b"", lambda _change: after or b"")
+    return patching.file_patch(change, lambda _change: before or b"", lambda _change: after or b"")
 
 
 def apply(program: list[str], tree: Path, path: str, before: bytes | None, text: str) -> bytes | None:
@@ -79,7 +79,7 @@ def test_any_text(before: str, after: str, tmp_path_factory: pytest.TempPathFact
 def test_a_rename(program: list[str], tmp_path: Path) -> None:
     content = b"as it was\n"
     change = Change("R", b"/d/new name", old_path=b"/old")
-    text = patching.patch(change, lambda _change: content, lambda _change: content)
+    text = patching.file_patch(change, lambda _change: content, lambda _change: content)
     assert apply(program, tmp_path, "old", content, text) is None
     assert (tmp_path / "d/new name").read_bytes() == content
 
