@@ -26,10 +26,14 @@ class Changes:
 
     def set(self, inode: Inode, **attributes: Any) -> None:
         """Give an inode (or its `links`: one that is new or goes) other attributes."""
+        self.set_in_memory(inode, **attributes)
+        self._inodes[inode.id] = inode
+
+    def set_in_memory(self, inode: Inode, **attributes: Any) -> None:
+        """The same for attributes that the store does not keep."""
         before = {name: getattr(inode, name) for name in attributes}
         self._undo.append(lambda: _assign(inode, before))
         _assign(inode, attributes)
-        self._inodes[inode.id] = inode
 
     def enter(self, directory: Directory, name: bytes, inode: Inode | None) -> None:
         """Let a directory have an entry; None hides what its base has."""

@@ -69,7 +69,10 @@ class Rebase(ABC):
             return True
         if node is None or node.is_dir:
             return False
-        changes.set(file, base=self.place(file.base), size=node.size, base_size=node.size, reader=self.tree)
+        place = self.place(file.base)
+        if (place, node.size, node.size) != (file.base, file.size, file.base_size):
+            changes.set(file, base=place, size=node.size, base_size=node.size)
+        changes.set_in_memory(file, reader=self.tree)
         return True
 
     @abstractmethod

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
+REMOVED_AT_ONCE = 100
+"""More files of staged bytes that are not needed any more, as after a large commit, are removed in the background."""
 _BOOT = "boot"
 """The key under which the run of the machine is noted in which the store was last used."""
 
@@ -127,6 +129,8 @@ class Staging:
         self._lock = threading.RLock()
         self._is_pending = False
         self._unneeded: list[int] = []
+        self._removable: list[int] = []
+        self._remover: threading.Thread | None = None
         self._next_number = 1
         self._reserve = Reserve(directory / "reserve", path)
         try:
@@ -168,17 +172,31 @@ class Staging:
                     self._db.execute("PRAGMA synchronous = NORMAL")
         self._is_pending = not durable
         if durable:
-            unneeded, self._unneeded = self._unneeded, []
-            for number in unneeded:
-                self._remove(number)
+            self._removable += self._unneeded
+            self._unneeded = []
+            if len(self._removable) <= REMOVED_AT_ONCE:
+                self._remove_removable()
+            elif self._remover is None:
+                self._remover = threading.Thread(target=self._remove_removable, name="staging-remove", daemon=True)
+                self._remover.start()
 
     def make_room(self) -> bool:
         """Remove now what is not needed any more; whether there was anything."""
         with self._lock:
-            has_any = bool(self._unneeded)
-            if has_any:
+            has_any = bool(self._unneeded or self._removable)
+            if self._unneeded:
                 self.apply([], durable=True)
+            self._remove_removable()
             return has_any
+
+    def _remove_removable(self) -> None:
+        while True:
+            with self._lock:
+                if not self._removable:
+                    self._remover = None
+                    return
+                number = self._removable.pop()
+            self._remove(number)
 
     def _transaction(self, changes: Iterable[Change], *, durable: bool) -> None:
         self._db.execute("BEGIN IMMEDIATE")
@@ -270,7 +288,7 @@ class Staging:
         if not data.number:
             with self._lock:
                 data.number, self._next_number = self._next_number, self._next_number + 1
-        return os.open(self._data / str(data.number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(f"{self._data}/{data.number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def sync_data_names(self) -> None:
         """See to it that files of staged bytes that were made are found after a power loss."""
@@ -296,10 +314,11 @@ class Staging:
 
     def _remove(self, number: int) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._data / str(number))
+            os.unlink(f"{self._data}/{number}")
 
     def close(self) -> None:
         with self._lock:
+            self._removable.clear()  # `load` removes what is left
             self._db.close()
 
 
