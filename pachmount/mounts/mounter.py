@@ -16,7 +16,7 @@ from pachmount.overlay.overlay import Overlay
 from pachmount.pfs.model import CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
-from pachmount.vfs.listings import Listings, SavedListing
+from pachmount.vfs.listings import Former, Listings, SavedListing
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
 
@@ -34,10 +34,14 @@ class Mounter:
     listings: Listings
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def view(self, spec: MountSpec, statistics: MountStatistics) -> CommitView:
-        """What a mount will show; its listing begins to load. Whoever does not mount it closes it."""
+    def view(self, spec: MountSpec, statistics: MountStatistics, former: CommitView | None = None) -> CommitView:
+        """What a mount will show; its listing begins to load. Whoever does not mount it closes it.
+
+        `former` shows another commit of the same repo and paths, which differs in few files.
+        """
+        live = LiveReader(self.cluster, self.read_timeout, statistics)
         view = CommitView(
-            LiveReader(self.cluster, self.read_timeout, statistics) if spec.complete else EmptyReader(),
+            live if spec.complete else EmptyReader(),
             spec.source,
             spec.time,
             PathFilter(spec.paths),
@@ -45,15 +49,20 @@ class Mounter:
             self.gate,
             self.read_timeout,
             statistics,
-            self._saved(spec) if spec.complete else None,
+            self._saved(spec, live, former) if spec.complete else None,
         )
         view.tree.start()
         return view
 
-    def _saved(self, spec: MountSpec) -> SavedListing:
+    def _saved(self, spec: MountSpec, reader: LiveReader, view: CommitView | None) -> SavedListing:
         source = spec.source
         commit = CommitRef(RepoRef(source.project, source.repo), source.commit)
-        return SavedListing(self.listings, self.cluster.cluster_id, commit, PathFilter(spec.paths))
+        listing = None if view is None else view.tree.listing
+        former = None
+        if view is not None and listing is not None:
+            old = CommitRef(commit.repo, view.commit.id)
+            former = Former(listing, lambda: reader.diff(commit, old))
+        return SavedListing(self.listings, self.cluster.cluster_id, commit, PathFilter(spec.paths), former)
 
     def open(self, view: CommitView, mountpoint: Path, overlay: Overlay | None = None) -> Session:
         """Mount a view, or an overlay over it; on failure nothing is left mounted, and the view is closed."""

@@ -29,6 +29,10 @@ class LiveReader(CommitReader):
     def walk_batches(self, commit: CommitRef, path: str) -> Iterator[Sequence[FileEntry]]:
         return self._listing("WalkFile", self._cluster.client.walk_batches(commit, path))
 
+    def diff(self, new: CommitRef, old: CommitRef) -> Iterator[tuple[FileEntry | None, FileEntry | None]]:
+        """As `PfsClient.diff`."""
+        return self._listing("DiffFile", self._cluster.client.diff(new, old))
+
     def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:
         return self._listing("ListFile", self._cluster.client.list(commit, path))
 

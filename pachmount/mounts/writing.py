@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 5
 ATTEMPT_NOTE = "attempt"
 """The key under which a store tells of a commit whose end is not known."""
-LISTING_SECONDS = 60.0
+LISTING_SECONDS = 600.0
 """How long the listing of a commit that a mount is to stand on may take."""
 
 
@@ -333,7 +333,7 @@ class Writing:
     def _move(self, mount: Mount, head: str, branch: str, generation: int, newer: Newer) -> bool:
         """Put a mount on another commit with all that is staged. False if something was changed meanwhile."""
         spec = _at(mount.spec, self._finished(mount, head), branch)
-        view = self._listed(mount, spec)
+        view = self._listed(mount, spec, len(newer.paths))
         if not _overlay(mount).move(view, generation, json.dumps(spec.to_dict())):
             view.close()
             return False
@@ -343,15 +343,17 @@ class Writing:
 
     def _advance(self, mount: Mount, info: CommitInfo, branch: str, taken: StagedDirectory, found: Difference) -> None:
         spec = _at(mount.spec, info, branch)
-        view = self._listed(mount, spec)
+        view = self._listed(mount, spec, len(found.changes))
         _overlay(mount).advance(view, taken, found.committed(taken), json.dumps(spec.to_dict()))
         self._stands_on(mount, spec, view)
         _overlay(mount).note(ATTEMPT_NOTE, "")
         mount.pending = None
 
-    def _listed(self, mount: Mount, spec: MountSpec) -> CommitView:
-        """The view of a commit, once its listing is complete."""
-        view = self.mounter.view(spec, mount.statistics)
+    def _listed(self, mount: Mount, spec: MountSpec, changes: int) -> CommitView:
+        """The view of a commit, once its listing is complete; about so many files differ from the mount's commit."""
+        former, listing = _view(mount), _view(mount).tree.listing
+        is_near = mount.spec.complete and listing is not None and changes < len(listing) // 2
+        view = self.mounter.view(spec, mount.statistics, former if is_near else None)
         view.tree.wait_complete(LISTING_SECONDS)
         if view.tree.listing is None:
             view.close()

@@ -6,6 +6,8 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
+_PAIR = struct.Struct("<QQ")
+
 
 class Extents:
     """A set of byte offsets as ranges [start, end). Not thread-safe."""
@@ -105,12 +107,12 @@ class Extents:
 
     def pack(self) -> bytes:
         """The ranges as pairs of little-endian 64-bit numbers."""
-        return b"".join(struct.pack("<QQ", start, end) for start, end in self)
+        return b"".join(map(_PAIR.pack, self._starts, self._ends))
 
     @classmethod
     def unpack(cls, data: bytes) -> Extents:
         """What `pack` gave. Raises struct.error where it did not."""
         extents = cls()
-        for start, end in struct.iter_unpack("<QQ", data):
+        for start, end in _PAIR.iter_unpack(data):
             extents.add(start, end)
         return extents

@@ -75,7 +75,7 @@ def put(inode: Inode) -> Change:
     elif isinstance(inode, Special):
         size = inode.device
     number = inode.number - _SIGN if inode.number >= _SIGN // 2 else inode.number
-    xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()})
+    xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()}) if inode.xattrs else "{}"
     times = inode.atime, inode.mtime, inode.ctime
     owner = inode.uid, inode.gid
     content = size, base_size, extents, target

@@ -11,7 +11,7 @@ _slot     open-addressing hash table: path → i + 1; its hash is the same in ev
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 from pachmount.errors import DataError
@@ -98,6 +98,12 @@ class Listing:
     def path(self, index: int) -> bytes:
         return bytes(self._blob[self._start[index] : self._start[index + 1]])
 
+    def files(self) -> Iterator[tuple[bytes, int, bytes]]:
+        """Path, size and digest of each file, in the order of paths; only of a finished listing."""
+        for index, end in enumerate(self._end):
+            if not end:
+                yield self.path(index), self._size[index], self.digest(index)
+
     def children(self, index: int) -> Iterator[tuple[bytes, int]]:
         """Name and index of each entry of a directory, in the server's order."""
         blob, start, end = self._blob, self._start, self._end
@@ -135,6 +141,24 @@ class GrowingListing(Listing):
         listing = cls()
         for path, is_dir, size, digest in entries:
             listing.add(path.encode(), is_dir, size, digest)
+        listing.finish()
+        return listing
+
+    @classmethod
+    def changed(cls, former: Listing, changes: Mapping[bytes, FileEntry | None]) -> Listing:
+        """The finished listing of a commit that differs from another by some files: their entries; None: not there."""
+        listing = cls()
+        added = iter(sorted((path, entry) for path, entry in changes.items() if entry is not None))
+        following = next(added, None)
+        for path, size, digest in former.files():
+            while following is not None and following[0] < path:
+                listing.add(following[0], False, following[1].size, following[1].hash)
+                following = next(added, None)
+            if path not in changes:
+                listing.add(path, False, size, digest)
+        while following is not None:
+            listing.add(following[0], False, following[1].size, following[1].hash)
+            following = next(added, None)
         listing.finish()
         return listing
 

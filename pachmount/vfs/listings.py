@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from pachmount.cache.listings import ListingFiles, ListingKey
 from pachmount.errors import PachmountError
-from pachmount.pfs.model import CommitRef
+from pachmount.pfs.model import CommitRef, FileEntry
 from pachmount.vfs.filters import PathFilter
-from pachmount.vfs.listing import Listing
+from pachmount.vfs.listing import GrowingListing, Listing
 
 
 class Listings:
@@ -39,20 +40,48 @@ class Listings:
             return self._shared.setdefault(key, listing)
 
 
+class Former(NamedTuple):
+    """The listing of another commit, and how to ask in which files and directories it differs, as (new, old)."""
+
+    listing: Listing
+    differences: Callable[[], Iterator[tuple[FileEntry | None, FileEntry | None]]]
+
+
 class SavedListing:
     """The place of one commit's listing among them. `cluster_id` asks which cluster it is that has the commit."""
 
     def __init__(
-        self, listings: Listings, cluster_id: Callable[[], str], commit: CommitRef, path_filter: PathFilter
+        self,
+        listings: Listings,
+        cluster_id: Callable[[], str],
+        commit: CommitRef,
+        path_filter: PathFilter,
+        former: Former | None = None,
     ) -> None:
+        """`former` is of a commit that differs little: to ask for that takes less time than to list everything."""
         self._listings = listings
         self._cluster_id = cluster_id
+        self._filter = path_filter
+        self._former = former
         self._rest = (commit.repo.project, commit.repo.name, commit.id, *path_filter.paths)
 
     def load(self) -> Listing | None:
         """The listing, if it is known which cluster it must be of, and it was saved."""
         key = self._key()
         return None if key is None else self._listings.load(key)
+
+    def derive(self) -> Listing | None:
+        """The listing, made of a former one; None if there is none. Raises PachmountError."""
+        if self._former is None:
+            return None
+        listing, differences = self._former
+        self._former = None  # its listing need not stay in memory
+        changes: dict[bytes, FileEntry | None] = {}
+        for new, old in differences():
+            entry = new or old
+            if entry is not None and not entry.is_dir and self._filter.visible(entry.path):
+                changes[entry.path.encode()] = new
+        return GrowingListing.changed(listing, changes)
 
     def save(self, listing: Listing) -> None:
         key = self._key()

@@ -28,6 +28,7 @@ LOOK = 0.05
 """Seconds after which a waiting look-up looks again, whether it was woken or not."""
 RETRY_PAUSE = 1.0
 """Seconds after a failed listing before an access starts it again."""
+_RESTORED = "restored the listing of"
 MAX_DIRECTORIES_HELD = 1000
 MAX_ENTRIES_HELD = 200_000
 """Directories listed one by one that are kept while the whole listing is on its way, and their entries."""
@@ -202,12 +203,12 @@ class Tree:
     def _load(self, growing: GrowingListing) -> None:
         error: PachmountError | None = None
         listing: Listing = growing
-        restored = self._restore()
+        found, how = self._restore()
         try:
-            if restored is None:
+            if found is None:
                 self._fill(growing)
             else:
-                listing = restored
+                listing = found
         except PachmountError as failure:
             error = failure
             log.warning("listing of %s failed: %s", self._commit, failure)
@@ -225,18 +226,26 @@ class Tree:
             self._changed.notify_all()
         if error is None:
             seconds = time.monotonic() - self._started
-            how = "listed" if restored is None else "restored the listing of"
             log.info("%s %s: %d entries in %.2f s", how, self._commit, len(listing), seconds)
-            if self._saved is not None and restored is None:
+            if self._saved is not None and how != _RESTORED:
                 self._saved.save(listing)
 
-    def _restore(self) -> Listing | None:
-        """The listing that was saved earlier; look-ups wait for it, or learn that there is none."""
+    def _restore(self) -> tuple[Listing | None, str]:
+        """The listing that was saved earlier, or is made of a former one; look-ups wait for it, or learn of none.
+
+        Also how it came, in words.
+        """
         try:
-            return self._saved.load() if self._saved is not None else None
+            found = self._saved.load() if self._saved is not None else None
+            if found is not None:
+                return found, _RESTORED
+            return self._saved.derive() if self._saved is not None else None, "listed"
+        except PachmountError as error:
+            log.info("%s has to be listed as a whole: %s", self._commit, error)
+            return None, "listed"
         except Exception:
             log.exception("a saved listing of %s cannot be used", self._commit)
-            return None
+            return None, "listed"
         finally:
             with self._changed:
                 self._restoring = False

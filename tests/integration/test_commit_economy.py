@@ -72,9 +72,16 @@ def test_one_more_change_after_many_sends_one_file(wire: Wire, number: int) -> N
     assert f"committed {number:,} changes" in said
     assert sent > 200 * number
     (top / "d7/7").write_bytes(b"changed")
+    (top / "d7/107").unlink()
+    (top / "d8/8").rename(top / "d9" / "moved")
+    wire.calls.calls.clear()
     said, sent = wire.committed(name)
-    assert "committed 1 change " in said
-    assert sent < 500
+    assert "committed 3 changes " in said
+    assert sent < 1500
+    assert wire.calls.calls["WalkFile"] == 0  # the listing is made of the former one
+    assert (top / "d7/7").read_bytes() == b"changed"
+    assert (top / "d9/moved").read_bytes() == b"8\n" * 100
+    assert sum(1 for path in top.rglob("*") if path.is_file()) == number
     said, sent = wire.committed(name)
     assert "nothing to commit" in said
     assert sent == 0

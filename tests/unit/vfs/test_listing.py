@@ -122,3 +122,20 @@ def test_a_large_listing_stays_compact() -> None:
     index = listing.find(b"/dir0123/file-012345.parquet")
     assert index is not None
     assert listing.size(index) == 12345
+
+
+@settings(deadline=None)
+@given(*[st.dictionaries(paths, st.binary(max_size=3), max_size=20).map(without_collisions)] * 2, st.data())
+def test_a_listing_of_a_former_one_and_what_differs(
+    before: dict[str, bytes], other: dict[str, bytes], data: st.DataObject
+) -> None:
+    kept = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
+    after = without_collisions({**{path: before[path] for path in kept}, **other})
+    entries = {entry.path: entry for entry in entries_of(after) if not entry.is_dir}
+    changes = {
+        path.encode(): entries.get(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    }
+    changed = GrowingListing.changed(GrowingListing.of(entries_of(before)), changes)
+    expected = GrowingListing.of(entries_of(after))
+    assert changed.total_bytes == expected.total_bytes
+    assert [bytes(section) for section in changed.sections()] == [bytes(section) for section in expected.sections()]
