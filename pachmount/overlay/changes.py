@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pachmount.overlay import staging
-from pachmount.overlay.inodes import Directory, Inode
+from pachmount.overlay.inodes import BaseReader, Directory, File, Inode
 from pachmount.overlay.staging import Change, Staging
 
 
@@ -23,17 +23,19 @@ class Changes:
         self._entries: dict[tuple[int, bytes], Directory] = {}
         self._afterwards: list[Callable[[], object]] = []
         self._notes: list[Change] = []
+        self._readers: list[tuple[File, BaseReader | None]] = []
 
     def set(self, inode: Inode, **attributes: Any) -> None:
         """Give an inode (or its `links`: one that is new or goes) other attributes."""
-        self.set_in_memory(inode, **attributes)
-        self._inodes[inode.id] = inode
-
-    def set_in_memory(self, inode: Inode, **attributes: Any) -> None:
-        """The same for attributes that the store does not keep."""
         before = {name: getattr(inode, name) for name in attributes}
         self._undo.append(lambda: _assign(inode, before))
         _assign(inode, attributes)
+        self._inodes[inode.id] = inode
+
+    def read_from(self, file: File, reader: BaseReader) -> None:
+        """Let a file have the bytes of its base from `reader`, of which the store knows nothing."""
+        self._readers.append((file, file.reader))
+        file.reader = reader
 
     def enter(self, directory: Directory, name: bytes, inode: Inode | None) -> None:
         """Let a directory have an entry; None hides what its base has."""
@@ -71,6 +73,8 @@ class Changes:
     def undo(self) -> None:
         while self._undo:
             self._undo.pop()()
+        for file, reader in reversed(self._readers):
+            file.reader = reader
 
     def _before_entry(self, directory: Directory, name: bytes) -> None:
         entries = directory.entries

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeVar
 
-from pachmount.overlay.inodes import Directory, Inode
+from pachmount.overlay.inodes import BaseReader, Directory, Inode
 from pachmount.vfs.tree import Node
 
 NAME_MAX = 255
@@ -27,6 +27,10 @@ class BaseTree(Protocol):
 
     def inode(self, path: bytes) -> int:
         """The inode number of a path."""
+
+
+class Base(BaseTree, BaseReader, Protocol):
+    """The commit that a mount stands on."""
 
 
 class BaseNode(NamedTuple):

@@ -16,7 +16,7 @@ from pachmount.overlay import snapshot
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import Directory, File, Inode
-from pachmount.overlay.names import BaseTree
+from pachmount.overlay.names import Base
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile, join
 from pachmount.vfs.tree import Node
 
@@ -24,7 +24,7 @@ from pachmount.vfs.tree import Node
 class Rebase(ABC):
     """What changes with a new base. The trees of commits are asked without waiting: their listings are complete."""
 
-    def __init__(self, former: BaseTree, tree: BaseTree) -> None:
+    def __init__(self, former: Base, tree: Base) -> None:
         self.former = former
         self.tree = tree
 
@@ -54,25 +54,31 @@ class Rebase(ABC):
         if committed is not None:
             path, staged = committed
             if file.version != staged.version:
-                changes.set(file, base=path, reader=self.tree)
+                changes.set(file, base=path)
+                changes.read_from(file, self.tree)
+                return True
+            if not staged.staged and file.base == path and file.base_size == file.size:
+                changes.read_from(file, self.tree)
                 return True
             size = file.extents.size
             changes.afterwards(lambda: forget(file, size))
-            changes.set(file, base=path, base_size=file.size, reader=self.tree, extents=Extents(), dirty=False)
+            changes.set(file, base=path, base_size=file.size, extents=Extents(), dirty=False)
+            changes.read_from(file, self.tree)
             return True
         if file.base is None:
             return True
         node = self._node(file)
         if not self._is_plain(file):
             base = None if node is None or node.is_dir else self.place(file.base)
-            changes.set(file, base=base, reader=self.tree, **({"base_size": 0} if base is None else {}))
+            changes.set(file, base=base, **({"base_size": 0} if base is None else {}))
+            changes.read_from(file, self.tree)
             return True
         if node is None or node.is_dir:
             return False
         place = self.place(file.base)
         if (place, node.size, node.size) != (file.base, file.size, file.base_size):
             changes.set(file, base=place, size=node.size, base_size=node.size)
-        changes.set_in_memory(file, reader=self.tree)
+        changes.read_from(file, self.tree)
         return True
 
     @abstractmethod
@@ -117,7 +123,7 @@ class OntoOther(Rebase):
 class OntoOwn(Rebase):
     """`paths` are those of the snapshot whose files the commit holds as they were there."""
 
-    def __init__(self, former: BaseTree, tree: BaseTree, taken: StagedDirectory, paths: Collection[bytes]) -> None:
+    def __init__(self, former: Base, tree: Base, taken: StagedDirectory, paths: Collection[bytes]) -> None:
         super().__init__(former, tree)
         self._paths = paths
         self._directories: dict[int, tuple[bytes, StagedDirectory]] = {}

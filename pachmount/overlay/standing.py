@@ -10,10 +10,10 @@ from pachmount.overlay import names, snapshot
 from pachmount.overlay.background import BackgroundSync
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.inodes import Directory, File, Inode
-from pachmount.overlay.names import BaseNode, Facts
+from pachmount.overlay.names import Base, BaseNode, Facts
 from pachmount.overlay.rebase import OntoOther, OntoOwn, Rebase, everything
 from pachmount.overlay.snapshot import StagedDirectory
-from pachmount.overlay.tree import Base, StagedTree
+from pachmount.overlay.tree import StagedTree
 
 log = logging.getLogger(__name__)
 

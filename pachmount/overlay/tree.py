@@ -9,22 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pachmount.overlay import names, staging
 from pachmount.overlay.bytes import Bytes
 from pachmount.overlay.changes import Changes
-from pachmount.overlay.inodes import ROOT_ID, BaseReader, Directory, File, Inode
-from pachmount.overlay.names import BaseNode, BaseTree, Facts, Found
+from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode
+from pachmount.overlay.names import Base, BaseNode, Facts, Found
 from pachmount.overlay.staging import Staging
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 T = TypeVar("T")
-
-
-class Base(BaseTree, BaseReader, Protocol):
-    """The commit that a mount stands on."""
 
 
 class Owner(NamedTuple):
