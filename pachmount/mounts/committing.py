@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,6 +21,8 @@ from pachmount.pfs.client import PfsClient
 from pachmount.pfs.commits import FINISH_SECONDS, Attempt, Remember, make_commit
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
 from pachmount.pfs.writer import FileWriter
+
+log = logging.getLogger(__name__)
 
 Phase = Literal["compare", "upload", "finish"]
 
@@ -89,7 +93,7 @@ class Upload:
 
         Raises BusyError if the head moved meanwhile, or a file was changed: then nothing was committed.
         """
-        progress = self.progress
+        progress, started = self.progress, time.monotonic()
         progress.phase = "upload"
         progress.total_files = sum(change.kind != "D" for change in found.changes)
         progress.total_bytes = sum(change.size for change in found.changes)
@@ -100,6 +104,8 @@ class Upload:
                 progress.check()
                 self._send(writer, change)
         progress.check()
+        seconds = time.monotonic() - started
+        log.info("sent %d changes of %s, %d bytes, in %.2f s", len(found.changes), self.source, progress.bytes, seconds)
         progress.phase = "finish"
         info = make_commit(self.client, self.repo, attempt, writer.file_set, remember=remember)
         if info.state is not CommitState.FINISHED:
