@@ -27,6 +27,10 @@ from pachmount.vfs.tree import Node
 MAX_LINKS = 40
 """Symbolic links in one path, as Linux has it."""
 
+MAX_NESTED_LINKS = 4
+"""Links to directories that are in what other such links lead to: each level may multiply the files of a commit."""
+_LINK = "link"
+
 Kind = Literal["A", "M", "D", "R"]
 Object = Staged | BaseNode
 
@@ -154,7 +158,7 @@ class _Comparison:
         return staged is None
 
     def _compare(self, path: bytes, found: Object | None, above: tuple[object, ...]) -> None:
-        """`above`: the directories on the way, by identity."""
+        """`above`: the directories on the way, by identity, and a mark for each link."""
         if (isinstance(found, BaseNode) and found.path == path) or self._is_untouched(path, found):
             return
         if isinstance(found, StagedDirectory) and found.base == path:
@@ -219,12 +223,12 @@ class _Comparison:
     def _files(
         self, path: bytes, place: bytes, found: Object, above: tuple[object, ...]
     ) -> Iterator[tuple[bytes, StagedFile | BaseNode]]:
-        """All files that a commit would have at a path and below it; `above`: the directories on the way, by identity.
+        """All files that a commit would have at a path and below it; `above`: the directories and links on the way.
 
         `place` is where the object is in the mount, which is elsewhere than `path` if a link leads there.
         """
-        is_directory = isinstance(found, StagedDirectory) or (isinstance(found, BaseNode) and found.node.is_dir)
-        if isinstance(found, StagedSpecial) or (self._base.find(path) is None and self._is_ignored(path, is_directory)):
+        is_new = self._base.find(path) is None
+        if isinstance(found, StagedSpecial) or (is_new and self._is_ignored(path, _is_directory(found))):
             self._result.ignored.append(path)
         elif isinstance(found, StagedLink):
             try:
@@ -235,8 +239,11 @@ class _Comparison:
             if _identity(target) in above:
                 self._result.refused.append(Refused(path, "a link that leads back to a directory above it"))
                 return
-            yield from self._files(path, place, target, above)
-        elif isinstance(found, StagedFile) or (isinstance(found, BaseNode) and not found.node.is_dir):
+            if _is_directory(target) and above.count(_LINK) == MAX_NESTED_LINKS:
+                self._result.refused.append(Refused(path, "linked directories within linked directories, too deep"))
+                return
+            yield from self._files(path, place, target, (*above, _LINK))
+        elif isinstance(found, StagedFile) or (isinstance(found, BaseNode) and not _is_directory(found)):
             yield path, found
         else:
             is_empty = True
@@ -328,6 +335,10 @@ def _names(path: bytes) -> list[bytes]:
 
 def _leads_out(link: StagedLink) -> str:
     return f"a link to {os.fsdecode(link.target)}, which is outside of the mount"
+
+
+def _is_directory(found: Object) -> bool:
+    return found.node.is_dir if isinstance(found, BaseNode) else isinstance(found, StagedDirectory)
 
 
 def _identity(found: Object) -> object:

@@ -318,3 +318,18 @@ def test_links_that_lead_out_nowhere_or_back_are_refused(box: Box, repo: str, ta
             client.commit(CommitRequest(mount=repo))
         client.commit(CommitRequest(mount=repo, skip_invalid=True))
     assert "/link" not in server_tree(box, repo)
+
+
+@pytest.mark.timeout(60)
+def test_directories_that_link_to_each_other_end_soon(box: Box) -> None:
+    name = box.repo("web")
+    box.put(name, {f"/{number}/file": b"%d" % number for number in range(9)})
+    box.mount(name, mode="rw")
+    for number in range(9):
+        for other in range(9):
+            if number != other:
+                box.path(name, str(number), f"to-{other}").symlink_to(f"../{other}")
+    with box.daemon() as client:
+        found = client.diff(name, ["/0"])
+    assert "/0/to-1/to-2/to-3/to-4/to-5" in [refused.path for refused in found.refused]
+    assert "/0/to-1/to-2/to-3/to-4/file" in [change.path for change in found.changes]

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pachmount.api import schema
+from pachmount.overlay.difference import MAX_NESTED_LINKS
 from tests.integration import machines
 from tests.integration.box import Box
 from tests.integration.test_committing import server_tree
@@ -313,7 +314,7 @@ class Writes(RuleBasedStateMachine):
         found: dict[str, bytes] = {}
         refused: list[str] = []
 
-        def add(path: str, real: Path, above: tuple[Path, ...]) -> None:
+        def add(path: str, real: Path, above: tuple[Path | None, ...]) -> None:
             info = real.lstat()
             if path.endswith("~") and not self._was_there(path):
                 return
@@ -322,7 +323,10 @@ class Writes(RuleBasedStateMachine):
                 if target is None or target in above:
                     refused.append(path)
                     return
-                real, info = target, target.lstat()
+                if target.is_dir() and above.count(None) == MAX_NESTED_LINKS:
+                    refused.append(path)
+                    return
+                real, info, above = target, target.lstat(), (*above, None)
             if stat.S_ISDIR(info.st_mode):
                 for entry in real.iterdir():
                     add(f"{path}/{entry.name}", entry, (*above, real))
