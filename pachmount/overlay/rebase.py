@@ -36,14 +36,49 @@ class Rebase(ABC):
         """The path at which the new commit holds a file as it was in the snapshot, if it does."""
         return None
 
-    def foreign(self, file: File) -> bool:
-        """Whether bytes of the former commit that a file shows are not in the new one: they have to be staged."""
-        if file.base is None or not file.base_size or self._is_plain(file) or self.committed(file) is not None:
+    def foreign(self, root: Directory) -> list[File]:
+        """Files that show bytes of the former commit which are not in the new one: they have to be staged."""
+        found = {
+            inode.id: inode
+            for _, _, path, inode in everything(root)
+            if isinstance(inode, File) and self._is_foreign(inode, path)
+        }
+        return list(found.values())
+
+    def _is_foreign(self, file: File, path: bytes) -> bool:
+        if file.base is None or not file.base_size or self.committed(file) is not None:
             return False
+        if file.base == path and self._is_plain(file):
+            return False  # it is what the new commit has there, if anything
         if all(mine for _, _, mine in file.extents.pieces(0, file.base_size)):
             return False
-        before, after = self.former.find(file.base), self._node(file)
-        return before is None or after is None or before.digest != after.digest or not any(before.digest)
+        return not self._has(file.base)
+
+    def vanishing(self, root: Directory) -> list[bytes]:
+        """Where directories that were moved show files of the former commit that the new one does not have there.
+
+        They were moved to where nothing is committed, as an ignored name, or others deleted them as well.
+        """
+        found: list[bytes] = []
+        for _, _, path, inode in everything(root):
+            if isinstance(inode, Directory) and inode.base not in (None, path):
+                rest = [(path, inode.base or b"/", inode.entries.keys())]
+                while rest:
+                    at, base, own = rest.pop()
+                    for name, is_directory in self.former.children(base):
+                        if name in own:
+                            continue
+                        if is_directory:
+                            rest.append((join(at, name), join(base, name), {}.keys()))
+                        elif not self._has(join(base, name)):
+                            found.append(join(at, name))
+        return found
+
+    def _has(self, path: bytes) -> bool:
+        """Whether the new commit has a file of the former one as it was."""
+        before, place = self.former.find(path), self.place(path)
+        after = None if place is None else self.tree.find(place)
+        return before is not None and after is not None and before.digest == after.digest and any(before.digest)
 
     def file(self, changes: Changes, file: File, forget: Callable[[File, int], None]) -> bool:
         """Let a file stand on the new commit; False if it is not there any more: others deleted what was unchanged.

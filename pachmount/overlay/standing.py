@@ -156,14 +156,18 @@ class CommittableTree(StagedTree):
         """Stage the bytes of everything that shows files of the commit at `paths` in other places or with changes, so
         that it stays as it is on a commit that has something else there.
         """
-        for place in self._showing(paths):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile
-                self._change(lambda facts, changes, place=place: self._staged(place, facts, changes))  # type: ignore[misc]
+        self._stage(self._showing(paths))
         with self._lock:
             held = [file for file in self._files(self.root) if file.base in paths]
         for file in held:
             self._own(file)
         self.sync_files(held)
+
+    def _stage(self, places: Collection[bytes]) -> None:
+        """Have an inode for each of some files of the commit."""
+        for place in places:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile
+                self._change(lambda facts, changes, place=place: self._staged(place, facts, changes))  # type: ignore[misc]
 
     def _showing(self, paths: Collection[bytes]) -> list[bytes]:
         """Where directories that were moved show files of the commit."""
@@ -207,10 +211,12 @@ class CommittableTree(StagedTree):
                 if expected not in (None, self.generation()):
                     return False
                 rebase = plan(self.base)
-                foreign = [file for file in self._files(self.root) if rebase.foreign(file)]
-                if not foreign:
+                vanishing = rebase.vanishing(self.root)
+                foreign = rebase.foreign(self.root)
+                if not vanishing and not foreign:
                     self._stand_on(base, rebase, note)
                     return True
+            self._stage(vanishing)
             for file in foreign:
                 self._own(file)
             self.sync_files(foreign)  # what was safe in the commit is not to be lost now

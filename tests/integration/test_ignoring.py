@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pachmount.api.schema import CommitRequest, RefreshEntry
+from pachmount.pfs.model import CommitRef, RepoRef
 from tests.integration.box import Box
 from tests.integration.test_committing import changes, server_tree
 
@@ -101,3 +103,43 @@ def test_a_patch_makes_the_commit_what_the_mount_is(box: Box, repo: str, tmp_pat
     assert mine == {path: content for path, content in shown.items() if path.name != "picture"}
     assert box.ok("diff", repo, str(top / "d")).splitlines() == ["R /d/b -> /d/with space  (2 B)"]
     assert box.ok("diff", repo, "/none") == ""
+
+
+@pytest.mark.parametrize("name", ["d~", "d[1]"])
+def test_a_directory_that_is_renamed_to_what_is_not_committed_stays(box: Box, repo: str, name: str) -> None:
+    """Its files are in no commit of the branch any more, only in the mount."""
+    box.put(repo, {"/d/e/c": b"c" * 100_000})
+    with box.daemon() as client:
+        client.refresh([RefreshEntry(name=repo)])
+    top = box.path(repo)
+    (top / "d").rename(top / name)
+    (top / "a").rename(top / name / "a~")
+    mine = {"b": b"b\n", "e/c": b"c" * 100_000, "a~": b"1\n2\n3\n"}
+    for number in range(2):
+        fill(top, {"other": b"%d" % number})
+        with box.daemon() as client:
+            client.commit(CommitRequest(mount=repo, skip_invalid=True))
+        assert server_tree(box, repo).keys() == {"/kept~", "/other"}
+        assert {path: (top / name / path).read_bytes() for path in mine} == mine
+    with box.daemon() as client:
+        client.unmount([repo], staged="keep")
+    box.mount(repo, mode="rw")
+    assert {path: (top / name / path).read_bytes() for path in mine} == mine
+    (top / name).rename(top / "d")
+    box.ok("commit", repo)
+    assert server_tree(box, repo)["/d/e/c"] == b"c" * 100_000
+
+
+def test_others_delete_what_was_renamed_to_an_ignored_name(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    (top / "d").rename(top / "d~")
+    (top / "a").rename(top / "a~")
+    client, ref = box.cluster(), RepoRef("default", repo)
+    with client.modify_file(CommitRef(ref, "", "master")) as change:
+        change.delete_file("/d/b")
+        change.delete_file("/a")
+    with box.daemon() as daemon:
+        daemon.refresh([RefreshEntry(name=repo)])
+    assert (top / "d~/b").read_bytes() == b"b\n"
+    assert (top / "a~").read_bytes() == b"1\n2\n3\n"
+    assert changes(box, repo) == []
