@@ -26,7 +26,7 @@ from tests.fakes import COMMIT, FakeCluster
 from tests.unit.overlay.base import TREE
 
 MIB = 1 << 20
-LIMIT = 1 << 30
+LIMIT = 64 << 20
 
 
 def main(at: Path, staged: Path) -> None:

@@ -19,7 +19,6 @@ from tests.integration.kill_worker import Expected, tree
 
 PROJECT = Path(__file__).resolve().parents[2]
 WORKERS = 3
-rounds = pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.long)])
 
 
 def kill_daemon(box: Box) -> None:
@@ -28,7 +27,7 @@ def kill_daemon(box: Box) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists() or " Z" in Path(f"/proc/{pid}/stat").read_text(), "it is gone")
 
 
-@rounds
+@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.timeout(3600)
 def test_what_was_acknowledged_survives_kills_of_the_daemon(new_box: Callable[..., Box], rounds: int) -> None:
     box = new_box()
@@ -77,7 +76,7 @@ def _end(worker: subprocess.Popen[str]) -> str:
         raise
 
 
-@rounds
+@pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.timeout(3600)
 def test_a_commit_is_whole_or_not_there_when_the_server_is_killed(new_box: Callable[..., Box], rounds: int) -> None:
     box = new_box(PACHMOUNT_CALL_TIMEOUT="5", PACHMOUNT_READ_TIMEOUT="5")

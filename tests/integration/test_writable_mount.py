@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pachmount.fuse import kernel
+from tests.integration.overlay_process import LIMIT
 from tests.unit.overlay.base import TREE
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -200,9 +201,9 @@ def test_attributes_are_kept(mounted: Mounted) -> None:
 
 def test_there_is_as_much_space_as_may_be_staged(mounted: Mounted) -> None:
     numbers = os.statvfs(mounted.path)
-    assert 0 < numbers.f_bavail * numbers.f_frsize <= 1 << 30
+    assert 0 < numbers.f_bavail * numbers.f_frsize <= LIMIT
     with pytest.raises(OSError, match="No space left"):
-        (mounted.path / "much").write_bytes(bytes(1100 << 20))
+        (mounted.path / "much").write_bytes(bytes(LIMIT + (2 << 20)))
     (mounted.path / "much").unlink()
     (mounted.path / "little").write_bytes(b"fits")
     assert (mounted.path / "little").read_bytes() == b"fits"
