@@ -173,6 +173,8 @@ class MountManager:
         with self._operation(mount):
             try:
                 self._sessions.start(mount)
+                if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
+                    self.writing.catch_up(mount)
             except BaseException:
                 with self._lock:
                     self._mounts.pop(wish.name, None)

@@ -17,6 +17,7 @@ from pachmount.errors import (
     ConflictError,
     DataError,
     NotPermittedError,
+    PachmountError,
     UsageError,
 )
 from pachmount.mounts.cluster import Cluster
@@ -199,6 +200,15 @@ class Writing:
             if self._move(mount, info.head.id, branch, generation, newer):
                 return
         raise BusyError(f"cannot refresh '{mount.spec.name}'", "its files change all the time", "try again")
+
+    def catch_up(self, mount: Mount) -> None:
+        """Put a new mount on the newest commit if all that is staged in it, from before, is what is never committed."""
+        try:
+            found = self.difference(mount)
+            if not found.changes and not found.refused:
+                self.refresh(mount)
+        except PachmountError as error:
+            log.info("%s stays at the commit where it was: %s", mount.spec.name, error)
 
     def settle(self, mount: Mount) -> CommitInfo | None:
         """Find out what became of a commit that was cut off; if it exists the mount stands on it, and it is returned.

@@ -143,3 +143,18 @@ def test_others_delete_what_was_renamed_to_an_ignored_name(box: Box, repo: str) 
     assert (top / "d~/b").read_bytes() == b"b\n"
     assert (top / "a~").read_bytes() == b"1\n2\n3\n"
     assert changes(box, repo) == []
+
+
+def test_what_is_ignored_does_not_keep_the_next_mount_at_an_old_commit(box: Box, repo: str) -> None:
+    top = box.path(repo)
+    fill(top, {"a~": b"local"})
+    box.ok("unmount", repo)
+    box.put(repo, {"/a": b"newer"})
+    assert box.mount(repo, mode="rw")["behind"] == 0
+    assert ((top / "a").read_bytes(), (top / "a~").read_bytes()) == (b"newer", b"local")
+    fill(top, {"b": b"staged"})
+    with box.daemon() as client:
+        client.unmount([repo], staged="keep")
+    box.put(repo, {"/a": b"newest"})
+    assert box.mount(repo, mode="rw")["behind"] == 1
+    assert ((top / "a").read_bytes(), (top / "b").read_bytes()) == (b"newer", b"staged")
