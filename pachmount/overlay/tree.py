@@ -187,7 +187,7 @@ class StagedTree:
         seen: set[int] = set()
         rest: list[Directory] = [directory]
         while rest:
-            for inode in rest.pop().entries.values():
+            for inode in list(rest.pop().entries.values()):  # they may change meanwhile
                 if isinstance(inode, Directory):
                     rest.append(inode)
                 elif isinstance(inode, File) and inode.id not in seen:
