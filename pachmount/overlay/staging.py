@@ -20,7 +20,7 @@ import sqlite3
 import stat
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +172,8 @@ class Staging:
                     self._db.execute("PRAGMA synchronous = NORMAL")
         self._is_pending = not durable
         if durable:
-            self._removable += self._unneeded
-            self._unneeded = []
-            if len(self._removable) <= REMOVED_AT_ONCE:
-                self._remove_removable()
-            elif self._remover is None:
-                self._remover = threading.Thread(target=self._remove_removable, name="staging-remove", daemon=True)
-                self._remover.start()
+            unneeded, self._unneeded = self._unneeded, []
+            self._remove_all(unneeded)
 
     def make_room(self) -> bool:
         """Remove now what is not needed any more; whether there was anything."""
@@ -188,6 +183,15 @@ class Staging:
                 self.apply([], durable=True)
             self._remove_removable()
             return has_any
+
+    def _remove_all(self, numbers: Collection[int]) -> None:
+        """Remove the files of staged bytes that nothing speaks of; many of them in the background."""
+        self._removable += numbers
+        if len(self._removable) <= REMOVED_AT_ONCE:
+            self._remove_removable()
+        elif self._remover is None:
+            self._remover = threading.Thread(target=self._remove_removable, name="staging-remove", daemon=True)
+            self._remover.start()
 
     def _remove_removable(self) -> None:
         while True:
@@ -245,9 +249,8 @@ class Staging:
         self.apply([*changes, about(_BOOT, self._boot)], durable=True)
         numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
         there = {int(name) for name in os.listdir(self._data) if name.isdecimal()}
-        for number in there - numbers:
-            self._remove(number)
         self._next_number = max(there | numbers, default=0) + 1
+        self._remove_all(there - numbers)
         root = inodes.get(ROOT_ID)
         return root if isinstance(root, Directory) else None
 
