@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.pfs.model import CommitRef, CommitState, RepoRef
 from tests.integration.box import Box, Server, wait_until
 from tests.integration.kill_worker import Expected, tree
 
@@ -106,6 +106,7 @@ def test_a_commit_is_whole_or_not_there_when_the_server_is_killed(new_box: Calla
         if box.run("status").returncode:
             box.start()
         wait_until(lambda: box.mount_status(repo)["state"] == "mounted", "it is mounted again")
+        wait_until(lambda: _is_settled(box, server, repo), "what was cut off is whole or taken back")
         made = _count(box, server, repo) - count
         assert _server_tree(box, repo, server.address) == (after if made else before)
         done += made
@@ -147,6 +148,11 @@ def _change(rng: random.Random, top: Path, before: dict[str, bytes]) -> dict[str
 def _popen(box: Box, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pachmount.cli.main", *arguments]
     return subprocess.Popen(command, env=box.env, cwd=box.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _is_settled(box: Box, server: Server, repo: str) -> bool:
+    found = box.cluster(server.address).list_commits(RepoRef("default", repo))
+    return all(info.state is CommitState.FINISHED for info in found)
 
 
 def _count(box: Box, server: Server, repo: str) -> int:
