@@ -137,6 +137,8 @@ class Mount:
         if self.error is not None:
             return f"in error state, last error message was: {self.error}"
         commit, position = self.spec.source.commit, self.position
+        if not commit:
+            return "branch does not contain any commits"
         if not self.spec.complete:
             return f"commit {commit[:8]} is not finished; refresh when it is"
         if not position.latest:
