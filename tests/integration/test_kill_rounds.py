@@ -156,7 +156,7 @@ def _is_settled(box: Box, server: Server, repo: str) -> bool:
 
 
 def _count(box: Box, server: Server, repo: str) -> int:
-    found = box.cluster(server.address).list_commits(RepoRef("default", repo))
+    found = box.cluster(server.address).list_commits(RepoRef("default", repo), number=None)
     return sum(1 for info in found if not info.error)
 
 
