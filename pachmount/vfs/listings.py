@@ -78,9 +78,10 @@ class SavedListing:
         self._former = None  # its listing need not stay in memory
         changes: dict[bytes, FileEntry | None] = {}
         for new, old in differences():
-            entry = new or old
-            if entry is not None and not entry.is_dir and self._filter.visible(entry.path):
-                changes[entry.path.encode()] = new
+            if old is not None and not old.is_dir and self._filter.visible(old.path):
+                changes.setdefault(old.path.encode(), None)
+            if new is not None and not new.is_dir and self._filter.visible(new.path):
+                changes[new.path.encode()] = new
         return GrowingListing.changed(listing, changes)
 
     def save(self, listing: Listing) -> None:
