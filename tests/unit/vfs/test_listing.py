@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachmount.errors import DataError
-from pachmount.pfs.model import FileEntry
+from pachmount.pfs.model import CommitRef, FileEntry, RepoRef
+from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listing import GrowingListing
+from pachmount.vfs.listings import Former, SavedListing
 from tests.fakes import entries_of
 
 names = st.text(
@@ -139,3 +143,15 @@ def test_a_listing_of_a_former_one_and_what_differs(
     expected = GrowingListing.of(entries_of(after))
     assert changed.total_bytes == expected.total_bytes
     assert [bytes(section) for section in changed.sections()] == [bytes(section) for section in expected.sections()]
+
+
+def test_a_pair_of_a_file_and_a_directory_takes_the_file_away() -> None:
+    """A server may tell of what is at one path as one difference, whatever it is on each side."""
+    before, after = entries_of({"/a": b"1", "/b": b"2"}), entries_of({"/a/in": b"3", "/b": b"2"})
+    (old,) = [entry for entry in before if entry.path == "/a"]
+    new, inside = [entry for entry in after if entry.path.startswith("/a")]
+    former = Former(GrowingListing.of(before), lambda: iter([(new, old), (inside, None)]))
+    commit = CommitRef(RepoRef("p", "r"), "c")
+    derived = SavedListing(Mock(), lambda: "", commit, PathFilter(()), former).derive()
+    assert derived is not None
+    assert list(derived.files()) == list(GrowingListing.of(after).files())
