@@ -158,6 +158,8 @@ class Writing:
         progress = mount.progress = mount.progress or Progress()
         for _ in range(ATTEMPTS):
             progress.check()
+            if not wish.allow_open:
+                _overlay(mount).closing.wait()
             generation = _overlay(mount).generation()
             with self._snapshot(mount, copy=wish.allow_open) as taken:
                 found = self._difference(mount, taken)

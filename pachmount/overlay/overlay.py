@@ -56,6 +56,7 @@ class Handle:
 
     file: File
     flags: int
+    is_flushed: bool = False
 
     @property
     def is_writable(self) -> bool:
@@ -129,6 +130,7 @@ class Overlay(CommittableTree):
     def write(self, handle: Handle, offset: int, data: bytes) -> int:
         if not handle.is_writable:
             raise _error(errno.EBADF)
+        self.closing.written(handle)
         return self.bytes.write(handle.file, offset, data)
 
     def truncate(self, path: bytes, size: int) -> None:
@@ -161,6 +163,7 @@ class Overlay(CommittableTree):
         """
         if not handle.is_writable:
             return
+        self.closing.flushed(handle)
         self._keep(handle.file)
         if handle.file.data.is_careful and handle.file.data.is_unsynced:
             self.sync_files([handle.file])
@@ -181,6 +184,7 @@ class Overlay(CommittableTree):
         with self._lock:
             file.handles -= 1
             file.writers -= handle.is_writable
+            self.closing.released(handle)
             if file.handles:
                 return
             if file.base is not None and self._unchanged.get(file.base) is file:

@@ -64,6 +64,7 @@ class CommittableTree(StagedTree):
 
     def being_written(self) -> int:
         """How many files are open for writing."""
+        self.closing.wait()
         with self._lock:
             return sum(1 for file in self._files(self.root) if file.writers)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from pachmount.overlay import names, staging
 from pachmount.overlay.bytes import Bytes
 from pachmount.overlay.changes import Changes
+from pachmount.overlay.closing import ClosingFiles
 from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode
 from pachmount.overlay.names import Base, BaseNode, Facts, Found
 from pachmount.overlay.staging import Staging
@@ -42,6 +43,7 @@ class StagedTree:
         self._generation = 0
         self._unchanged: dict[bytes, File] = {}  # files of the commit that are open and unchanged
         self.bytes = Bytes(store, limit)
+        self.closing = ClosingFiles()
         root = store.load()
         self._next = store.next_id()
         if root is None:
