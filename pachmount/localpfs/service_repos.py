@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import handles, history, messages, model, rpc
-from pachmount.localpfs.access import CLUSTER, Access, Resource, of_project, of_repo
+from pachmount.localpfs.access import CLUSTER, Access, of_project, of_repo
 from pachmount.localpfs.database import mark_garbage
 from pachmount.localpfs.handles import require
 from pachmount.localpfs.model import RepoName
@@ -122,12 +122,14 @@ class RepoService:
         with self._store.change() as db:
             if not model.project_exists(db, name.project):
                 raise not_found(f'cannot find project "{name.project}": project "{name.project}" not found')
-            self._require_to_create(context, of_project(name.project), auth_pb2.PROJECT_CREATE_REPO)
+            prefix = "failed to create repo: "
+            self._access.require(context, of_project(name.project), auth_pb2.PROJECT_CREATE_REPO, prefix=prefix)
             found = model.find_repo(db, name)
             if found is not None:
                 if not request.update:
                     raise Refusal(Code.ALREADY_EXISTS, f"repo {name} already exists")
-                self._require_to_create(context, of_repo(name), auth_pb2.REPO_WRITE)
+                prefix = f'could not update description of "{name}": '
+                self._access.require(context, of_repo(name), auth_pb2.REPO_WRITE, prefix=prefix)
                 db.execute("UPDATE repo SET description = ? WHERE key = ?", (request.description, found.key))
                 return Empty()
             if name.type != "user" and model.find_repo(db, name._replace(type="user")) is None:
@@ -139,9 +141,6 @@ class RepoService:
             if name.type == "user":
                 self._access.created(context, of_repo(name))
         return Empty()
-
-    def _require_to_create(self, context: Context, resource: Resource, permission: int) -> None:
-        self._access.require(context, resource, permission, prefix="failed to create repo: ")
 
     def _inspect_repo(self, request: pfs_pb2.InspectRepoRequest, context: Context) -> pfs_pb2.RepoInfo:
         require(request, "repo", "repo cannot be nil")
