@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pachmount.localpfs import handles
-from pachmount.localpfs.model import RepoName
+from pachmount.localpfs.model import RepoName, Revision
 from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.status import Refusal
 from pachmount.pfs.proto import auth_pb2, pfs_pb2
@@ -43,6 +43,11 @@ class Access:
         """The same on the repo of a commit handle. One that names two repos needs the permissions on both."""
         for name in handles.commit_repos(commit):
             self.require(context, of_repo(name), *permissions, prefix=prefix)
+
+    def require_of(self, context: Context, revision: Revision | None, *permissions: int, prefix: str = "") -> None:
+        """The same on the repo that a commit was found in: ancestry may have led out of the one that was named."""
+        if revision is not None:
+            self.require(context, of_repo(revision.repo), *permissions, prefix=prefix)
 
     def allows(self, context: Context, resource: Resource, *permissions: int) -> bool:
         """Whether the caller has all of these permissions; False also for what does not exist."""

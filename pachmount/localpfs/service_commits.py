@@ -67,6 +67,8 @@ class CommitService:
             parent = None
             if request.HasField("parent"):
                 parent = handles.resolve(db, request.parent)
+                if parent.repo != repo:
+                    self._access.require_of(context, parent, auth_pb2.REPO_READ, prefix=prefix)
             made = history.start(db, repo, request.branch.name, parent, request.description)
         return messages.commit_handle(made)
 
@@ -92,6 +94,7 @@ class CommitService:
             return self._virtual_commit(request.commit)
         with self._store.database.read() as db:
             found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_INSPECT_COMMIT)
             if found.finished is not None or request.wait < pfs_pb2.FINISHING:
                 return messages.commit_info(db, found)
         with self._waiting(context):
@@ -204,14 +207,18 @@ class CommitService:
         require(request, "commit", "commit cannot be nil")
         self._access.require_in(context, request.commit, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
-            history.squash(db, [handles.resolve(db, request.commit)])
+            found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_DELETE_COMMIT)
+            history.squash(db, [found])
         return pfs_pb2.SquashCommitResponse()
 
     def _drop(self, request: pfs_pb2.DropCommitRequest, context: Context) -> pfs_pb2.DropCommitResponse:
         require(request, "commit", "commit cannot be nil")
         self._access.require_in(context, request.commit, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
-            history.drop(db, [handles.resolve(db, request.commit)])
+            found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_DELETE_COMMIT)
+            history.drop(db, [found])
         return pfs_pb2.DropCommitResponse()
 
     def _inspect_set(self, request: pfs_pb2.InspectCommitSetRequest, context: Context) -> Iterator[pfs_pb2.CommitInfo]:

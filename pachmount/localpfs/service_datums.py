@@ -111,7 +111,9 @@ class DatumService:
         for needed in ((auth_pb2.REPO_INSPECT_COMMIT,), (auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)):
             self._access.require_in(context, commit, *needed)
         with self._store.database.read() as db:
-            return handles.view(db, commit)
+            view = handles.view(db, commit)
+        self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
+        return view
 
 
 def _input(source: pps_pb2.Input) -> Input:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
-from pachmount.localpfs.access import Access, of_repo
+from pachmount.localpfs.access import Access
 from pachmount.localpfs.archive import archive
 from pachmount.localpfs.glob import BadPatternError, Glob, compile_glob
 from pachmount.localpfs.handles import FileView, require
@@ -51,10 +51,7 @@ class FileService:
         self._access.require_in(context, commit, *permissions, prefix=prefix)
         with self._store.database.read() as db:
             view = handles.view(db, commit)
-        if view.revision is not None and view.revision.repo != handles.commit_repo(commit):
-            self._access.require(
-                context, of_repo(view.revision.repo), *permissions, prefix=prefix
-            )  # ancestry led there
+        self._access.require_of(context, view.revision, *permissions, prefix=prefix)
         return view
 
     def _list(self, request: pfs_pb2.ListFileRequest, context: Context) -> Iterator[bytes]:

@@ -124,6 +124,7 @@ class WriteService:
         self._access.require_in(context, copy.src.commit, auth_pb2.REPO_READ)
         with self._store.database.read() as db:
             view = handles.view(db, copy.src.commit)
+        self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
         found = copied_files(self._store.pages, view.root, copy.src.path, copy.dst, copy.src.datum)
         for path, (_, entry) in found:
             staging.copy(paths.file_key(path, copy.datum), entry, copy.append)
@@ -169,6 +170,7 @@ class WriteService:
             self._access.require_in(context, request.commit, auth_pb2.REPO_READ)
         with self._store.staging() as staging, self._store.database.write() as db:
             view = handles.view(db, request.commit)
+            self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
             if request.type == pfs_pb2.GetFileSetRequest.TOTAL or view.revision is None:
                 return _insert_fileset(db, view.root, view.problems, Deletions(), _LIFE_S)
             deletions = Deletions()

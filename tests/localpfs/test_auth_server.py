@@ -13,6 +13,9 @@ from typing import Any
 import grpc
 import pytest
 
+from pachmount.errors import LoginRequiredError
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.model import AuthState
 from pachmount.pfs.proto import auth_pb2, auth_pb2_grpc, pfs_pb2
 from tests.localpfs import browser
 from tests.localpfs.servers import Server, add, launch, on_branch, repo, running
@@ -171,6 +174,14 @@ def test_ancestry_that_leads_into_another_repo_is_checked_there(root: User, read
     before = pfs_pb2.Commit(id=child.id + "^", repo=repo("open"))
     assert root.read(before, "/f") == b"in closed"
     assert code_of(reader.read, before, "/f") is _DENIED
+    assert code_of(reader.pfs, "GetFileSet", pfs_pb2.GetFileSetRequest(commit=before)) is _DENIED
+    assert code_of(reader.pfs, "InspectCommit", pfs_pb2.InspectCommitRequest(commit=before)) is _DENIED
+    copy = pfs_pb2.CopyFile(src=pfs_pb2.File(commit=before, path="/f"), dst="/stolen")
+    assert code_of(reader.write, on_branch("open"), pfs_pb2.ModifyFileRequest(copy_file=copy)) is _DENIED
+    assert code_of(reader.pfs, "DropCommit", pfs_pb2.DropCommitRequest(commit=before)) is _DENIED
+    assert code_of(reader.pfs, "SquashCommit", pfs_pb2.SquashCommitRequest(commit=before)) is _DENIED
+    again = pfs_pb2.StartCommitRequest(branch=_branch("open", "again"), parent=before)
+    assert code_of(reader.pfs, "StartCommit", again) is _DENIED
 
 
 def test_copying_needs_the_source(root: User, reader: User) -> None:
@@ -200,6 +211,11 @@ def test_commits_of_all_repos_are_for_those_who_may_see_them(root: User, reader:
     assert code_of(reader.pfs, "ListBranch", pfs_pb2.ListBranchRequest()) is grpc.StatusCode.UNKNOWN
 
 
+def test_kinds_of_resources_that_nobody_knows(root: User) -> None:
+    asked = auth_pb2.GetPermissionsRequest(resource=auth_pb2.Resource(type=77, name="x"))  # type: ignore[arg-type]
+    assert code_of(root.auth, "GetPermissions", asked) is grpc.StatusCode.UNKNOWN
+
+
 def test_deleting_many_repos_takes_those_one_may_delete(server: Server, root: User, reader: User) -> None:
     for user, name in ((reader, "mine"), (root, "yours")):
         user.pfs("CreateRepo", pfs_pb2.CreateRepoRequest(repo=repo(name)))
@@ -222,6 +238,18 @@ def test_a_user_logs_in_with_a_browser(server: Server, root: User) -> None:
     assert list(ada.auth("GetGroups", auth_pb2.GetGroupsRequest()).groups) == ["group:readers"]
     assert ada.read(on_branch("shared"), "/f") == b"in shared"
     assert code_of(ada.read, on_branch("open"), "/f") is _DENIED
+
+
+def test_our_own_client_logs_in(server: Server) -> None:
+    with PfsClient(server.address) as client:
+        assert client.identity().state is AuthState.LOGGED_OUT
+        with pytest.raises(LoginRequiredError):
+            client.list_repos()
+        login = client.start_oidc_login()
+        assert browser.log_in(login.url, "ada", "right").status == 200
+        client.set_token(client.authenticate(oidc_state=login.state, timeout=10))
+        assert client.identity().username == "user:ada@example.com"
+        assert "shared" in {info.repo.name for info in client.list_repos()}
 
 
 def test_a_state_runs_out(server: Server) -> None:

@@ -149,6 +149,8 @@ def _resource(
     if not request.HasField("resource"):
         kind = type(request).__name__
         raise invalid(f"validate request: invalid {kind}.Resource: value is required")
+    if request.resource.type not in auth_pb2.ResourceType.values():
+        raise unknown(f"unknown resource type {request.resource.type}")
     if request.resource.type == auth_pb2.CLUSTER:
         return CLUSTER
     return Resource(request.resource.type, request.resource.name)
