@@ -66,7 +66,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def _running(store: Store, asked: Address, settings: AuthSettings | None) -> Iterator[Address]:
+def _running(store: Store, asked: Address, settings: AuthSettings | None = None) -> Iterator[Address]:
     calls = Calls()
     interceptors: list[Any] = [Counting(calls)]
     threads = MAX_WAITING + _OTHER_CALLS
