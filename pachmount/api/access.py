@@ -106,10 +106,14 @@ def parse_users(text: str) -> frozenset[int] | None:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if EVERYBODY in names:
         return None
+    return frozenset(int(name) if name.isdecimal() else _user_id(name) for name in names)
+
+
+def _user_id(name: str) -> int:
     try:
-        return frozenset(int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid for name in names)
+        return pwd.getpwnam(name).pw_uid
     except KeyError as error:
-        raise ConfigurationError("invalid setting 'socket_users'", f"no user {error.args[0]}") from error
+        raise ConfigurationError("invalid setting 'socket_users'", f"this machine has no user '{name}'") from error
 
 
 def parse_hosts(text: str) -> frozenset[str]:

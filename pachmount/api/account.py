@@ -60,6 +60,7 @@ class LogoutHandler(Handler):
     async def put(self) -> None:
         request = decode_body(self.request.body or b"{}", schema.LogoutRequest)
         await self.upload(lambda: self._logout(request))
+        self.clear_header("Content-Type")
         self.finish()
 
     def _logout(self, request: schema.LogoutRequest) -> None:

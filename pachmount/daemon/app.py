@@ -309,7 +309,7 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
         asyncio.run(daemon.run(report.ready))
         return 0
     except PachmountError as error:
-        log.exception("the daemon cannot run")
+        log.error("the daemon cannot run: %s", error)  # noqa: TRY400 (its text says it all)
         report.failed(error)
         return int(error.exit_code)
     finally:
