@@ -44,7 +44,7 @@ class StatusHandler(Handler):
 
 
 class ReposHandler(Handler):
-    """GET /repos."""
+    """GET /repos: all user repos of all projects, with their branches and what we may do."""
 
     async def get(self) -> None:
         self.answer(await self.look(self._repos))
@@ -55,7 +55,7 @@ class ReposHandler(Handler):
 
 
 class ProjectsHandler(Handler):
-    """GET /projects, `default` first."""
+    """GET /projects: all projects, `default` first."""
 
     async def get(self) -> None:
         self.answer(await self.look(self._projects))
@@ -68,7 +68,7 @@ class ProjectsHandler(Handler):
 
 
 class BranchesHandler(Handler):
-    """GET /branches?repo=PROJECT/REPO (ours), newest first."""
+    """GET /branches?repo=PROJECT/REPO (ours): the branches of a repo, newest first."""
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
@@ -85,7 +85,7 @@ class BranchesHandler(Handler):
 
 
 class CommitsHandler(Handler):
-    """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours), newest first."""
+    """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours): commits of a repo, newest first."""
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))

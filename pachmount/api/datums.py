@@ -24,7 +24,7 @@ class MountDatumsHandler(Handler):
 
 
 class ShowDatumHandler(Handler):
-    """PUT /_show_datum?idx=N or ?id=ID."""
+    """PUT /_show_datum?idx=N or ?id=ID: show another datum."""
 
     async def put(self) -> None:
         await self.look(self.require_login)
@@ -32,7 +32,7 @@ class ShowDatumHandler(Handler):
 
 
 class OtherDatumHandler(Handler):
-    """PUT /datums/_next and /datums/_prev."""
+    """PUT /datums/_next and /datums/_prev: show the next or the previous datum."""
 
     async def put(self) -> None:
         await self.look(self.require_login)

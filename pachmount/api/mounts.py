@@ -33,7 +33,7 @@ class MountsAnswering(Handler):
 
 
 class MountsHandler(MountsAnswering):
-    """GET /mounts."""
+    """GET /mounts: all mounts and all repos."""
 
     async def get(self) -> None:
         self.answer(await self.look(self.mounts))
@@ -124,7 +124,7 @@ class UnmountHandler(MountsAnswering):
 
 
 class UnmountAllHandler(MountsAnswering):
-    """PUT /_unmount_all."""
+    """PUT /_unmount_all: end all mounts; what is staged is committed."""
 
     async def put(self) -> None:
         self.answer(await self.upload(self._unmount_all))

@@ -182,6 +182,21 @@ class LoginAnswer(Model):
     oidc_state: str
 
 
+class PachctlContexts(Model):
+    """A part of pachctl's file; the keys of a context are pachctl's."""
+
+    active_context: str
+    contexts: dict[str, dict[str, Any]]
+    metrics: bool = True
+
+
+class ContextAnswer(Model):
+    """pachctl's file with the context in use alone, its session token included."""
+
+    user_id: str = ""
+    v2: PachctlContexts
+
+
 class DatumsAnswer(Model):
     """Which datum is shown, in the words of all versions."""
 
