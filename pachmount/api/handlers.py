@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 from collections import Counter
@@ -24,6 +25,7 @@ from pachmount.errors import (
     LoginRequiredError,
     NotConnectedError,
     PachmountError,
+    UsageError,
 )
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
@@ -174,7 +176,9 @@ class Handler(tornado.web.RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, PachmountError):
             self.fail(error, _compatible_status(error) if self.compatible else error.http_status)
-        elif isinstance(error, tornado.web.HTTPError):
+        elif isinstance(error, tornado.web.HTTPError) and status_code == http.client.BAD_REQUEST:
+            self.fail(UsageError("the request cannot be read", error.log_message or ""), status_code)
+        elif isinstance(error, tornado.web.HTTPError):  # the wrong method
             self.clear_header("Content-Type")
             self.finish()
         else:

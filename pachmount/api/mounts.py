@@ -19,13 +19,13 @@ class MountsAnswering(Handler):
     """The base of the routes that answer with all mounts and, as `unmounted`, all repos."""
 
     def mounts(self, changed: Collection[str] | None = None) -> schema.MountsAnswer:
-        """Where branches stand is looked up within a second; what does not answer in time is told from memory.
+        """Where branches stand is looked up now, within a second; what does not answer in time is told from memory.
 
         After a change only the mounts that were `changed` are looked at.
         """
         self.require_login()
         manager, cluster = self.services.manager, self.services.cluster
-        manager.look_at_heads(names=changed, unmount_deleted=True)
+        manager.look_at_heads(max_age=0, names=changed, unmount_deleted=True)
         return schema.MountsAnswer(
             mounted=[answers.mount(mount) for mount in manager.mounts()],
             unmounted=[answers.repo(info) for info in cluster.repos()],

@@ -56,8 +56,9 @@ def check(served: Box, case: Any, *, ours: bool) -> None:
     if response.status_code == 200:
         case.validate_response(response, checks=CHECKS)
     else:
-        kind = "application/json" if ours and response.status_code != 405 else "text/plain"
-        assert response.headers.get("Content-Type", "text/plain").startswith(kind), response.text
+        kind = "application/json" if ours else "text/plain"
+        unreadable = response.status_code == 400 and not response.content  # said by tornado before a route is chosen
+        assert unreadable or response.status_code == 405 or response.headers["content-type"][0].startswith(kind)
 
 
 @FUZZED.parametrize()
