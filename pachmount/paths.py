@@ -95,6 +95,27 @@ class Places:
     log_file: Path
     mounts_file: Path
     staged: Path
+    embedded_socket: Path
+
+
+def exec_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """An empty directory over which `pachmount exec` mounts the private files of its daemon."""
+    usual = state_dir(env) / "exec"
+    socket = private_places(SYSTEM_MOUNT_DIR, usual, usual).socket
+    return usual if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES else Path(f"/tmp/pachmount-{os.getuid()}/exec")  # noqa: S108
+
+
+def private_places(mount_dir: Path, directory: Path, embedded: Path) -> Places:
+    """The paths of a daemon that has all its files in `directory`, but for the socket of the embedded server."""
+    return Places(
+        mount_dir=mount_dir,
+        socket=directory / "daemon.sock",
+        lock_file=directory / "daemon.lock",
+        log_file=directory / "daemon.log",
+        mounts_file=directory / "mounts.json",
+        staged=directory / "staged",
+        embedded_socket=embedded,
+    )
 
 
 def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:
@@ -113,6 +134,7 @@ def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -
         log_file=state / "daemon.log",
         mounts_file=state / "mounts.json",
         staged=state / "staged",
+        embedded_socket=embedded_socket(env),
     )
 
 

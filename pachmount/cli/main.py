@@ -15,6 +15,7 @@ from pachmount.cli import (
     cache,
     daemon,
     doctor,
+    execute,
     importing,
     listing,
     output,
@@ -28,7 +29,7 @@ from pachmount.cli import (
 )
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
-from pachmount.cli.app import App, apply_flags
+from pachmount.cli.app import App, RunningCommand, apply_flags
 from pachmount.cli.state import State
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
@@ -85,6 +86,7 @@ def build() -> App:
     app.add(writing.commit, "commit", _MOUNTS)
     app.add(writing.discard, "discard", _MOUNTS)
     app.add(writing.remount, "remount", _MOUNTS)
+    app.add(execute.execute, "exec", _MOUNTS, uses_daemon=False, cls=RunningCommand)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)

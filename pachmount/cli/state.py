@@ -28,6 +28,8 @@ class State:
     mount_dir: Path | None = None
     command: str = "pachmount"
     """The command as typed, for hints."""
+    program: list[str] = field(default_factory=list)
+    """What follows `--` in a command that runs another program."""
     _clients: list[DaemonClient] = field(default_factory=list)
 
     @property

@@ -7,13 +7,15 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 from pachmount import settings as settings_module
 from pachmount.daemon import app
-from pachmount.errors import PachmountError
-from pachmount.paths import places
+from pachmount.errors import ExitCode, PachmountError
+from pachmount.namespace.syscalls import signal_at_parents_end
+from pachmount.paths import Places, embedded_socket, places, private_places
 
 
 class ReadyReport:
@@ -50,11 +52,16 @@ def main() -> int:
     parser.add_argument("--mount-dir", type=Path)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
+    parser.add_argument("--embedded-socket", type=Path, help="with --private-dir: the embedded server's")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parser.add_argument("--allow-other", action="store_const", const=True)
     for name in ("--log-level", "--log-format", "--cache-dir", "--cache-size"):
         parser.add_argument(name)
     options = parser.parse_args()
-    where = places(options.mount_dir)
+    if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
+        return int(ExitCode.FAILURE)
+    where = _places(options)
     report = ReadyReport(options.ready_fd, where.socket)
     try:
         settings = settings_module.load(
@@ -68,6 +75,12 @@ def main() -> int:
         report.failed(error)
         return int(error.exit_code)
     return app.serve(where, settings, foreground=options.foreground, report=report)
+
+
+def _places(options: argparse.Namespace) -> Places:
+    if options.private_dir is None:
+        return places(options.mount_dir)
+    return private_places(options.mount_dir, options.private_dir, options.embedded_socket or embedded_socket())
 
 
 if __name__ == "__main__":
