@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from pachmount.errors import CannotMountError
 from pachmount.namespace import syscalls
+
+log = logging.getLogger(__name__)
 
 _PLAIN = syscalls.MS_NOSUID | syscalls.MS_NODEV
 
@@ -14,12 +17,12 @@ _PLAIN = syscalls.MS_NOSUID | syscalls.MS_NODEV
 def prepare(mount_dir: Path, private: Path) -> None:
     """Make `mount_dir`, which is at the root, and `private`, an existing directory, empty in this namespace.
 
-    Both vanish with the namespace. A root without `mount_dir` is replaced by one in memory that has it, and all
-    else that the other has. Raises CannotMountError.
+    Both vanish with the namespace. A root that has no `mount_dir`, or one in use, is replaced by one in memory that has
+    it, and all else that the other has. Raises CannotMountError.
     """
     here = os.getcwd()
     try:
-        if not mount_dir.is_dir():
+        if not _can_be_covered(mount_dir):
             _replace_root(private, mount_dir.name)
         syscalls.mount("pachmount", mount_dir, "tmpfs", _PLAIN, "mode=755")
         syscalls.mount("pachmount", private, "tmpfs", _PLAIN, "mode=700")
@@ -40,15 +43,23 @@ def forbid_writing(directory: Path) -> None:
     syscalls.mount("none", directory, flags=flags)
 
 
-def _replace_root(place: Path, *additional: str) -> None:
-    """Make a root in memory at `place` with all that `/` has, and directories beside it; then let it be `/`."""
+def _can_be_covered(directory: Path) -> bool:
+    """Whether a mount there leaves no doubt about what is mounted below: the mount table lists what is covered, too."""
+    if directory.is_symlink() or not directory.is_dir():
+        return False
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as lines:
+        return not any(f"{line.split()[1]}/".startswith(f"{directory}/") for line in lines)
+
+
+def _replace_root(place: Path, additional: str) -> None:
+    """Make a root in memory at `place` with all that `/` has, but for an empty directory; then let it be `/`."""
     syscalls.mount("pachmount", place, "tmpfs", _PLAIN, "mode=755")
     syscalls.mount("none", place, flags=syscalls.MS_UNBINDABLE)  # else the directory that it is in would bring it along
     with os.scandir("/") as entries:
         for entry in entries:
-            _take_over(entry, place / entry.name)
-    for name in additional:
-        (place / name).mkdir()
+            if entry.name != additional:
+                _take_over(entry, place / entry.name)
+    (place / additional).mkdir()
     forbid_writing(place)
     os.chdir(place)
     syscalls.mount(".", "/", flags=syscalls.MS_MOVE)  # not pivot_root: that cannot replace an initial RAM disk
@@ -57,6 +68,7 @@ def _replace_root(place: Path, *additional: str) -> None:
 
 
 def _take_over(entry: os.DirEntry[str], target: Path) -> None:
+    """Have the same at `target`, but for what cannot be reached outside either, such as a file server that is away."""
     if entry.is_symlink():
         target.symlink_to(os.readlink(entry.path))
         return
@@ -64,4 +76,7 @@ def _take_over(entry: os.DirEntry[str], target: Path) -> None:
         target.mkdir()
     else:
         target.touch()
-    syscalls.mount(entry.path, target, flags=syscalls.MS_BIND | syscalls.MS_REC)
+    try:
+        syscalls.mount(entry.path, target, flags=syscalls.MS_BIND | syscalls.MS_REC)
+    except OSError as error:
+        log.warning("the command cannot see %s: %s", entry.path, error.strerror)
