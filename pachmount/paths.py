@@ -70,6 +70,11 @@ def default_mount_dir(env: Mapping[str, str] = os.environ) -> Path:
     return home(env) / "pfs"
 
 
+def sidecar_mode(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether the daemon is in a container of its own, beside that of the user (`SIDECAR_MODE`)."""
+    return env.get("SIDECAR_MODE", "").lower() in ("1", "true")
+
+
 def embedded_socket(env: Mapping[str, str] = os.environ) -> Path:
     """The socket of the embedded server that daemons share."""
     return _short(runtime_dir(env) / "localpfs.sock", env)
