@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -17,12 +18,14 @@ import pytest
 import pachmount
 from tests.integration.box import Box
 
-UID = 12345
+_ACCOUNT = pwd.getpwnam("daemon")
+UID, GID = _ACCOUNT.pw_uid, _ACCOUNT.pw_gid
+"""An account that every system has: fusermount wants to know the name."""
 _FUSE = Path("/dev/fuse")
 
 
 class Stranger:
-    """User 12345 with a box of his own; skips the test where root or a Python that all can run is missing."""
+    """The user `daemon` with a box of his own; skips the test where root or a Python that all can run is missing."""
 
     def __init__(self, box: Box) -> None:
         if os.geteuid() != 0:
@@ -33,7 +36,7 @@ class Stranger:
         box.env["PYTHONPATH"] = ":".join(packages)
         box.env["HOME"] = str(box.root)
         for path in [box.root, *box.root.rglob("*")]:
-            os.chown(path, UID, UID)
+            os.chown(path, UID, GID)
         if self.run("version").returncode:
             pytest.skip("another user cannot read this installation")
 
@@ -47,7 +50,7 @@ class Stranger:
             env=self.box.env,
             cwd=self.box.root,
             user=UID,
-            group=UID,
+            group=GID,
             extra_groups=[],
             **options,
         )

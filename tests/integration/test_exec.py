@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from tests.integration.box import Box, wait_until
-from tests.integration.strangers import UID, Stranger, device_mode
+from tests.integration.strangers import GID, UID, Stranger, device_mode
 
 FILES = {"/a.txt": b"first", "/sub/b.bin": bytes(range(256)) * 100}
 PFS = Path("/pfs")
@@ -236,7 +236,7 @@ def test_an_ordinary_user_needs_no_privilege(stranger: Stranger, tmp_path: Path)
     stranger.box.env["PATH"] = f"{stranger.box.root}/bin:/usr/bin:/bin"
     done = stranger.run("exec", "images", "--", "sh", "-c", program)
     assert done.returncode == 4, done.stderr
-    assert done.stdout == f"{UID}\n{UID}\nfirst {UID}\n"
+    assert done.stdout == f"{UID}\n{GID}\nfirst {UID}\n"
     assert "umount: /pfs/images:" in done.stderr
     assert Path("/proc/mounts").read_text() == mounts
     box = stranger.box

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.box import Box, wait_until
-from tests.integration.strangers import UID
+from tests.integration.strangers import GID, UID, Stranger, device_mode
 
 PACHMOUNT = [sys.executable, "-m", "pachmount.cli.main"]
+SOMEBODY = ["setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups", "--"]
 
 
 class Namespace:
@@ -61,14 +62,16 @@ class Namespace:
 class Pod:
     """A node's volume and two containers: `side` with the daemon, `user` with a home of its own."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Box, program: list[str] = PACHMOUNT) -> None:
         self.box = box
+        self.program = program
         self.volume = box.root / "volume"
         self.volume.mkdir()
         box.env |= {
             "PFS_MOUNT_DIR": str(self.volume / "pfs"),
             "PFS_SOCK_PATH": str(self.volume / "run" / "pachmount.sock"),
             "SIDECAR_MODE": "1",
+            "PACHMOUNT_ALLOW_OTHER": str(program is PACHMOUNT),
         }
         self.node = Namespace("private", box.env)
         self.node.ok("mount", "-t", "tmpfs", "volume", self.volume)
@@ -82,9 +85,11 @@ class Pod:
     def start_daemon(self) -> None:
         log = open(self.box.root / "daemon.out", "ab")  # noqa: SIM115 (closed below)
         with log:
-            command = self.side.command([*PACHMOUNT, "daemon", "run", "--allow-other"])
+            command = self.side.command([*self.program, "daemon", "run"])
             self.daemon = subprocess.Popen(command, env=self.side.env, stderr=log, cwd="/")
-        wait_until(lambda: self.user.run(*PACHMOUNT, "status").returncode == 0, "the user's container sees the daemon")
+        wait_until(
+            lambda: self.user.run(*self.program, "status").returncode == 0, "the user's container sees the daemon"
+        )
 
     def stop_daemon(self, number: int = signal.SIGTERM) -> None:
         if self.daemon is not None:
@@ -94,7 +99,7 @@ class Pod:
 
     def pachmount(self, *arguments: str) -> str:
         """A command in the user's container, which must succeed; its answer."""
-        return self.user.ok(*PACHMOUNT, *arguments)
+        return self.user.ok(*self.program, *arguments)
 
     def seen(self, *below: str) -> str:
         """The files of the mount directory that the user's container sees."""
@@ -163,10 +168,9 @@ def test_changes_made_there_are_committed_when_the_daemon_stops(pod: Pod, data: 
 
 def test_other_users_read_but_do_not_command(pod: Pod, data: Path) -> None:
     pod.pachmount("mount", "images")
-    somebody = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--"]
     pod.node.ok("chmod", "755", pod.box.root)
-    assert pod.user.ok(*somebody, "cat", pod.volume / "pfs/images/a.txt") == "first"
-    assert pod.user.run(*somebody, "test", "-w", pod.volume / "run/pachmount.sock").returncode == 1
+    assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
+    assert pod.user.run(*SOMEBODY, "test", "-w", pod.volume / "run/pachmount.sock").returncode == 1
 
 
 def test_the_daemon_is_never_started_in_the_users_container(pod: Pod, data: Path) -> None:
@@ -189,3 +193,32 @@ def test_what_a_killed_daemon_leaves_is_cleared_and_mounted_again(pod: Pod, data
     pod.start_daemon()
     assert pod.seen("images") == "a.txt\n"
     assert pod.user.ok("cat", "/proc/mounts").count(" fuse.pachmount ") == 1
+
+
+def test_a_users_container_that_is_started_later_sees_the_mounts(pod: Pod, data: Path) -> None:
+    pod.pachmount("mount", "images")
+    pod.user.close()
+    pod.user = Namespace("slave", pod.user.env, pod.node)
+    assert pod.seen("images") == "a.txt\n"
+    pod.pachmount("unmount", "images")
+    assert pod.seen() == ""
+
+
+def test_both_as_one_ordinary_user(new_box: Callable[..., Box]) -> None:
+    somebody = Stranger(new_box(start=False))
+    pod = Pod(somebody.box, [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"])
+    try:
+        pod.node.ok("chown", "-R", str(UID), pod.volume)
+        directory = pod.box.root / "photos"
+        directory.mkdir(mode=0o755)
+        (directory / "a.txt").write_text("first")
+        with device_mode(0o666):
+            pod.start_daemon()
+            pod.pachmount("import", str(directory), "images")
+            pod.pachmount("mount", "images")
+            assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
+            pod.pachmount("unmount", "images")
+            assert pod.seen() == ""
+            pod.stop_daemon()
+    finally:
+        pod.close()
