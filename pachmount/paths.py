@@ -100,18 +100,17 @@ class Places:
     log_file: Path
     mounts_file: Path
     staged: Path
-    embedded_socket: Path
 
 
 def exec_dir(env: Mapping[str, str] = os.environ) -> Path:
     """An empty directory over which `pachmount exec` mounts the private files of its daemon."""
     usual = state_dir(env) / "exec"
-    socket = private_places(SYSTEM_MOUNT_DIR, usual, usual).socket
+    socket = private_places(SYSTEM_MOUNT_DIR, usual).socket
     return usual if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES else Path(f"/tmp/pachmount-{os.getuid()}/exec")  # noqa: S108
 
 
-def private_places(mount_dir: Path, directory: Path, embedded: Path) -> Places:
-    """The paths of a daemon that has all its files in `directory`, but for the socket of the embedded server."""
+def private_places(mount_dir: Path, directory: Path) -> Places:
+    """The paths of a daemon that has all its own files in `directory`."""
     return Places(
         mount_dir=mount_dir,
         socket=directory / "daemon.sock",
@@ -119,7 +118,6 @@ def private_places(mount_dir: Path, directory: Path, embedded: Path) -> Places:
         log_file=directory / "daemon.log",
         mounts_file=directory / "mounts.json",
         staged=directory / "staged",
-        embedded_socket=embedded,
     )
 
 
@@ -139,7 +137,6 @@ def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -
         log_file=state / "daemon.log",
         mounts_file=state / "mounts.json",
         staged=state / "staged",
-        embedded_socket=embedded_socket(env),
     )
 
 

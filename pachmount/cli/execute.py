@@ -16,7 +16,6 @@ from pachmount.errors import CannotMountError, PachmountError, UsageError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import MountEntry
-    from pachmount.namespace.entering import Identity
     from pachmount.paths import Places
 
 STOP_SECONDS = 10.0
@@ -56,18 +55,18 @@ def execute(state: State, sources: Sources = None, name: Name = "") -> int:
 
     entering.check_device()
     command_env = dict(os.environ)
-    private, embedded = _private_dir(), paths.embedded_socket()
-    identity = entering.enter()
+    private = _private_dir()
+    entering.enter()
     tree.prepare(_PFS, private)
-    places = paths.private_places(_PFS, private, embedded)
-    flags = ["--private-dir", str(private), "--embedded-socket", str(embedded), "--parent", str(os.getpid())]
-    _be_no_other_daemon(os.environ)
+    places = paths.private_places(_PFS, private)
+    flags = ["--private-dir", str(private), "--parent", str(os.getpid())]
+    _be_no_other_daemon()
     daemon = spawn.spawn_daemon(places, [*flags, "--allow-other"])
     try:
         _mount(places, entries)
         tree.forbid_writing(_PFS)
         command_env |= {"PFS_MOUNT_DIR": str(_PFS), "PFS_SOCK_PATH": str(places.socket)}
-        return _run(state, identity, command_env, daemon)
+        return _run(state, command_env, daemon)
     finally:
         process.stop(daemon, STOP_SECONDS)
 
@@ -92,9 +91,8 @@ def _private_dir() -> Path:
     return directory
 
 
-def _be_no_other_daemon(env: Mapping[str, str]) -> None:
+def _be_no_other_daemon() -> None:
     """Leave out of the daemon's environment what is meant for the one that serves the user's own mounts."""
-    os.environ["HOME"] = str(paths.home(env))
     for variable in _FOREIGN:
         os.environ.pop(variable, None)
 
@@ -109,9 +107,9 @@ def _mount(places: Places, entries: list[MountEntry]) -> None:
                 raise CannotMountError(f"cannot mount '{entry.name}'", entry.status or entry.state, "pachmount doctor")
 
 
-def _run(state: State, identity: Identity, env: Mapping[str, str], daemon: int) -> int:
+def _run(state: State, env: Mapping[str, str], daemon: int) -> int:
     try:
-        code = program.run(state.program, env, identity.take)
+        code = program.run(state.program, env)
     except OSError as error:
         why = error.strerror or str(error)
         output.error(PachmountError(f"cannot run '{state.program[0]}'", why, "a command follows '--'"))

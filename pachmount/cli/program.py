@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from pachmount.errors import CannotMountError
-from pachmount.namespace.syscalls import signal_at_parents_end
+from pachmount.namespace import syscalls
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -32,19 +31,19 @@ def code_of(error: OSError) -> int:
     return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
 
 
-def run(command: Sequence[str], env: Mapping[str, str], prepare: Callable[[], None]) -> int:
+def run(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command with our terminal until it ends; what a shell says of its end.
 
-    Signals that we get meanwhile are for the command, and it gets SIGTERM if we are killed. `prepare` is called in the
-    new process. Raises OSError where it cannot be run, CannotMountError where `prepare` fails. For one thread only.
+    Signals that we get meanwhile are for the command, and it gets SIGTERM if we are killed. It has no right to mount
+    that its user has not. Raises OSError where it cannot be run. For processes with one thread.
     """
     awaited = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     parent = os.getpid()
 
     def begin() -> None:
-        prepare()
-        if not signal_at_parents_end(signal.SIGTERM, parent):
+        syscalls.let_programs_mount_no_more()
+        if not syscalls.signal_at_parents_end(signal.SIGTERM, parent):
             os._exit(BY_SIGNAL + signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -54,9 +53,6 @@ def run(command: Sequence[str], env: Mapping[str, str], prepare: Callable[[], No
             _pass_on(signal.sigwaitinfo(awaited), process)
         while signal.sigtimedwait(awaited, 0) is not None:  # those were for the command
             pass
-    except subprocess.SubprocessError as error:
-        hint = "user namespaces may be limited: sysctl user.max_user_namespaces"
-        raise CannotMountError("cannot give the command its user id", "the system refused", hint) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process.returncode if process.returncode >= 0 else BY_SIGNAL - process.returncode

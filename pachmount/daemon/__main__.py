@@ -15,7 +15,7 @@ from pachmount import settings as settings_module
 from pachmount.daemon import app
 from pachmount.errors import ExitCode, PachmountError
 from pachmount.namespace.syscalls import signal_at_parents_end
-from pachmount.paths import Places, embedded_socket, places, private_places
+from pachmount.paths import Places, places, private_places
 
 
 class ReadyReport:
@@ -53,7 +53,6 @@ def main() -> int:
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--foreground", action="store_true")
     parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
-    parser.add_argument("--embedded-socket", type=Path, help="with --private-dir: the embedded server's")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parser.add_argument("--allow-other", action="store_const", const=True)
     for name in ("--log-level", "--log-format", "--cache-dir", "--cache-size"):
@@ -80,7 +79,7 @@ def main() -> int:
 def _places(options: argparse.Namespace) -> Places:
     if options.private_dir is None:
         return places(options.mount_dir)
-    return private_places(options.mount_dir, options.private_dir, options.embedded_socket or embedded_socket())
+    return private_places(options.mount_dir, options.private_dir)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Daemon:
         self._contents = Contents(self._cache, settings.read_timeout, settings.read_ahead)
         self._gate = WaitGate(WAITING_REQUESTS, settings.read_timeout)
         state = where.lock_file.parent
-        embedded = EmbeddedProcess(paths.local_store(), where.embedded_socket, state / "localpfs.log")
+        embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
         self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
         mounter = Mounter(
             self._cluster,

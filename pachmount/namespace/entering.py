@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from pachmount.errors import CannotMountError
@@ -24,22 +23,6 @@ _REFUSALS = (
 """Where systems say that ordinary users may not have user namespaces, and how an administrator changes that."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who the user was before: this process may be called root in its user namespace."""
-
-    uid: int
-    gid: int
-    mapped: bool
-
-    def take(self) -> None:
-        """Be called by the own ids again, without any right over the mount namespace. Raises OSError."""
-        if self.mapped:
-            inner = os.geteuid(), os.getegid()
-            syscalls.unshare(syscalls.CLONE_NEWUSER)
-            _map((self.uid, self.gid), inner)
-
-
 def check_device(device: str = "/dev/fuse") -> None:
     """Raise CannotMountError unless this user can open the device that FUSE mounts need."""
     try:
@@ -52,21 +35,21 @@ def check_device(device: str = "/dev/fuse") -> None:
         raise CannotMountError("cannot mount with FUSE", f"{device}: {error.strerror}", hint) from error
 
 
-def enter() -> Identity:
+def enter() -> None:
     """Put this process into a mount namespace of its own, whose mounts nobody outside of it sees.
 
-    Mounts that come and go outside still do so inside. Raises CannotMountError, saying what forbids it.
+    Mounts that come and go outside still do so inside. We may mount then, and so may programs that we start. Raises
+    CannotMountError, saying what forbids it.
     """
     uid, gid = os.geteuid(), os.getegid()
-    mapped = not (uid == 0 and _enter_as_root())
     try:
-        if mapped:
+        if not (uid == 0 and _enter_as_root()):
             syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-            _map((0, 0), (uid, gid))
+            _keep_ids(uid, gid)
+            syscalls.let_programs_mount()
         syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_SLAVE)
     except OSError as error:
         raise refusal(error) from error
-    return Identity(uid, gid, mapped)
 
 
 def refusal(error: OSError) -> CannotMountError:
@@ -92,8 +75,8 @@ def _enter_as_root() -> bool:
     return True
 
 
-def _map(inside: tuple[int, int], outside: tuple[int, int]) -> None:
-    """Name our ids `outside` (uid, gid) `inside` in the user namespace just made; no others exist in it."""
+def _keep_ids(uid: int, gid: int) -> None:
+    """Be called the same in the user namespace just made; nobody else has a name in it."""
     Path("/proc/self/setgroups").write_text("deny")
-    for file, inner, outer in zip(("uid_map", "gid_map"), inside, outside, strict=True):
-        Path("/proc/self", file).write_text(f"{inner} {outer} 1")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")

@@ -20,6 +20,11 @@ MS_UNBINDABLE = 1 << 17
 MS_SLAVE = 1 << 19
 
 _PR_SET_PDEATHSIG = 1
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAP_SYS_ADMIN = 21
+_CAPABILITY_VERSION = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,6 +50,32 @@ def mount(source: str | Path, target: str | Path, fs_type: str = "", flags: int 
         data.encode() or None,
     )
     _check(done, str(target))
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Capabilities(ctypes.Structure):
+    """The lower 32 of each set, then the upper ones."""
+
+    _fields_ = tuple(
+        (f"{name}_{part}", ctypes.c_uint32) for part in (0, 1) for name in ("effective", "permitted", "inheritable")
+    )
+
+
+def let_programs_mount() -> None:
+    """Let programs that we start mount, as we may, though they are not root."""
+    header, sets = _CapabilityHeader(_CAPABILITY_VERSION, 0), _Capabilities()
+    _check(_libc.capget(ctypes.byref(header), ctypes.byref(sets)))
+    sets.inheritable_0 |= 1 << _CAP_SYS_ADMIN
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(sets)))
+    _check(_libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_RAISE), ctypes.c_ulong(_CAP_SYS_ADMIN), 0, 0))
+
+
+def let_programs_mount_no_more() -> None:
+    """Take back what `let_programs_mount` gave."""
+    _check(_libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0))
 
 
 def signal_at_parents_end(number: int, parent: int) -> bool:
