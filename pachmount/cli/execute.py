@@ -25,7 +25,7 @@ _FOREIGN = ("PFS_SOCK_PATH", "PFS_MOUNT_DIR", "SIDECAR_MODE")
 
 Sources = Annotated[
     list[str] | None,
-    typer.Argument(metavar="SOURCE...", help="[PROJECT/]REPO[@BRANCH|@COMMIT][:/PATH], as for 'mount'; one or more."),
+    typer.Argument(metavar="SOURCE", help="[PROJECT/]REPO[@BRANCH|@COMMIT][:/PATH], as for 'mount'; one or more."),
 ]
 Name = Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="Its name. Default: the repo's; one SOURCE.")]
 
@@ -37,7 +37,7 @@ def execute(state: State, sources: Sources = None, name: Name = "") -> int:
     Examples:
       pachmount exec images -- python train.py     reads /pfs/images
       pachmount exec images@dev labels -- make     /pfs/images and /pfs/labels
-      pachmount exec images@master^ -n old -- bash /pfs/old, in a shell
+      pachmount exec images@master^ -n old -- sh   /pfs/old, in a shell
 
     The command, and all that it starts, has a mount namespace of its own: only
     there is /pfs, with these mounts and nothing else, until the command ends.
