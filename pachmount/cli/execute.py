@@ -24,13 +24,13 @@ _PFS = paths.SYSTEM_MOUNT_DIR
 _FOREIGN = ("PFS_SOCK_PATH", "PFS_MOUNT_DIR", "SIDECAR_MODE")
 
 Sources = Annotated[
-    list[str] | None,
+    list[str],
     typer.Argument(metavar="SOURCE", help="[PROJECT/]REPO[@BRANCH|@COMMIT][:/PATH], as for 'mount'; one or more."),
 ]
 Name = Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="Its name. Default: the repo's; one SOURCE.")]
 
 
-def execute(state: State, sources: Sources = None, name: Name = "") -> int:
+def execute(state: State, sources: Sources, name: Name = "") -> int:
     """Run a command that finds repositories at /pfs, without privileges.
 
     \b
@@ -47,7 +47,7 @@ def execute(state: State, sources: Sources = None, name: Name = "") -> int:
     that of the command: 128+N if signal N ended it, 127 if there is no such
     command, 126 if it cannot be run. See docs/deploy/hpc.md.
     """
-    entries = _entries(sources or [], name)
+    entries = _entries(sources, name)
     if not state.program:
         raise UsageError("nothing to run", "a command is missing", "pachmount exec SOURCE -- COMMAND")
     from pachmount.daemon import spawn
@@ -72,8 +72,6 @@ def execute(state: State, sources: Sources = None, name: Name = "") -> int:
 
 
 def _entries(sources: list[str], name: str) -> list[MountEntry]:
-    if not sources:
-        raise UsageError("nothing to mount", "a SOURCE is missing", "pachmount exec SOURCE -- COMMAND")
     if name and len(sources) > 1:
         raise UsageError("--name given", f"there are {len(sources)} sources", "leave it out, or give one source")
     entries = [mounts.entry_of(source, name=name) for source in sources]

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +143,23 @@ def test_within_it_the_client_knows_its_mounts(box: Box, repo: str) -> None:
     assert box.ok("exec", repo, "-n", "x", "--", "sh", "-c", again) == "first"
 
 
+def test_a_pfs_of_the_machine_is_covered_and_the_root_stays(box: Box) -> None:
+    there = Path("/srv")  # in place of /pfs, which not every machine has
+    if not there.is_dir() or there.is_symlink():
+        pytest.skip(f"there is no {there}")
+    code = """
+import os, sys
+from pathlib import Path
+from pachmount.namespace import entering, tree
+root = os.stat("/")
+entering.enter()
+tree.prepare(Path("/srv"), Path(sys.argv[1]))
+print(os.listdir("/srv"), os.path.samestat(root, os.stat("/")), os.getcwd())
+"""
+    answer = box.python(code, _private(box)).strip()
+    assert answer == f"[] True {box.root}"
+
+
 def test_commands_at_the_same_time_have_each_their_own(box: Box, repo: str, start: Start) -> None:
     box.put(repo, {"/a.txt": b"second"})
     running = start(f"{repo}@master^", "-n", "x", "--", "sh", "-c", f"echo ready; {WAIT_FOR_SIGNAL}")
@@ -164,7 +182,7 @@ def test_the_embedded_server_is_started_if_there_is_none(new_box: Callable[..., 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["exec"], "a SOURCE is missing"),
+        (["exec", "--", "true"], "missing argument 'SOURCE"),
         (["exec", "{repo}"], "a command is missing"),
         (["exec", "{repo}", "--"], "a command is missing"),
         (["exec", "{repo}", "{repo}@dev", "--", "true"], "two sources have the name"),
@@ -214,6 +232,16 @@ def test_kill_9_ends_the_command_and_the_daemon(box: Box, repo: str, start: Star
     process = start(repo, "--", "sh", "-c", WAIT_FOR_SIGNAL)
     process.kill()
     process.wait(30)  # the rest is in _nothing_is_left
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_end_at_any_moment_leaves_nothing(box: Box, repo: str, number: signal.Signals) -> None:
+    for delay in (0.2, 0.35, 0.5, 0.65, 0.8, 1.0):
+        command = [sys.executable, "-m", "pachmount.cli.main", "exec", repo, "--", "sleep", "5"]
+        with subprocess.Popen(command, env=box.env, cwd=box.root) as process:
+            time.sleep(delay)
+            process.send_signal(number)
+            assert process.wait(30) in (-number, 128 + number)
 
 
 def test_what_the_command_leaves_running_does_not_keep_the_mounts(box: Box, repo: str) -> None:
