@@ -16,6 +16,7 @@ from pachmount.cli import (
     contexts,
     daemon,
     doctor,
+    execute,
     importing,
     listing,
     mount_server,
@@ -30,7 +31,7 @@ from pachmount.cli import (
 )
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
-from pachmount.cli.app import App, apply_flags
+from pachmount.cli.app import App, RunningCommand, apply_flags
 from pachmount.cli.state import State
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
@@ -87,6 +88,7 @@ def build() -> App:
     app.add(writing.commit, "commit", _MOUNTS)
     app.add(writing.discard, "discard", _MOUNTS)
     app.add(writing.remount, "remount", _MOUNTS)
+    app.add(execute.execute, "exec", _MOUNTS, uses_daemon=False, cls=RunningCommand)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)

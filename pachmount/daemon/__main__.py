@@ -7,14 +7,16 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from pachmount import settings as settings_module
 from pachmount.daemon import app
-from pachmount.errors import PachmountError
-from pachmount.paths import places
+from pachmount.errors import ExitCode, PachmountError
+from pachmount.namespace.syscalls import signal_at_parents_end
+from pachmount.paths import Places, places, private_places
 
 
 class ReadyReport:
@@ -54,15 +56,17 @@ def main() -> int:
     parser.add_argument("--mount-dir", type=Path)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parser.add_argument("--allow-other", action=argparse.BooleanOptionalAction)
     parser.add_argument("--no-auth", dest="require_token", action="store_const", const=False)
     for name in SETTINGS_FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--log-file", type=Path)
     options = parser.parse_args()
-    where = places(options.mount_dir)
-    if options.log_file is not None:
-        where = replace(where, log_file=Path(os.path.abspath(options.log_file)))
+    if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
+        return int(ExitCode.FAILURE)
+    where = _places(options)
     report = ReadyReport(options.ready_fd, where.socket)
     try:
         settings = settings_module.load(
@@ -74,6 +78,13 @@ def main() -> int:
         report.failed(error)
         return int(error.exit_code)
     return app.serve(where, settings, foreground=options.foreground, report=report)
+
+
+def _places(options: argparse.Namespace) -> Places:
+    if options.private_dir is not None:
+        return private_places(options.mount_dir, options.private_dir)
+    where = places(options.mount_dir)
+    return replace(where, log_file=Path(os.path.abspath(options.log_file))) if options.log_file else where
 
 
 if __name__ == "__main__":
