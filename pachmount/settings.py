@@ -5,7 +5,6 @@ Import it lazily in commands: pydantic-settings costs more than the rest of a sh
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,11 +47,19 @@ class Settings(BaseSettings):
     call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")
     poll_interval: float = Field(default=5.0, gt=0, description="how often branch heads are looked at")
     on_shutdown: Literal["keep", "commit"] = Field(
-        default_factory=lambda: "commit" if os.environ.get("SIDECAR_MODE", "").lower() in ("1", "true") else "keep",
+        default_factory=lambda: "commit" if paths.sidecar_mode() else "keep",
         description="what becomes of staged changes when the daemon stops; in sidecar mode they are committed",
     )
     shutdown_grace: float = Field(default=25.0, gt=0, description="how long the daemon commits when it stops")
-    allow_other: bool = Field(default=False, description="let other users of this machine see the mounts")
+    allow_other: bool = Field(
+        default_factory=paths.sidecar_mode,
+        description="let other users of this machine see the mounts; in sidecar mode they do",
+    )
+    socket_users: str = Field(default="", description="who else may use the daemon's socket: names, ids, or *")
+    listen: str = Field(default="", description="serve the REST API at this HOST:PORT, too")
+    require_token: bool = Field(default=True, description="ask for the token there")
+    token_file: Path | None = Field(default=None, description="where that token is; made if there is none")
+    allowed_hosts: str = Field(default="", description="more names by which clients call the daemon there")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 

@@ -42,6 +42,18 @@ class Command(TyperCommand):
         formatter.write_text(_GLOBAL_NOTE)
 
 
+class RunningCommand(Command):
+    """A command that runs what follows `--`, which it finds in `State.program`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args.index("--") if "--" in args else len(args)
+        ctx.ensure_object(State).program = args[own + 1 :]
+        return super().parse_args(ctx, args[:own])
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "--", "COMMAND", "[ARGUMENT]..."]
+
+
 class Group(TyperGroup):
     """A group that lists its commands by panel, in the order they were added."""
 
@@ -83,11 +95,10 @@ class App(typer.Typer):
         *,
         hidden: bool = False,
         uses_daemon: bool = True,
+        cls: type[Command] = Command,
     ) -> None:
         """Make `function` the command `name`; its docstring is the help text. `uses_daemon` adds --mount-dir."""
-        register = self.command(
-            name, cls=Command, context_settings=CONTEXT_SETTINGS, rich_help_panel=panel, hidden=hidden
-        )
+        register = self.command(name, cls=cls, context_settings=CONTEXT_SETTINGS, rich_help_panel=panel, hidden=hidden)
         register(_with_state(function, uses_daemon))
 
 

@@ -13,10 +13,13 @@ from pachmount import __version__
 from pachmount.cli import (
     account,
     cache,
+    contexts,
     daemon,
     doctor,
+    execute,
     importing,
     listing,
+    mount_server,
     output,
     serve,
     stats,
@@ -28,7 +31,7 @@ from pachmount.cli import (
 )
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
-from pachmount.cli.app import App, apply_flags
+from pachmount.cli.app import App, RunningCommand, apply_flags
 from pachmount.cli.state import State
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
@@ -85,6 +88,7 @@ def build() -> App:
     app.add(writing.commit, "commit", _MOUNTS)
     app.add(writing.discard, "discard", _MOUNTS)
     app.add(writing.remount, "remount", _MOUNTS)
+    app.add(execute.execute, "exec", _MOUNTS, uses_daemon=False, cls=RunningCommand)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)
@@ -93,9 +97,12 @@ def build() -> App:
     app.add(importing.import_, "import", _DATA)
     app.add(account.login, "login", _CLUSTER)
     app.add(account.logout, "logout", _CLUSTER)
+    app.add(account.whoami, "whoami", _CLUSTER)
     app.add(serve.serve, "serve", _CLUSTER, uses_daemon=False)
+    app.add(mount_server.mount_server, "mount-server", _PROGRAM)
     app.add(doctor.doctor, "doctor", _PROGRAM)
     app.add(version.version, "version", _PROGRAM)
+    app.add_typer(contexts.build(), name="context", rich_help_panel=_CLUSTER)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
     app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)
     return app
@@ -105,7 +112,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises."""
     state = State()
     try:
-        code = build()(list(arguments), prog_name=PROGRAM, obj=state, standalone_mode=False)
+        code = build()(mount_server.go_flags(list(arguments)), prog_name=PROGRAM, obj=state, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except (BrokenPipeError, output.OutputClosedError):

@@ -90,7 +90,7 @@ def mount(
             raise UsageError("nothing to mount", "a SOURCE is missing", "pachmount mount --help")
         _list_mounts(state, as_json)
         return
-    entry = _entry(source, directory, name, commit)
+    entry = entry_of(source, directory, name, commit)
     if follow:
         _refuse_to_follow_a_commit(entry)
         entry.follow = True
@@ -117,7 +117,8 @@ def mount(
     state.hint(f"ls {mounted.mountpoint}; 'pachmount unmount {mounted.name}' ends it")
 
 
-def _entry(source: str, directory: str | None, name: str, commit: str) -> MountEntry:
+def entry_of(source: str, directory: str | None = None, name: str = "", commit: str = "") -> MountEntry:
+    """What to ask the daemon for to have a source mounted, read-only; raises UsageError."""
     from pachmount.api.schema import MountEntry
 
     parsed = names.parse_source(source)

@@ -50,7 +50,12 @@ the command begins, such as an unknown option, are plain text.)
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
 
-_SIGPIPE = "A command whose output is not read to the end (`pachmount list | head`) ends with 141, as others do.\n"
+_OTHERS = """\
+A command whose output is not read to the end (`pachmount list | head`) ends with 141, as others do.
+
+`exec` ends with the code of the command that it runs, as a shell does: also 126 (cannot be run), 127 (not found) and
+128+N (ended by signal N).
+"""
 
 _MEANINGS = {
     ExitCode.OK: "done",
@@ -129,7 +134,7 @@ def _exit_codes() -> str:
     for code in ExitCode:
         ids = ", ".join(f"`{name}`" for name, error in BY_ID.items() if error.exit_code is code and _is_named(error))
         rows.append(f"| {int(code)} | {_MEANINGS[code]} | {ids} |")
-    return "\n".join(["## Exit codes", "", "| code | meaning | error ids |", "|---|---|---|", *rows, "", _SIGPIPE])
+    return "\n".join(["## Exit codes", "", "| code | meaning | error ids |", "|---|---|---|", *rows, "", _OTHERS])
 
 
 def _is_named(error: type[PachmountError]) -> bool:

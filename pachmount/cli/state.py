@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pachmount import paths
 from pachmount.cli import output, process
-from pachmount.errors import UsageError
+from pachmount.errors import ConfigurationError, DaemonNotRunningError, UsageError
 
 if TYPE_CHECKING:
     from pachmount.client import DaemonClient
@@ -28,6 +29,8 @@ class State:
     mount_dir: Path | None = None
     command: str = "pachmount"
     """The command as typed, for hints."""
+    program: list[str] = field(default_factory=list)
+    """What follows `--` in a command that runs another program."""
     _clients: list[DaemonClient] = field(default_factory=list)
 
     @property
@@ -36,10 +39,20 @@ class State:
         return paths.places(self.mount_dir)
 
     def client(self, *, start: bool = False) -> DaemonClient:
-        """A connection to the daemon; with `start`, the daemon is started if it is not running."""
+        """A connection to the daemon; with `start`, the daemon is started if it is not running.
+
+        In sidecar mode it is another container's, and never started from here.
+        """
         from pachmount.client import DaemonClient
 
-        if start:
+        url = paths.daemon_url()
+        if url:
+            client = DaemonClient.at_url(url, _token())
+            self._clients.append(client)
+            return client
+        if start and paths.sidecar_mode():
+            self._expect_daemon()
+        elif start:
             from pachmount.daemon.spawn import ensure_daemon, is_listening
 
             if not is_listening(self.places.socket):
@@ -51,6 +64,13 @@ class State:
         client = DaemonClient(self.places.socket)
         self._clients.append(client)
         return client
+
+    def _expect_daemon(self) -> None:
+        from pachmount.daemon.spawn import is_listening
+
+        if not is_listening(self.places.socket):
+            why = f"nothing listens on '{self.places.socket}', and in sidecar mode another container runs it"
+            raise DaemonNotRunningError("the daemon is not running", why, "there: pachmount daemon run")
 
     def close(self) -> None:
         for client in self._clients:
@@ -83,3 +103,14 @@ class State:
         level = logging.DEBUG if everything else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
         logging.getLogger("pachmount").setLevel(logging.DEBUG if self.verbose or everything else logging.WARNING)
+
+
+def _token() -> str:
+    """The token of a daemon that we reach over TCP."""
+    path = os.environ.get("PACHMOUNT_TOKEN_FILE", "")
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read token file '{path}'", str(error), "see PACHMOUNT_TOKEN_FILE") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import logging
 import os
 import re
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 FS_TYPE = "fuse.pachmount"
 FUSERMOUNT_SECONDS = 10
 
+_CAP_SYS_ADMIN = 21
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _AT_FDCWD = -100
@@ -80,7 +82,7 @@ def set_read_ahead(mountpoint: Path, size: int) -> None:
     can be written to. Without it, buffered reads come in pieces of 128 KiB: slower, nothing else.
     """
     stack = layers(mountpoint)
-    if not stack or not is_root():
+    if not stack or not may_mount():
         return
     try:
         Path(f"/sys/class/bdi/{stack[-1].device}/read_ahead_kb").write_text(str(size >> 10))
@@ -88,8 +90,12 @@ def set_read_ahead(mountpoint: Path, size: int) -> None:
         log.info("the kernel's read-ahead stays as it is: %s", error)
 
 
-def is_root() -> bool:
-    return os.geteuid() == 0
+@functools.cache
+def may_mount() -> bool:
+    """Whether this process may mount and unmount without the help of fusermount: it has CAP_SYS_ADMIN."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+        effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def unmount(mountpoint: Path, *, lazy: bool) -> None:
@@ -98,7 +104,7 @@ def unmount(mountpoint: Path, *, lazy: bool) -> None:
     With `lazy` it disappears from the tree at once and lives on for whoever has files open; otherwise BusyError while
     it is in use.
     """
-    if is_root():
+    if may_mount():
         flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
         if _libc.umount2(os.fsencode(mountpoint), flags) == 0:
             return
@@ -143,7 +149,7 @@ def detach_all(mountpoint: Path) -> None:
 def replaces_without_gap() -> bool:
     """Whether `replace_without_gap` can be expected to work."""
     major, minor = re.findall(r"\d+", os.uname().release)[:2]
-    return is_root() and (int(major), int(minor)) >= (6, 5)
+    return may_mount() and (int(major), int(minor)) >= (6, 5)
 
 
 def replace_without_gap(staging: Path, target: Path) -> bool:
@@ -152,7 +158,7 @@ def replace_without_gap(staging: Path, target: Path) -> bool:
     The new mount goes beneath the old one, which is then detached and uncovers it (fuse.md section 6.1; Linux ≥ 6.5
     and CAP_SYS_ADMIN). Files open in the old one stay open. On success nothing is left at `staging`.
     """
-    if not is_root():
+    if not may_mount():
         return False
     clone = _libc.syscall(
         _SYS_OPEN_TREE,

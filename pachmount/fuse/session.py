@@ -189,7 +189,7 @@ def check_fuse() -> None:
     if not os.path.exists(device):
         hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
         raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
-    if not kernel.is_root():
+    if not kernel.may_mount():
         kernel.find_fusermount()
     try:
         os.close(os.open(device, os.O_RDWR))
