@@ -22,7 +22,7 @@ _NS = 1e9
 def repo(info: RepoInfo) -> schema.RepoAnswer:
     authorization = "off"
     if info.permissions is not None:
-        readable = READ_PERMISSIONS.issubset(info.permissions)
+        readable = READ_PERMISSIONS.keys() <= set(info.permissions)
         authorization = ("write" if WRITE_PERMISSION in info.permissions else "read") if readable else "none"
     branches = sorted(info.branches) if info.branches and authorization != "none" else None
     return schema.RepoAnswer.model_validate(

@@ -8,7 +8,7 @@ from pathlib import Path
 from pachmount.api import answers, schema
 from pachmount.api.decode import decode_body
 from pachmount.api.handlers import Handler
-from pachmount.errors import PachmountError, UsageError
+from pachmount.errors import ClusterUnreachableError, NotPermittedError, PachmountError, UsageError
 from pachmount.mounts.committing import CommitWish
 from pachmount.mounts.resolve import Resolved, check_commit_form
 from pachmount.mounts.wishes import Wish
@@ -68,6 +68,8 @@ class MountHandler(MountsAnswering):
         try:
             wish = _wish(entry)
             return wish, self.services.manager.resolve(wish)
+        except (NotPermittedError, ClusterUnreachableError):
+            raise  # not the request's fault
         except PachmountError as error:
             if self.request.headers.get(schema.CLIENT_HEADER):
                 raise

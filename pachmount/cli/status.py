@@ -161,6 +161,8 @@ def _advise(state: State, answer: StatusAnswer) -> None:
     behind = [entry.name for entry in answer.mounts if entry.behind > 0 and not entry.follow]
     if answer.cluster.state == "none":
         state.hint("'pachmount login ADDRESS' connects to a cluster, 'pachmount login --local' to the embedded server")
+    elif answer.cluster.auth == "logged-out":
+        state.hint("pachmount login")
     elif answer.cluster.state == "unreachable":
         state.hint("cached data stays readable; 'pachmount doctor' looks for the cause")
     elif behind:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
-from pachmount.errors import ClusterUnreachableError, NotFoundError, PachmountError
+from pachmount.errors import ClusterUnreachableError, LoginRequiredError, NotFoundError, PachmountError
 from pachmount.mounts import history
 from pachmount.mounts.mount import Mount
 from pachmount.pfs.client import PfsClient
@@ -84,6 +84,9 @@ class HeadWatch:
             return mounts if gone else []
         except ClusterUnreachableError as error:
             log.debug("cannot look at %s@%s: %s", *branch, error)
+            return []
+        except LoginRequiredError:
+            _note(mounts, "the login has ended")
             return []
         except PachmountError as error:
             _note(mounts, str(error))

@@ -13,8 +13,8 @@ from pachmount.names import DEFAULT_BRANCH, Source, ancestry_branch, is_commit_i
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
 
-READ_PERMISSIONS = frozenset({200, 206, 208, 211})
-"""REPO_READ, REPO_LIST_COMMIT, REPO_LIST_BRANCH, REPO_LIST_FILE (wire-api.md A.7)."""
+READ_PERMISSIONS = {200: "REPO_READ", 205: "REPO_LIST_COMMIT", 208: "REPO_LIST_BRANCH", 211: "REPO_LIST_FILE"}
+"""What reading takes (numbers of auth_v2.Permission)."""
 WRITE_PERMISSION = 201
 ANCESTORS_SEARCHED = 100
 COMMITS_SEARCHED = 1000
@@ -72,7 +72,8 @@ def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -
     """
     repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
     check_readable(client, repo)
-    require_writable(client, repo)
+    what = f"can't create writable mount since user doesn't have write access on repo {repo.name}"
+    require_writable(client, repo, what=what)
     known = {info.name: info for info in client.list_branches(repo)}
     if branch in known and known[branch].has_provenance:
         hint = f"pachmount mount {repo}@NEW --rw commits to another branch"
@@ -82,22 +83,31 @@ def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -
     return Resolved(replace(source, branch=branch), time.time(), pinned=False, complete=False)
 
 
-def require_writable(client: PfsClient, repo: RepoRef, comfort: str = "") -> None:
+def require_writable(client: PfsClient, repo: RepoRef, comfort: str = "", what: str = "") -> None:
     """NotPermittedError if we may not write to a repo, NotFoundError if it is gone; `comfort` says what stays."""
     try:
         permissions = client.inspect_repo(repo).permissions
     except NotFoundError as error:
         raise NotFoundError(f"repo {repo} not found", comfort, "pachmount list") from error
     if permissions is not None and WRITE_PERMISSION not in permissions:
-        raise NotPermittedError(f"user doesn't have write permission on repo {repo.name}", comfort)
+        what = what or f"user doesn't have write permission on repo {repo.name}"
+        why = "; ".join(filter(None, ["REPO_WRITE is missing", comfort]))
+        raise NotPermittedError(what, why, _who_can_help(repo, "repoWriter"))
 
 
 def check_readable(client: PfsClient, repo: RepoRef) -> None:
     """NotFoundError if there is no such repo, NotPermittedError if we may not read it."""
     with _explained(f"repo {repo} not found", "pachmount list"):
         permissions = client.inspect_repo(repo).permissions
-    if permissions is not None and not READ_PERMISSIONS.issubset(permissions):
-        raise NotPermittedError(f"user doesn't have read permission on repo {repo.name}")
+    missing = [] if permissions is None else [name for key, name in READ_PERMISSIONS.items() if key not in permissions]
+    if missing:
+        what = f"user doesn't have read permission on repo {repo.name}"
+        why = f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing"
+        raise NotPermittedError(what, why, _who_can_help(repo, "repoReader"))
+
+
+def _who_can_help(repo: RepoRef, role: str) -> str:
+    return f"whoever owns the repo {repo} can give you the role {role}"
 
 
 def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_timeout: float) -> Resolved:

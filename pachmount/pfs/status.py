@@ -34,6 +34,15 @@ _BAD_PATH = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BAD_NAME = re.compile(r"name \(.*\) invalid|branch name cannot be|invalid project name|is a reserved name", re.DOTALL)
+_NEEDS = re.compile(
+    r"is not authorized to perform this operation - needs permissions \[(?P<permissions>[^\]]*)\]"
+    r" on (?P<kind>[A-Z]+)(?: (?P<name>[^\s.]\S*?(?=\.?(?:\s|$))|))?"
+)
+_REPO_READER = frozenset(
+    {"REPO_READ", "REPO_INSPECT_COMMIT", "REPO_LIST_COMMIT", "REPO_LIST_BRANCH", "REPO_INSPECT_FILE", "REPO_LIST_FILE"}
+)
+_REPO_WRITER = _REPO_READER | {"REPO_WRITE", "REPO_DELETE_COMMIT", "REPO_CREATE_BRANCH", "REPO_DELETE_BRANCH"}
+_PROJECT_WRITER = frozenset({"PROJECT_LIST_REPO", "PROJECT_CREATE_REPO"})
 _GONE = re.compile(r"no role binding exists", re.IGNORECASE)
 _FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b|does not contain item", re.DOTALL)
 _TOO_LARGE = re.compile(r"larger than max", re.IGNORECASE)
@@ -106,7 +115,7 @@ def to_error(error: grpc.RpcError, address: str) -> PachmountError:
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return LoginRequiredError(text or "no authentication token", hint=LOGIN_HINT)
     if code is grpc.StatusCode.PERMISSION_DENIED:
-        return NotPermittedError(text or "permission denied")
+        return _not_permitted(text or "permission denied")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _STORAGE_FULL.search(text):
         return StorageFullError(text)
     if _is_passing(code, text):
@@ -130,6 +139,26 @@ def _is_passing(code: grpc.StatusCode, text: str) -> bool:
     return code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and _BROKEN_OFF.search(text) is not None
 
 
+def _not_permitted(text: str) -> NotPermittedError:
+    """What the server says, without its advice for pachctl, and who can help."""
+    needs = _NEEDS.search(text)
+    if needs is None:
+        return NotPermittedError(text)
+    kind, name = needs["kind"].lower(), needs["name"]
+    role = _role_for(set(needs["permissions"].split()), kind)
+    where = f"{kind} {name}".strip()
+    return NotPermittedError(text[: needs.end()], hint=f"whoever owns the {where} can give you the role {role}")
+
+
+def _role_for(permissions: set[str], kind: str) -> str:
+    """The least role that has some permissions (auth/permissions.json of the conformance recordings)."""
+    if kind == "cluster":
+        return "clusterAdmin"
+    if kind == "project":
+        return "projectWriter" if permissions <= _PROJECT_WRITER else "projectOwner"
+    return "repoReader" if permissions <= _REPO_READER else "repoWriter" if permissions <= _REPO_WRITER else "repoOwner"
+
+
 _SIMPLE: dict[grpc.StatusCode, type[PachmountError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
@@ -144,7 +173,7 @@ def _by_text(code: grpc.StatusCode, text: str) -> PachmountError:
     if code is grpc.StatusCode.INTERNAL and "token expiration is in the past" in text:
         return LoginRequiredError(what, hint=LOGIN_HINT)
     if _GONE.search(text) or "is not authorized to perform this operation" in text:
-        return NotPermittedError(what)
+        return _not_permitted(what)
     if _NOT_FINISHED.search(text):
         return BusyError(what)
     if _STORAGE_FULL.search(text):

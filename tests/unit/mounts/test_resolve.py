@@ -124,7 +124,7 @@ def test_what_is_missing_is_named_with_the_way_to_find_it(source: Source, says: 
 
 @pytest.mark.parametrize("missing", sorted(READ_PERMISSIONS))
 def test_all_permissions_to_read_are_needed(missing: int) -> None:
-    allowed = tuple(READ_PERMISSIONS - {missing})
+    allowed = tuple(READ_PERMISSIONS.keys() - {missing})
     with pytest.raises(NotPermittedError, match="doesn't have read permission on repo r"):
         shown(FakeClient("finished", permissions=allowed), Source("default", "r"))
     assert (
