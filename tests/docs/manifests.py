@@ -91,7 +91,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every `pachmount …` that the documents, manifests, the unit and the image's recipe say, with where."""
     for document in DOCUMENTS:
         for text in _COMMAND.findall(document.read_text()):
-            yield document.name, shlex.split(text.partition(" #")[0].partition(" | ")[0])
+            yield document.name, shlex.split(re.split(" [#|<>] ?", text)[0])
     for name, pod in pods().items():
         yield name, command(containers(pod)[SIDE])
     for line in (DEPLOY / "pachmount.service").read_text().splitlines():

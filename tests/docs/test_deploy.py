@@ -72,8 +72,8 @@ def test_only_the_side_container_is_privileged_and_mounts_for_both(pod: Yaml) ->
 def test_both_containers_mean_the_same_daemon(pod: Yaml) -> None:
     found = manifests.containers(pod)
     side, notebook = (manifests.environment(found[name]) for name in (SIDE, NOTEBOOK))
-    assert paths.is_sidecar(side)
-    assert paths.is_sidecar(notebook)
+    assert paths.sidecar_mode(side)
+    assert paths.sidecar_mode(notebook)
     ours, theirs = paths.places(None, side), paths.places(None, notebook)
     assert (ours.mount_dir, ours.socket) == (theirs.mount_dir, theirs.socket)
     where = {name: {m["mountPath"]: m for m in found[name]["volumeMounts"]} for name in found}
@@ -263,7 +263,7 @@ def test_commands_parse(where: str, words: list[str]) -> None:
     while hasattr(command, "commands"):
         assert rest[0] in command.commands, f"{where}: {' '.join(words)}"
         command, rest = command.commands[rest[0]], rest[1:]
-        if not rest and hasattr(command, "commands"):
+        if not rest:  # in running text it is the command's name
             return
     command.make_context(" ".join(words), list(rest)).close()
 
