@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from pachmount import errors
 from pachmount.api import schema
-from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError
+from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError, UsageError
 
 CONNECT_TIMEOUT = 2.0
 POLL_TIMEOUT = 10.0
@@ -33,32 +33,34 @@ MOUNT_TIMEOUT = 120.0
 UPLOAD_TIMEOUT = 24 * 3600.0
 """For requests that send staged data, however much; each piece has a deadline of its own in the daemon."""
 
+LOGIN_TIMEOUT = 200.0
+"""For the request that waits until a person has logged in."""
+DEFAULT_PORT = 9002
+"""That of the original."""
+
 START_HINT = "pachmount daemon start"
 
 log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection over a unix socket."""
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection over TCP."""
 
-    def __init__(self, socket_path: str) -> None:
-        super().__init__("localhost")
-        self._socket_path = socket_path
+    start_hint = "start it there, or unset PACHMOUNT_URL and DEFAULT_SCHEMA"
+
+    def open(self) -> socket.socket:
+        """A connected socket; raises OSError."""
+        return socket.create_connection((self.host, self.port), CONNECT_TIMEOUT)
 
     def connect(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(CONNECT_TIMEOUT)
         try:
-            connection.connect(self._socket_path)
+            self.sock = self.open()
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            connection.close()
-            raise DaemonNotRunningError("the daemon is not running", "", START_HINT) from error
+            raise DaemonNotRunningError("the daemon is not running", "", self.start_hint) from error
         except OSError as error:
-            connection.close()
             why = error.strerror or str(error)
             raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
-        self.sock = connection
 
     def usable(self, timeout: float) -> None:
         """Connect if needed (also when the other side has closed an idle connection); `timeout` holds from now on."""
@@ -69,6 +71,26 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(timeout)
 
 
+class _UnixConnection(_Connection):
+    """The same over a unix socket."""
+
+    start_hint = START_HINT
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__("localhost")
+        self._socket_path = socket_path
+
+    def open(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(CONNECT_TIMEOUT)
+            connection.connect(self._socket_path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
 class DaemonClient:
     """The routes of one daemon. Errors arrive as the exceptions of `pachmount.errors`.
 
@@ -76,7 +98,20 @@ class DaemonClient:
     """
 
     def __init__(self, socket_path: Path | str) -> None:
-        self._connection = _UnixConnection(os.fspath(socket_path))
+        self._connection: _Connection = _UnixConnection(os.fspath(socket_path))
+        self._headers = {schema.CLIENT_HEADER: "1"}
+
+    @classmethod
+    def at_url(cls, url: str, token: str = "") -> DaemonClient:
+        """The client of a daemon that listens at `http://HOST:PORT`, with its token. Raises UsageError."""
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+            raise UsageError(f"cannot use the daemon's URL '{url}'", "it is http://HOST:PORT", "see PACHMOUNT_URL")
+        client = cls("")
+        client._connection = _Connection(parts.hostname, parts.port or DEFAULT_PORT)
+        if token:
+            client._headers["Authorization"] = f"Bearer {token}"
+        return client
 
     def close(self) -> None:
         self._connection.close()
@@ -191,10 +226,19 @@ class DaemonClient:
 
     def configure(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
         """Connect to another cluster and remember it; all mounts of the old one end."""
-        return _one(schema.ConfigAnswer, self._put("/config", MOUNT_TIMEOUT, request))
+        return _one(schema.ConfigAnswer, self._put("/config", UPLOAD_TIMEOUT, request))
 
-    def logout(self) -> None:
-        self._put("/auth/_logout", CLUSTER_TIMEOUT)
+    def begin_login(self) -> schema.LoginAnswer:
+        """Where to log in with a browser."""
+        return _one(schema.LoginAnswer, self._put("/auth/_login", CLUSTER_TIMEOUT))
+
+    def finish_login(self, *, oidc_state: str = "", id_token: str = "") -> None:
+        """Wait until the login is done, for LOGIN_TIMEOUT at most; the daemon uses and saves its token."""
+        body = schema.LoginTokenRequest(oidc=oidc_state, id_token=id_token)
+        self._put("/auth/_login_token", LOGIN_TIMEOUT, body)
+
+    def logout(self, *, staged: schema.AtUnmount = "commit") -> None:
+        self._put("/auth/_logout", UPLOAD_TIMEOUT, schema.LogoutRequest(staged=staged))
 
     # -- transport
 
@@ -218,7 +262,7 @@ class DaemonClient:
         try:
             self._connection.usable(timeout)
             target = f"{route}?{urlencode(query, doseq=True)}" if query else route
-            self._connection.request(method, target, body, {schema.CLIENT_HEADER: "1"})
+            self._connection.request(method, target, body, self._headers)
             response = self._connection.getresponse()
             content = response.read()
         except PachmountError:

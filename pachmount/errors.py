@@ -11,7 +11,9 @@ PachmountError
 ├── NotADirectoryInSourceError a path leads through a file
 ├── ReadOnlyError              a write to something that cannot change
 ├── NotPermittedError          the cluster or the system says no
-│   └── LoginRequiredError         no token, or an expired one
+│   ├── LoginRequiredError         no token, or an expired one
+│   └── AccessDeniedError          the daemon says no to whoever asks it
+│       └── TokenRequiredError         and wants its token
 ├── UnreachableError           somebody does not answer
 │   ├── ClusterUnreachableError
 │   │   └── ClusterTimeoutError    a deadline passed
@@ -137,6 +139,15 @@ class NotPermittedError(PachmountError):
 
 class LoginRequiredError(NotPermittedError):
     id = "login-required"
+    http_status = 401
+
+
+class AccessDeniedError(NotPermittedError):
+    id = "access-denied"
+
+
+class TokenRequiredError(AccessDeniedError):
+    id = "token-required"
     http_status = 401
 
 

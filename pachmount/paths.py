@@ -70,11 +70,6 @@ def default_mount_dir(env: Mapping[str, str] = os.environ) -> Path:
     return home(env) / "pfs"
 
 
-def sidecar_mode(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether the daemon is in a container of its own, beside that of the user (`SIDECAR_MODE`)."""
-    return env.get("SIDECAR_MODE", "").lower() in ("1", "true")
-
-
 def embedded_socket(env: Mapping[str, str] = os.environ) -> Path:
     """The socket of the embedded server that daemons share."""
     return _short(runtime_dir(env) / "localpfs.sock", env)
@@ -100,6 +95,18 @@ class Places:
     log_file: Path
     mounts_file: Path
     staged: Path
+    token_file: Path
+
+
+def daemon_url(env: Mapping[str, str] = os.environ) -> str:
+    """Where the daemon listens over TCP: `PACHMOUNT_URL`, or the original's `DEFAULT_SCHEMA=http`; "" = its socket."""
+    fallback = "http://127.0.0.1:9002" if env.get("DEFAULT_SCHEMA", "") == "http" else ""
+    return env.get("PACHMOUNT_URL", "") or fallback
+
+
+def is_sidecar(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether another container runs the daemon, which then serves this one (`SIDECAR_MODE`, as with the original)."""
+    return env.get("SIDECAR_MODE", "").lower() in ("1", "true", "yes", "on")
 
 
 def exec_dir(env: Mapping[str, str] = os.environ) -> Path:
@@ -118,6 +125,7 @@ def private_places(mount_dir: Path, directory: Path) -> Places:
         log_file=directory / "daemon.log",
         mounts_file=directory / "mounts.json",
         staged=directory / "staged",
+        token_file=directory / "rest-token",
     )
 
 
@@ -137,6 +145,7 @@ def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -
         log_file=state / "daemon.log",
         mounts_file=state / "mounts.json",
         staged=state / "staged",
+        token_file=state / "rest-token",
     )
 
 

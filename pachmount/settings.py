@@ -47,11 +47,19 @@ class Settings(BaseSettings):
     call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")
     poll_interval: float = Field(default=5.0, gt=0, description="how often branch heads are looked at")
     on_shutdown: Literal["keep", "commit"] = Field(
-        default_factory=lambda: "commit" if paths.sidecar_mode() else "keep",
+        default_factory=lambda: "commit" if paths.is_sidecar() else "keep",
         description="what becomes of staged changes when the daemon stops; in sidecar mode they are committed",
     )
     shutdown_grace: float = Field(default=25.0, gt=0, description="how long the daemon commits when it stops")
-    allow_other: bool = Field(default=False, description="let other users of this machine see the mounts")
+    allow_other: bool = Field(
+        default_factory=paths.is_sidecar,
+        description="let other users of this machine see the mounts; in sidecar mode they do",
+    )
+    socket_users: str = Field(default="", description="who else may use the daemon's socket: names, ids, or *")
+    listen: str = Field(default="", description="serve the REST API at this HOST:PORT, too")
+    require_token: bool = Field(default=True, description="ask for the token there")
+    token_file: Path | None = Field(default=None, description="where that token is; made if there is none")
+    allowed_hosts: str = Field(default="", description="more names by which clients call the daemon there")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 

@@ -259,6 +259,7 @@ def cluster(snapshot: ClusterSnapshot) -> schema.ClusterStatus:
             "version": snapshot.version,
             "auth": _AUTH[identity.state] if identity is not None else "unknown",
             "username": identity.username if identity is not None else "",
+            "login_expires": identity.expires if identity is not None else None,
             "unreachable_since": snapshot.unreachable_since,
             "error": snapshot.error.to_dict() if snapshot.error is not None else None,
         }

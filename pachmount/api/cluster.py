@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from pachmount.api import answers, schema
 from pachmount.api.decode import decode_body
@@ -43,7 +44,7 @@ class StatusHandler(Handler):
 
 
 class ReposHandler(Handler):
-    """GET /repos."""
+    """GET /repos: all user repos of all projects, with their branches and what we may do."""
 
     async def get(self) -> None:
         self.answer(await self.look(self._repos))
@@ -54,7 +55,7 @@ class ReposHandler(Handler):
 
 
 class ProjectsHandler(Handler):
-    """GET /projects, `default` first."""
+    """GET /projects: all projects, `default` first."""
 
     async def get(self) -> None:
         self.answer(await self.look(self._projects))
@@ -67,7 +68,7 @@ class ProjectsHandler(Handler):
 
 
 class BranchesHandler(Handler):
-    """GET /branches?repo=PROJECT/REPO (ours), newest first."""
+    """GET /branches?repo=PROJECT/REPO (ours): the branches of a repo, newest first."""
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
@@ -84,7 +85,7 @@ class BranchesHandler(Handler):
 
 
 class CommitsHandler(Handler):
-    """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours), newest first."""
+    """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours): commits of a repo, newest first."""
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
@@ -150,32 +151,29 @@ class ConfigHandler(Handler):
         )
 
     def _change(self, request: schema.ConfigRequest) -> schema.ConfigAnswer:
-        cluster, manager = self.services.cluster, self.services.manager
-        if request.embedded:
-            if not cluster.is_embedded:
-                cluster.use_embedded(manager.unmount_all)
+        cluster = self.services.cluster
+        if request.embedded or request.context:
+            cluster.use_context(request.context, partial(self._leave, request.staged))
         elif cluster.leads_to(request.pachd_address, request.server_cas):
             if request.token:
                 cluster.set_token(request.token)
         else:
             try:
-                cluster.switch(request.pachd_address, request.server_cas, request.token, manager.unmount_all)
+                leave = partial(self._leave, request.staged)
+                cluster.switch(request.pachd_address, request.server_cas, request.token, leave)
             except InvalidAddressError as error:
                 what = "either empty or poorly formatted cluster endpoint"
                 raise InvalidAddressError(what, error.why or error.what, error.hint) from error
         return self._config()
 
-
-class LogoutHandler(Handler):
-    """PUT /auth/_logout: unmount all and forget the token."""
-
-    async def put(self) -> None:
-        await self.work(self._logout)
-        self.finish()
-
-    def _logout(self) -> None:
-        self.services.manager.unmount_all()
-        self.services.cluster.set_token("")
+    def _leave(self, staged: schema.AtUnmount) -> None:
+        """End all mounts; what is staged is never dropped without a word."""
+        try:
+            self.services.manager.unmount_all(staged)
+        except PachmountError as error:
+            error.what = f"still connected to {self.services.cluster.connection.address}: {error.what}"
+            error.hint = f"{error.hint or 'pachmount status'}; or keep what is staged: pachmount login … --keep"
+            raise
 
 
 def _repo(text: str) -> RepoRef:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,13 +16,16 @@ import tornado.web
 from pydantic import BaseModel
 
 from pachmount.api import schema
+from pachmount.api.access import Access
 from pachmount.errors import (
+    AccessDeniedError,
     ClusterTimeoutError,
     ClusterUnreachableError,
     InternalError,
     LoginRequiredError,
     NotConnectedError,
     PachmountError,
+    UsageError,
 )
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
@@ -48,6 +52,25 @@ class RequestCounts:
         return {route: dict(sorted(counts.items())) for route, counts in sorted(self._counts.copy().items())}
 
 
+class Logins:
+    """Who waits for a person to log in; used by the loop's thread alone. Each keeps a thread busy for minutes."""
+
+    def __init__(self, limit: int = 4) -> None:
+        self.limit = limit
+        self.waiting = 0
+        self.executor = ThreadPoolExecutor(limit, thread_name_prefix="login")
+
+    def enter(self) -> bool:
+        """Count one more, if there may be one."""
+        if self.waiting >= self.limit:
+            return False
+        self.waiting += 1
+        return True
+
+    def leave(self) -> None:
+        self.waiting -= 1
+
+
 @dataclass(frozen=True)
 class Services:
     """What handlers work with. `workers` runs what changes something, `lookers` what only looks."""
@@ -60,6 +83,7 @@ class Services:
     stats: Callable[[], schema.StatsAnswer]
     requests: RequestCounts
     warmups: Warmups
+    logins: Logins
 
 
 class Handler(tornado.web.RequestHandler):
@@ -70,31 +94,36 @@ class Handler(tornado.web.RequestHandler):
     """A route of the original: it answers errors with the few statuses that the original knows."""
     services: Services
 
-    def initialize(self, services: Services, route: str = "other") -> None:
+    def initialize(self, services: Services, access: Access, route: str = "other") -> None:
         self.services = services
+        self.access = access
         self.route = route
+
+    def prepare(self) -> None:
+        self.access.check(self.request)
 
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())
 
     async def look(self, work: Callable[[], T]) -> T:
         """Run a question in a thread."""
-        return await self._run(self.services.lookers, work)
+        return await self.run(self.services.lookers, work)
 
     async def work(self, work: Callable[[], T]) -> T:
         """Run a change in a thread."""
-        return await self._run(self.services.workers, work)
+        return await self.run(self.services.workers, work)
 
     async def upload(self, work: Callable[[], T]) -> T:
         """Run a change that sends data, for as long as that takes: its stream has a deadline for each piece."""
-        return await self._run(self.services.workers, work, None)
+        return await self.run(self.services.workers, work, None)
 
-    async def _run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
+    async def run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
+        """Run work in a thread of `executor`; ClusterTimeoutError if it takes longer than `timeout` (s)."""
         future = asyncio.get_running_loop().run_in_executor(executor, self._with_embedded_server, work)
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout)
         except asyncio.TimeoutError as error:
-            why = f"it goes on, but took more than {HANDLER_SECONDS:.0f} s"
+            why = f"it goes on, but took more than {timeout:.0f} s"
             raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error
 
     def _with_embedded_server(self, work: Callable[[], T]) -> T:
@@ -107,12 +136,18 @@ class Handler(tornado.web.RequestHandler):
                 raise
             return work()
 
-    def require_login(self) -> None:
-        """The gates of the original: a cluster is configured (404) and knows us (401). Blocking."""
+    def require_cluster(self) -> None:
+        """The first gate of the original: a cluster is configured (404)."""
         try:
-            identity = self.services.cluster.identity()
+            _ = self.services.cluster.connection
         except NotConnectedError as error:
             raise NotConnectedError("not connected to a cluster", error.why, error.hint) from error
+
+    def require_login(self) -> None:
+        """Both gates of the original: a cluster is configured (404) and knows us (401). Blocking."""
+        self.require_cluster()
+        try:
+            identity = self.services.cluster.identity()
         except ClusterUnreachableError:
             return  # the call itself will say so, unless memory can answer it
         if identity.state is AuthState.LOGGED_OUT:
@@ -141,7 +176,9 @@ class Handler(tornado.web.RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, PachmountError):
             self.fail(error, _compatible_status(error) if self.compatible else error.http_status)
-        elif isinstance(error, tornado.web.HTTPError):
+        elif isinstance(error, tornado.web.HTTPError) and status_code == http.client.BAD_REQUEST:
+            self.fail(UsageError("the request cannot be read", error.log_message or ""), status_code)
+        elif isinstance(error, tornado.web.HTTPError):  # the wrong method
             self.clear_header("Content-Type")
             self.finish()
         else:
@@ -156,8 +193,8 @@ class Handler(tornado.web.RequestHandler):
 
 
 def _compatible_status(error: PachmountError) -> int:
-    """The original knows only 400, 401, 404 (no cluster) and 500."""
-    if isinstance(error, NotConnectedError | LoginRequiredError) or error.http_status == 400:
+    """The original knows only 400, 401, 404 (no cluster) and 500, and lets everybody in."""
+    if isinstance(error, NotConnectedError | LoginRequiredError | AccessDeniedError) or error.http_status == 400:
         return error.http_status
     return 500
 
@@ -166,6 +203,7 @@ class UnknownPath(Handler):
     """Every path that is no route."""
 
     def prepare(self) -> None:
+        super().prepare()
         self.set_status(404)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")

@@ -19,13 +19,13 @@ class MountsAnswering(Handler):
     """The base of the routes that answer with all mounts and, as `unmounted`, all repos."""
 
     def mounts(self, changed: Collection[str] | None = None) -> schema.MountsAnswer:
-        """Where branches stand is looked up within a second; what does not answer in time is told from memory.
+        """Where branches stand is looked up now, within a second; what does not answer in time is told from memory.
 
         After a change only the mounts that were `changed` are looked at.
         """
         self.require_login()
         manager, cluster = self.services.manager, self.services.cluster
-        manager.look_at_heads(names=changed, unmount_deleted=True)
+        manager.look_at_heads(max_age=0, names=changed, unmount_deleted=True)
         return schema.MountsAnswer(
             mounted=[answers.mount(mount) for mount in manager.mounts()],
             unmounted=[answers.repo(info) for info in cluster.repos()],
@@ -33,7 +33,7 @@ class MountsAnswering(Handler):
 
 
 class MountsHandler(MountsAnswering):
-    """GET /mounts."""
+    """GET /mounts: all mounts and all repos."""
 
     async def get(self) -> None:
         self.answer(await self.look(self.mounts))
@@ -124,7 +124,7 @@ class UnmountHandler(MountsAnswering):
 
 
 class UnmountAllHandler(MountsAnswering):
-    """PUT /_unmount_all."""
+    """PUT /_unmount_all: end all mounts; what is staged is committed."""
 
     async def put(self) -> None:
         self.answer(await self.upload(self._unmount_all))

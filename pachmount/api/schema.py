@@ -119,12 +119,29 @@ class DiscardRequest(Request):
 
 
 class ConfigRequest(Request):
-    """`embedded` and `token` are ours: use the embedded server; the session token to store in the new context."""
+    """Ours: `context` of pachctl's file to use, or `embedded` for the embedded server; `token` to store in the new
+    context; what becomes of changes that are `staged` on the former cluster.
+    """
 
     pachd_address: str = ""
     server_cas: str = ""
     embedded: bool = False
+    context: str = ""
     token: str = ""
+    staged: AtUnmount = "commit"
+
+
+class LoginTokenRequest(Request):
+    """`oidc` is the state of a login in the browser; `id_token` (ours) one of an OIDC provider."""
+
+    oidc: str = ""
+    id_token: str = ""
+
+
+class LogoutRequest(Request):
+    """Ours: what becomes of staged changes."""
+
+    staged: AtUnmount = "commit"
 
 
 class WarmupEntry(Request):
@@ -156,6 +173,38 @@ class HealthAnswer(Model):
 class ConfigAnswer(Model):
     cluster_status: Literal["INVALID", "AUTH_DISABLED", "AUTH_ENABLED"]
     pachd_address: str
+
+
+class LoginAnswer(Model):
+    """Where to log in, and what to wait for."""
+
+    auth_url: str
+    oidc_state: str
+
+
+class PachctlContexts(Model):
+    """A part of pachctl's file; the keys of a context are pachctl's."""
+
+    active_context: str
+    contexts: dict[str, dict[str, Any]]
+    metrics: bool = True
+
+
+class ContextAnswer(Model):
+    """pachctl's file with the context in use alone, its session token included."""
+
+    user_id: str = ""
+    v2: PachctlContexts
+
+
+class DatumsAnswer(Model):
+    """Which datum is shown, in the words of all versions."""
+
+    num_datums: int = 0
+    input: dict[str, Any] | None = None
+    curr_idx: int = 0
+    idx: int = 0
+    all_datums_received: bool = False
 
 
 class RepoAnswer(Model):
@@ -397,7 +446,9 @@ class WarmupsAnswer(Model):
 
 
 class ClusterStatus(Model):
-    """`state`: connected, unreachable (since when, why), or none while nothing is configured."""
+    """`state`: connected, unreachable (since when, why), or none while nothing is configured. `login_expires` is
+    seconds since the epoch, None if never or not known.
+    """
 
     state: Literal["connected", "unreachable", "none"]
     address: str
@@ -406,6 +457,7 @@ class ClusterStatus(Model):
     version: str = ""
     auth: Literal["off", "logged-in", "logged-out", "unknown"] = "unknown"
     username: str = ""
+    login_expires: float | None = None
     unreachable_since: float | None = None
     error: ErrorAnswer | None = None
 
@@ -451,6 +503,7 @@ class StatusAnswer(Model):
     started: float
     mount_dir: str
     socket: str
+    listen: str = ""
     log_file: str
     rss_bytes: int
     threads: int
@@ -459,6 +512,8 @@ class StatusAnswer(Model):
     lingering_sessions: int = 0
     follow_streams: int = 0
     follow_streams_limit: int = 0
+    waiting_logins: int = 0
+    waiting_logins_limit: int = 0
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)

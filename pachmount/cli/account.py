@@ -1,9 +1,12 @@
-"""`login` and `logout`: which cluster, and as whom."""
+"""`login`, `logout` and `whoami`: which cluster, and as whom."""
 
 from __future__ import annotations
 
 import base64
+import os
 import sys
+import time
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +18,7 @@ from pachmount.cli.state import State
 from pachmount.errors import ClusterUnreachableError, ConfigurationError, LoginRequiredError, UsageError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import ClusterStatus
+    from pachmount.api.schema import AtUnmount, ClusterStatus
     from pachmount.client import DaemonClient
 
 Address = Annotated[
@@ -27,64 +30,104 @@ Address = Annotated[
 TokenStdin = Annotated[
     bool, typer.Option("--token-stdin", metavar="", help="Read a session token from standard input.")
 ]
+IdTokenStdin = Annotated[
+    bool, typer.Option("--id-token-stdin", metavar="", help="Read an OIDC id token from standard input.")
+]
+NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", metavar="", help="Only print the address to log in at; open no browser.")
+]
 ServerCa = Annotated[
     Path | None,
     typer.Option("--server-ca", metavar="FILE", help="Trust the certificates in this PEM file (with grpcs://)."),
 ]
 Local = Annotated[bool, typer.Option("--local", metavar="", help="Use the embedded server instead of a cluster.")]
+Keep = Annotated[
+    bool, typer.Option("--keep", metavar="", help="Keep staged changes instead of committing them to the cluster left.")
+]
 
 
 def login(
     state: State,
     address: Address = None,
+    no_browser: NoBrowser = False,
     token_stdin: TokenStdin = False,
+    id_token_stdin: IdTokenStdin = False,
     server_ca: ServerCa = None,
     local: Local = False,
+    keep: Keep = False,
     as_json: opt.Json = False,
 ) -> None:
-    """Connect to a cluster, or to the embedded server.
+    """Connect to a cluster and log in, or go back to the embedded server.
 
     \b
     Examples:
       pachmount login grpc://pachd.example:30650
       pachmount login grpcs://pachd.example:443 --server-ca ca.pem
-      pachmount login grpcs://pachd.example:443 --token-stdin < token
-      pachmount login --token-stdin < token      a new token for the same cluster
+      pachmount login                            again, at the same cluster
+      pachmount login --token-stdin < token      with a session token
       pachmount login --local
 
-    The address and the token go into pachctl's file, ~/.pachyderm/config.json
-    (PACH_CONFIG names another), so that pachctl uses the same cluster. Mounts
-    of the former cluster end. Login in a browser is not in this version.
+    If the cluster asks for it, the login is done in a browser, or with the token
+    in PACHMOUNT_TOKEN or the OIDC id token in DEX_TOKEN. The address and the
+    session token go into pachctl's file, ~/.pachyderm/config.json (PACH_CONFIG
+    names another), so that pachctl uses the same cluster. Mounts stay when the
+    cluster does; those of a former cluster end, after what is staged in them was
+    committed.
     """
-    if local and (address or token_stdin or server_ca):
+    if local and (address or token_stdin or id_token_stdin or server_ca):
         raise UsageError("--local stands alone", "the embedded server needs no address, token or certificate")
-    if not (local or address or token_stdin):
-        why = "login in a browser comes with a later version"
-        raise UsageError("nothing to log in with", why, "pachmount login [ADDRESS] --token-stdin < token")
+    if token_stdin and id_token_stdin:
+        raise UsageError("--token-stdin and --id-token-stdin exclude each other", "standard input is one token")
     from pachmount.api.schema import ConfigRequest
 
-    request = ConfigRequest(
-        pachd_address=address or "",
-        server_cas=_certificates(server_ca) if server_ca else "",
-        embedded=local,
-        token=_read_token() if token_stdin else "",
-    )
     client = state.client(start=True)
-    if not local and not address:
-        request.pachd_address = _current_address(client)
-    answer = client.configure(request)
+    former = None if local or address else _current(client)
+    if former is None or token_stdin or server_ca:
+        request = ConfigRequest(
+            pachd_address=address or (former.address if former else ""),
+            server_cas=_certificates(server_ca) if server_ca else "",
+            embedded=local,
+            token=_read_token("Session token", "--token-stdin") if token_stdin else "",
+            staged=_at_leave(keep),
+        )
+        answer = client.configure(request)
+        _require_connection(client.status().cluster, answer.pachd_address)
+    if id_token_stdin:
+        client.finish_login(id_token=_read_token("OIDC id token", "--id-token-stdin"))
     cluster = client.status().cluster
-    if answer.cluster_status == "INVALID" or cluster.state != "connected":
-        why = (cluster.error.why or cluster.error.error) if cluster.error else "it does not answer"
-        raise ClusterUnreachableError(f"cannot connect to '{answer.pachd_address}'", why, "pachmount doctor")
+    _require_connection(cluster, cluster.address)
+    if cluster.auth == "logged-out":
+        _log_in(state, client, open_browser=not no_browser, with_token=token_stdin)
+        cluster = client.status().cluster
     if as_json:
         output.json_answer(cluster)
     else:
         output.line(_connected(cluster))
-    if cluster.auth == "logged-out":
-        why = "the cluster asks for a login, and login in a browser comes with a later version"
-        raise LoginRequiredError("connected, but not logged in", why, "pachmount login --token-stdin < token")
     state.hint("'pachmount list' shows what it has")
+
+
+def _log_in(state: State, client: DaemonClient, *, open_browser: bool, with_token: bool) -> None:
+    """Log in with what the environment offers, else in the browser."""
+    if with_token:
+        why = "the cluster does not know this token, or not any more"
+        raise LoginRequiredError("connected, but not logged in", why, "pachmount login")
+    if id_token := os.environ.get("DEX_TOKEN"):
+        client.finish_login(id_token=id_token)
+        return
+    if state.no_input:
+        hint = "pachmount login --token-stdin < token"
+        raise LoginRequiredError("the login needs a person", "--no-input forbids to wait for one", hint)
+    begun = client.begin_login()
+    opened = open_browser and _has_browser() and webbrowser.open(begun.auth_url)
+    output.note("log in with your browser, which shows:" if opened else "open this address in a browser to log in:")
+    output.note(f"  {begun.auth_url}")
+    with output.waiting("waiting for the login (Ctrl-C gives up)", enabled=not state.quiet):
+        client.finish_login(oidc_state=begun.oidc_state)
+
+
+def _has_browser() -> bool:
+    """Whether there is one with a window of its own: one in the terminal would take ours away."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _connected(cluster: ClusterStatus) -> str:
@@ -98,11 +141,17 @@ def _connected(cluster: ClusterStatus) -> str:
     return text
 
 
-def _current_address(client: DaemonClient) -> str:
+def _current(client: DaemonClient) -> ClusterStatus:
     cluster = client.status().cluster
     if cluster.embedded or not cluster.address:
-        raise UsageError("no cluster to log in to", "no address is configured", "pachmount login ADDRESS --token-stdin")
-    return cluster.address
+        raise UsageError("no cluster to log in to", "no address is configured", "pachmount login ADDRESS")
+    return cluster
+
+
+def _require_connection(cluster: ClusterStatus, address: str) -> None:
+    if cluster.state != "connected":
+        why = (cluster.error.why or cluster.error.error) if cluster.error else "it does not answer"
+        raise ClusterUnreachableError(f"cannot connect to '{address}'", why, "pachmount doctor")
 
 
 def _certificates(path: Path) -> str:
@@ -116,27 +165,59 @@ def _certificates(path: Path) -> str:
     return base64.b64encode(text).decode()
 
 
-def _read_token() -> str:
+def _read_token(name: str, flag: str) -> str:
     ask = sys.stdin.isatty()
-    token = str(typer.prompt("Session token", hide_input=True, err=True)) if ask else sys.stdin.read()
+    token = str(typer.prompt(name, hide_input=True, err=True)) if ask else sys.stdin.read()
     token = token.strip()
     if not token or any(not "!" <= char <= "~" for char in token):
         why = "it is empty" if not token else "a token is one word of ASCII characters"
-        raise UsageError("no token on standard input", why, "pachmount login --token-stdin < token")
+        raise UsageError("no token on standard input", why, f"pachmount login {flag} < token")
     return token
 
 
-def logout(state: State) -> None:
+def _at_leave(keep: bool) -> AtUnmount:
+    return "keep" if keep else "commit"
+
+
+def logout(state: State, keep: Keep = False) -> None:
     """Forget the session token of the cluster in use.
 
     \b
     Examples:
       pachmount logout
+
+    All mounts end, after what is staged in them was committed.
     """
     client = state.client()
     cluster = client.status().cluster
     if cluster.embedded:
         state.note("the embedded server has no login")
         return
-    client.logout()
+    client.logout(staged=_at_leave(keep))
     output.line(f"logged out of {cluster.address}")
+
+
+def whoami(state: State, as_json: opt.Json = False) -> None:
+    """Print as whom you are logged in.
+
+    \b
+    Examples:
+      pachmount whoami
+
+    Nothing is printed if the server asks nobody for a login.
+    """
+    cluster = state.client(start=True).status().cluster
+    if cluster.auth == "logged-out":
+        raise LoginRequiredError(f"not logged in at {cluster.address}", "", "pachmount login")
+    if not cluster.embedded:
+        _require_connection(cluster, cluster.address)
+    if as_json:
+        output.json_answer(cluster)
+        return
+    if cluster.auth != "logged-in":
+        state.note("the embedded server has no login" if cluster.embedded else f"{cluster.address} asks for no login")
+        return
+    output.line(cluster.username)
+    if cluster.login_expires is not None:
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(cluster.login_expires))
+        state.note(f"at {cluster.address}, until {until}")

@@ -13,11 +13,13 @@ from pachmount import __version__
 from pachmount.cli import (
     account,
     cache,
+    contexts,
     daemon,
     doctor,
     execute,
     importing,
     listing,
+    mount_server,
     output,
     serve,
     stats,
@@ -95,9 +97,12 @@ def build() -> App:
     app.add(importing.import_, "import", _DATA)
     app.add(account.login, "login", _CLUSTER)
     app.add(account.logout, "logout", _CLUSTER)
+    app.add(account.whoami, "whoami", _CLUSTER)
     app.add(serve.serve, "serve", _CLUSTER, uses_daemon=False)
+    app.add(mount_server.mount_server, "mount-server", _PROGRAM)
     app.add(doctor.doctor, "doctor", _PROGRAM)
     app.add(version.version, "version", _PROGRAM)
+    app.add_typer(contexts.build(), name="context", rich_help_panel=_CLUSTER)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
     app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)
     return app
@@ -107,7 +112,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises."""
     state = State()
     try:
-        code = build()(list(arguments), prog_name=PROGRAM, obj=state, standalone_mode=False)
+        code = build()(mount_server.go_flags(list(arguments)), prog_name=PROGRAM, obj=state, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except (BrokenPipeError, output.OutputClosedError):

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pachmount import settings as settings_module
@@ -46,29 +47,34 @@ GC_THRESHOLDS = 50_000, 20, 100
 """Look for cycles seldom: with 10,000 staged files in memory that took half the time of a small commit."""
 
 
+SETTINGS_FLAGS = ("log_level", "log_format", "cache_dir", "cache_size", "listen", "token_file")
+
+
 def main() -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     parser = argparse.ArgumentParser(prog="pachmount daemon run", description="the pachmount daemon")
     parser.add_argument("--mount-dir", type=Path)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--allow-other", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--no-auth", dest="require_token", action="store_const", const=False)
+    for name in SETTINGS_FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
+    parser.add_argument("--log-file", type=Path)
     parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
-    parser.add_argument("--allow-other", action="store_const", const=True)
-    for name in ("--log-level", "--log-format", "--cache-dir", "--cache-size"):
-        parser.add_argument(name)
     options = parser.parse_args()
     if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
         return int(ExitCode.FAILURE)
     where = _places(options)
+    if options.log_file is not None:
+        where = replace(where, log_file=Path(os.path.abspath(options.log_file)))
     report = ReadyReport(options.ready_fd, where.socket)
     try:
         settings = settings_module.load(
             allow_other=options.allow_other,
-            log_level=options.log_level,
-            log_format=options.log_format,
-            cache_dir=options.cache_dir,
-            cache_size=options.cache_size,
+            require_token=options.require_token,
+            **{name: getattr(options, name) for name in SETTINGS_FLAGS},
         )
     except PachmountError as error:
         report.failed(error)

@@ -27,8 +27,9 @@ from typing import Protocol
 from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
-from pachmount.api.handlers import RequestCounts, Services
-from pachmount.api.server import listen
+from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, parse_users, read_or_make_token
+from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.server import RestServer
 from pachmount.cache.blocks import BlockCache
 from pachmount.cache.disk import DiskBlocks
 from pachmount.cache.listings import ListingFiles
@@ -111,7 +112,12 @@ class Daemon:
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
         self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._logins = Logins()
         self._requests = RequestCounts()
+        self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
+        self._peers = PeerAccess(parse_users(settings.socket_users))
+        self._clients = _client_access(where, settings) if settings.listen else None
+        self._url = ""
         self._stopping = threading.Event()
         self._stop_asked_at = 0.0
 
@@ -131,8 +137,9 @@ class Daemon:
             self.stats,
             self._requests,
             self._warmups,
+            self._logins,
         )
-        server = listen(services, self._where.socket)
+        server = self._listen(services)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
         on_ready()
         watch = threading.Thread(target=self._watch_cluster, name="cluster-watch", daemon=True)
@@ -153,6 +160,7 @@ class Daemon:
         """Release what `run` leaves: caches, connections, the embedded server, the lock."""
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._lookers.shutdown(wait=False, cancel_futures=True)
+        self._logins.executor.shutdown(wait=False, cancel_futures=True)
         self._contents.close()
         self._cache.close()
         self._cluster.close()
@@ -167,6 +175,7 @@ class Daemon:
             started=self._started,
             mount_dir=str(self._where.mount_dir),
             socket=str(self._where.socket),
+            listen=self._url,
             log_file=str(self._where.log_file),
             rss_bytes=_rss_bytes(),
             threads=threading.active_count(),
@@ -175,6 +184,8 @@ class Daemon:
             lingering_sessions=self._manager.lingering,
             follow_streams=self._manager.follow_streams,
             follow_streams_limit=MAX_STREAMS,
+            waiting_logins=self._logins.waiting,
+            waiting_logins_limit=self._logins.limit,
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
@@ -229,6 +240,13 @@ class Daemon:
             listings_limit=self._listings.limit,
             disabled_reason=self._disk.disabled_reason,
         )
+
+    def _listen(self, services: Services) -> RestServer:
+        server = RestServer(services)
+        server.listen(self._where.socket, self._peers)
+        if self._listen_at is not None and self._clients is not None:
+            self._url = server.listen_tcp(self._listen_at, self._clients)
+        return server
 
     def _bring_up(self) -> None:
         self._cluster.connect()
@@ -291,11 +309,20 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
         asyncio.run(daemon.run(report.ready))
         return 0
     except PachmountError as error:
-        log.exception("the daemon cannot run")
+        log.error("the daemon cannot run: %s", error)  # noqa: TRY400 (its text says it all)
         report.failed(error)
         return int(error.exit_code)
     finally:
         daemon.close()
+
+
+def _client_access(where: Places, settings: Settings) -> TokenAccess:
+    """The rule for clients over TCP."""
+    endpoint = parse_endpoint(settings.listen)
+    token = read_or_make_token(settings.token_file or where.token_file) if settings.require_token else None
+    if token is None and not endpoint.is_loopback:
+        log.warning("whoever reaches %s may use the mounts and the session: there is no token", endpoint)
+    return TokenAccess(token, parse_hosts(settings.allowed_hosts) | {endpoint.host.lower()})
 
 
 def _refuse_own_paths_below(where: Places, settings: Settings) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pachmount.errors import (
     ClusterUnreachableError,
@@ -18,7 +19,7 @@ from pachmount.errors import (
 from pachmount.pfs.address import parse_address
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.contexts import EMBEDDED_CONTEXT, OUR_CONTEXT, Context, ContextFile
-from pachmount.pfs.model import Identity, RepoInfo
+from pachmount.pfs.model import AuthState, Identity, RepoInfo
 from pachmount.pfs.traffic import Traffic
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ HEALTH_SECONDS = 2.0
 RECONNECT_SECONDS = 0.1
 IDENTITY_SECONDS = 2.0
 """How long an answer to "who am I" is good for."""
+
+
+ID_TOKEN_VARIABLE = "DEX_TOKEN"  # noqa: S105 (a name)
+"""Where an id token of the cluster's OIDC provider is found, as with the original since 2.8."""
 
 
 class EmbeddedServer(Protocol):
@@ -77,6 +82,7 @@ class Cluster:
         self._version = ""
         self._cluster_id: tuple[Connection, str] | None = None
         self._repos: list[RepoInfo] = []
+        self._exchanged_for: Connection | None = None
 
     def connect(self) -> None:
         """Use what the config file says; a failure is kept for `status` and for the first call that needs a cluster."""
@@ -125,11 +131,36 @@ class Cluster:
             raise error
         try:
             identity = client.identity(HEALTH_SECONDS)
+            if identity.state is AuthState.LOGGED_OUT and self._take_other_token():
+                identity = client.identity(HEALTH_SECONDS)
         except ClusterUnreachableError as failure:
             self._note_unreachable(failure)
             raise
         self._identity = (time.monotonic(), identity)
         return identity
+
+    def forget_identity(self) -> None:
+        """Ask anew who we are at the next occasion."""
+        self._identity = None
+
+    def _take_other_token(self) -> bool:
+        """Ours is no good (any more): use the one that pachctl, say, put into the file, or one for `DEX_TOKEN`."""
+        connection = self.connection
+        found = self._contexts.active_token(connection.context)
+        if found and found != connection.client.token:
+            log.info("using the new session token of context '%s'", connection.context)
+            connection.client.set_token(found)
+            return True
+        id_token = os.environ.get(ID_TOKEN_VARIABLE, "")
+        if not id_token or self._exchanged_for is connection:
+            return False
+        self._exchanged_for = connection
+        try:
+            self.set_token(connection.client.authenticate(id_token=id_token, timeout=HEALTH_SECONDS))
+        except PachmountError as error:
+            log.warning("%s cannot be used: %s", ID_TOKEN_VARIABLE, error)
+            return False
+        return True
 
     @property
     def is_embedded(self) -> bool:
@@ -164,17 +195,42 @@ class Cluster:
             raise
         self._exchange(connection)
 
-    def use_embedded(self, before_leaving: Callable[[], None]) -> None:
-        """Go back to the embedded server and save that choice."""
-        connection = self._open(EMBEDDED_CONTEXT, Context(EMBEDDED_CONTEXT))
+    def use_context(self, name: str, before_leaving: Callable[[], None]) -> None:
+        """Connect to the cluster of a context in the file, "" = the embedded server, and save that choice.
+
+        Nothing happens if the connection in force leads there. NotFoundError if there is no such context.
+        """
+        context = self._contexts.get(name) if name else Context(EMBEDDED_CONTEXT)
+        if self._is_in_use(context):
+            self._save_choice(name)
+            return
+        connection = self._open(context.name, context)
         try:
             _dial(connection)
             before_leaving()
-            self._contexts.write_context(EMBEDDED_CONTEXT, "")
+            self._save_choice(name)
         except BaseException:
             connection.client.close()
             raise
         self._exchange(connection)
+
+    def context_document(self) -> dict[str, Any]:
+        """pachctl's file with the context in use alone."""
+        return self._contexts.document_of(self.connection.context)
+
+    def _is_in_use(self, context: Context) -> bool:
+        connection = self._connection
+        if connection is None:
+            return False
+        if not context.address:
+            return connection.embedded
+        return connection.context == context.name and self.leads_to(context.address, context.server_cas)
+
+    def _save_choice(self, name: str) -> None:
+        if name:
+            self._contexts.use(name)
+        elif EMBEDDED_CONTEXT not in self._contexts.names() or self._contexts.active().name != EMBEDDED_CONTEXT:
+            self._contexts.write_context(EMBEDDED_CONTEXT, "")
 
     def leads_to(self, address: str, server_cas: str) -> bool:
         """Whether the connection in force is to this address, with this certificate."""

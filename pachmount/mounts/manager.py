@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -395,9 +396,9 @@ class MountManager:
         """
         return self._unmount(self.get(name), staged, wish)
 
-    def unmount_all(self) -> None:
+    def unmount_all(self, staged: AtUnmount = "commit") -> None:
         """Remove all mounts; the first failure is raised after all were tried."""
-        self._for_each(self._unmount)
+        self._for_each(partial(self._unmount, staged=staged))
 
     def shut_down(self) -> None:
         """Take all mounts away but remember them for the next daemon."""

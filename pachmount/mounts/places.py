@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -16,17 +17,29 @@ PROBE_SECONDS = 2.0
 
 
 def prepare_own_directory(mount_dir: Path, name: str) -> Path:
-    """Make `<mount_dir>/<name>`; an empty directory of that name is taken over."""
+    """Make `<mount_dir>/<name>`; an empty directory of that name is taken over, a symbolic link never followed."""
     target = mount_dir / name
     refuse_mounted(target)
     try:
         mount_dir.mkdir(parents=True, exist_ok=True)
-        target.mkdir(exist_ok=True)
+        _make_below(mount_dir, name)
         _refuse_unless_empty(target)
     except OSError as error:
         hint = "choose another with --mount-dir DIR or PFS_MOUNT_DIR"
         raise CannotMountError(f"cannot use '{target}'", error.strerror or str(error), hint) from error
     return target
+
+
+def _make_below(mount_dir: Path, name: str) -> None:
+    above = os.open(mount_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.mkdir(name, dir_fd=above)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            why = "something that is not a directory is there"
+            raise CannotMountError(f"cannot mount at '{mount_dir / name}'", why, "choose another name") from None
+    finally:
+        os.close(above)
 
 
 def real_place(directory: Path) -> Path:

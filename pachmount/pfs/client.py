@@ -84,6 +84,11 @@ class PfsClient:
         """Use another session token from the next call on; "" for none."""
         self._rpc.set_token(token)
 
+    @property
+    def token(self) -> str:
+        """The session token in use; "" if none."""
+        return self._rpc.token
+
     # --- the cluster
 
     def health(self, timeout: float = 5.0) -> bool:
@@ -124,7 +129,8 @@ class PfsClient:
             if _is_auth_off(error):
                 return Identity(AuthState.OFF)
             raise
-        return Identity(AuthState.LOGGED_IN, answer.username)
+        expires = answer.expiration.ToNanoseconds() / 1e9 if answer.HasField("expiration") else None
+        return Identity(AuthState.LOGGED_IN, answer.username, expires)
 
     def start_oidc_login(self) -> OidcLogin:
         """Where to log in with a browser; the state is good for 3 minutes. Raises ClusterError when auth is off."""

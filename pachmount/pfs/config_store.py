@@ -31,8 +31,8 @@ def read_document(path: Path) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(text)
-    except ValueError as error:
-        document = _read_yaml(path, text, error)
+    except ValueError:
+        document = _read_yaml(path, text)
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -61,12 +61,9 @@ def rewrite_document(path: Path, change: Callable[[dict[str, Any]], None], *, ma
         raise ConfigurationError(f"cannot write {path}", error.strerror or str(error)) from error
 
 
-def _read_yaml(path: Path, text: str, json_error: ValueError) -> Any:
-    try:
-        import yaml  # type: ignore[import-untyped, unused-ignore]  # optional: pachctl also accepts YAML
-    except ImportError:
-        why = f"it is not valid JSON ({json_error})"
-        raise ConfigurationError(f"cannot use {path}", why, "write it as JSON, or install PyYAML to use YAML") from None
+def _read_yaml(path: Path, text: str) -> Any:
+    import yaml  # only here: it takes a while
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ OUR_CONTEXT = "mount-server"
 """The context that a connection made through us is saved under, as the original mount server does."""
 EMBEDDED_CONTEXT = "local"
 """A context without an address: the embedded server."""
+
+TOKEN_VARIABLE = "PACHMOUNT_TOKEN"  # noqa: S105 (a name)
+"""The environment variable that holds a session token to use instead of the file's."""
 
 _SOURCE_HUB = 2
 _POD_PATH = Path("/pachctl/config.json")
@@ -101,7 +104,24 @@ class ContextFile:
             raise ConfigurationError(f"no context '{name}' in {self.path}", why, "pachctl config list context")
         context = self._context(document, name) if name else Context("")
         override = self._environ.get("PACHD_ADDRESS", "")
-        return self._from_environment(context, override) if override else context
+        context = self._from_environment(context, override) if override else context
+        return replace(context, session_token=self.active_token(name) if context.address else "")
+
+    def active_token(self, name: str) -> str:
+        """The session token to use with a context: PACHMOUNT_TOKEN, else the file's; "" if there is none."""
+        if token := self._environ.get(TOKEN_VARIABLE):
+            return token
+        entry = self._contexts(self.document()).get(name, {})
+        return str(entry.get("session_token") or "")
+
+    def document_of(self, name: str) -> dict[str, Any]:
+        """The file with one of its contexts alone: what belongs to others is theirs."""
+        document = self.document()
+        contexts = self._contexts(document)
+        only = {name: contexts[name]} if name in contexts else {}
+        metrics = document.get("v2", {}).get("metrics", True)
+        kept = {"user_id": document["user_id"]} if document.get("user_id") else {}
+        return {**kept, "v2": {"active_context": name, "contexts": only, "metrics": metrics}}
 
     def write_context(
         self,

@@ -128,10 +128,11 @@ class AuthState(enum.Enum):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the cluster thinks we are; `username` is "" unless logged in."""
+    """Who the cluster thinks we are: `username` is "" unless logged in, `expires` (s since the epoch) None = never."""
 
     state: AuthState
     username: str = ""
+    expires: float | None = None
 
 
 @dataclass(frozen=True)

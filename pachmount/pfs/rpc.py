@@ -61,6 +61,7 @@ class Rpc:
         self.traffic = traffic
         self.call_timeout = call_timeout
         self._retry_for = retry_for
+        self.token = ""
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._lines = Lines(lambda: open_channel(address, server_cas))
         self._closed = threading.Event()
@@ -70,6 +71,7 @@ class Rpc:
 
     def set_token(self, token: str) -> None:
         """Use another token from the next call on; "" for none."""
+        self.token = token
         self._metadata = (("authn-token", token),) if token else ()
 
     def close(self) -> None:

@@ -286,13 +286,121 @@ def test_login_refuses_a_token_that_is_none(daemon: FakeDaemon, user: User, toke
     assert "error: no token on standard input" in done.stderr
 
 
-def test_login_without_a_token_where_one_is_needed(daemon: FakeDaemon, capsys: Output) -> None:
-    daemon.cluster = cluster_status(embedded=False, address="grpc://h:1", auth="logged-out")
+def asks_for_login(daemon: FakeDaemon) -> None:
+    """A cluster with authentication, where logging in succeeds."""
+    out: dict[str, Any] = {"embedded": False, "address": "grpc://h:1", "auth": "logged-out"}
+    daemon.cluster = cluster_status(**out)
     daemon.routes["PUT /config"] = {"cluster_status": "AUTH_ENABLED", "pachd_address": "grpc://h:1"}
-    assert run(["login", "h:1"]) == ExitCode.NOT_PERMITTED
+    daemon.routes["PUT /auth/_login"] = {"auth_url": "https://idp/login?state=s", "oidc_state": "s"}
+
+    def finish(body: dict[str, Any], _query: dict[str, str]) -> dict[str, Any]:
+        daemon.cluster = cluster_status(**(out | {"auth": "logged-in", "username": "user:ann", "login_expires": 2e9}))
+        return {}
+
+    daemon.routes["PUT /auth/_login_token"] = finish
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were opened in a browser."""
+    opened: list[str] = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.open", lambda url: bool(opened.append(url)) or True)
+    return opened
+
+
+def test_login_in_a_browser(daemon: FakeDaemon, browser: list[str], capsys: Output) -> None:
+    asks_for_login(daemon)
+    assert run(["login", "h:1"]) == 0
     out, err = capsys.readouterr()
-    assert out == "connected to grpc://h:1\n"
-    assert "--token-stdin" in err
+    assert out == "connected to grpc://h:1, logged in as user:ann\n"
+    assert browser == ["https://idp/login?state=s"]
+    assert "https://idp/login?state=s" in err
+    assert daemon.sent("PUT /auth/_login_token") == {"oidc": "s", "id_token": ""}
+
+
+def test_login_without_a_browser_prints_the_address(daemon: FakeDaemon, browser: list[str], capsys: Output) -> None:
+    asks_for_login(daemon)
+    assert run(["login", "--no-browser"]) == 0
+    assert browser == []
+    assert "open this address in a browser to log in:\n  https://idp/login?state=s\n" in capsys.readouterr().err
+    assert not [route for route, _, _ in daemon.requests if route == "PUT /config"], "the cluster is the same"
+
+
+def test_login_with_an_id_token(daemon: FakeDaemon, user: User) -> None:
+    asks_for_login(daemon)
+    done = user.run("login", "h:1", "--id-token-stdin", stdin="a.b.c\n")
+    assert (done.returncode, daemon.sent("PUT /auth/_login_token")) == (0, {"oidc": "", "id_token": "a.b.c"})
+    assert "a.b.c" not in done.stdout + done.stderr
+
+
+def test_login_takes_the_id_token_of_the_environment(
+    daemon: FakeDaemon, browser: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks_for_login(daemon)
+    monkeypatch.setenv("DEX_TOKEN", "d.e.x")
+    assert run(["login", "h:1"]) == 0
+    assert (daemon.sent("PUT /auth/_login_token")["id_token"], browser) == ("d.e.x", [])
+
+
+def test_login_that_needs_a_person_where_there_is_none(daemon: FakeDaemon, capsys: Output) -> None:
+    asks_for_login(daemon)
+    assert run(["login", "h:1", "--no-input"]) == ExitCode.NOT_PERMITTED
+    assert "--token-stdin" in capsys.readouterr().err
+
+
+def test_login_with_a_bad_token(daemon: FakeDaemon, user: User) -> None:
+    asks_for_login(daemon)
+    done = user.run("login", "h:1", "--token-stdin", stdin="old\n")
+    assert (done.returncode, done.stdout) == (ExitCode.NOT_PERMITTED, "")
+    assert "the cluster does not know this token" in done.stderr
+
+
+def test_login_again_at_no_cluster(daemon: FakeDaemon, capsys: Output) -> None:
+    assert run(["login"]) == ExitCode.USAGE
+    assert "pachmount login ADDRESS" in capsys.readouterr().err
+
+
+def test_whoami(daemon: FakeDaemon, capsys: Output) -> None:
+    assert run(["whoami"]) == 0
+    assert capsys.readouterr() == ("", "the embedded server has no login\n")
+    asks_for_login(daemon)
+    assert run(["whoami"]) == ExitCode.NOT_PERMITTED
+    assert "hint: pachmount login" in capsys.readouterr().err
+    assert run(["login"]) == 0
+    capsys.readouterr()
+    assert run(["whoami"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "user:ann\n"
+    assert "until 2033-" in err
+
+
+def test_contexts(daemon: FakeDaemon, user: User, capsys: Output) -> None:
+    assert run(["context", "list"]) == 0
+    assert "has no contexts" in capsys.readouterr().err
+    config = Path(user.env["PACH_CONFIG"])
+    secret = {"pachd_address": "grpc://b:1", "session_token": "s3cret", "project": "p"}
+    v2 = {"active_context": "b", "contexts": {"a": {"pachd_address": "grpc://a:1"}, "b": secret}}
+    config.write_text(json.dumps({"v2": v2}))
+    assert run(["context", "list"]) == 0
+    assert capsys.readouterr().out == "  a  grpc://a:1\n* b  grpc://b:1, logged in\n"
+    assert run(["context", "show", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out) == {
+        "name": "b",
+        "active": True,
+        "address": "grpc://b:1",
+        "project": "p",
+        "has_certificate": False,
+        "has_token": True,
+    }
+    assert run(["context", "show", "c"]) == ExitCode.NOT_FOUND
+    daemon.routes["PUT /config"] = {"cluster_status": "AUTH_DISABLED", "pachd_address": "grpc://a:1"}
+    assert run(["context", "use", "a", "--keep"]) == 0
+    body = daemon.sent("PUT /config")
+    assert (body["context"], body["staged"]) == ("a", "keep")
+    assert run(["context", "use", "c"]) == ExitCode.NOT_FOUND
+    assert "s3cret" not in out + capsys.readouterr().out
 
 
 def test_login_to_the_embedded_server(daemon: FakeDaemon, capsys: Output) -> None:

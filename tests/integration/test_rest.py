@@ -5,10 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import pytest
 
 from pachmount.pfs.model import RepoRef
 from tests.integration.box import Box, wait_until
-from tests.integration.test_committing import server_tree
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "conformance" / "rest"
 
@@ -274,179 +271,3 @@ def test_errors_for_our_own_clients_are_json(box: Box) -> None:
     assert answer["id"] == "not-found"
     assert "no-such-repo" in answer["error"]
     assert answer["hint"]
-
-
-# --- recordings of the original
-
-ROUTES = {
-    "/health",
-    "/repos",
-    "/mounts",
-    "/_mount",
-    "/_unmount",
-    "/_unmount_all",
-    "/_commit",
-    "/config",
-    "/nope",
-    "/repos/",
-}
-OURS = {
-    "commit rw": "the mount stands on the commit that was made",
-    "after commit": "the mount stands on the commit that was made",
-    "unmount it": "no change is no commit, and so no new branch",
-    "mount in datum mode": "datums cannot be mounted yet",
-    "unmount in datum mode": "datums cannot be mounted yet",
-}
-BY_INTENTION = {
-    "2.6.4": {
-        "null entry": "400 instead of a closed connection",
-        "mount: bad commit": "commits can be mounted, as in 2.8",
-        "mount: unknown commit": "commits can be mounted, as in 2.8",
-        "by commit (2.8+)": "commits can be mounted, as in 2.8",
-        "with c": "commits can be mounted, as in 2.8",
-        "subpath files": "compared by components",
-        "subpath paths": "the field of 2.8 is understood",
-        "subpath path": "the field of 2.9 is understood",
-        "branch deleted": "the mount stays, as in 2.8",
-        **OURS,
-    },
-    "2.9.7": {
-        "null entry": "400 instead of a closed connection",
-        "remount after new commit": "no error",
-        "by commit (2.8+)": "clusters since 2.11 do not tell on which branch a commit was made",
-        "subpath files": "the field of 2.6 is understood",
-        "subpath paths": "the field of 2.8 is understood",
-        "rw": "the status tells the commit from the beginning",
-        "rw unknown branch": "the status says that there is no commit, as in 2.6",
-        **OURS,
-    },
-}
-IGNORED_KEYS = {"2.6.4": {"mountpoint", "commit", "files"}, "2.9.7": {"mountpoint"}}
-
-
-@dataclass
-class Replay:
-    """The steps of a recording, on repos whose names and ids are put in place of the recorded ones and back."""
-
-    box: Box
-    version: str
-    names: dict[str, str]
-    ids: dict[str, str] = field(default_factory=dict)
-    recorded_a1: str = ""
-
-    def commit(self, repo: str, tag: str, content: dict[str, bytes], branch: str = "master") -> None:
-        self.ids[tag] = self.box.put(self.names[repo], content, branch)
-
-    def to_ours(self, text: str) -> str:
-        for recorded, ours in self.names.items():
-            text = text.replace(recorded, ours)
-        text = text.replace('"grpc://127.0.0.1:1650"', f'"{self.box.address}"')
-        return re.sub(r"\b(?!0{8})[0-9a-f]{32}\b", self.ids["$A1"], text)
-
-    def to_recorded(self, text: str) -> str:
-        for recorded, ours in self.names.items():
-            text = text.replace(ours, recorded)
-        for tag, commit in self.ids.items():
-            text = text.replace(commit, tag).replace(commit[:8], f"{tag}[:8]")
-        return re.sub(r"\b[0-9a-f]{32}\b", "<id>", text).replace(self.box.address, "$PACHD")
-
-    def differences(self, step: dict[str, Any]) -> list[str]:
-        """What is not as in the recording."""
-        if "root" in step:
-            top = self.box.mount_dir
-            shown = {str(path.relative_to(top)): path.stat().st_size for path in top.rglob("*") if path.is_file()}
-            expected = (step["root"], step["files"])
-            return [] if (sorted(os.listdir(top)), shown) == expected else [f"{shown} instead of {expected}"]
-        request = step["request"]
-        body = None if request is None else self.to_ours(request if isinstance(request, str) else json.dumps(request))
-        answer = ask(self.box, step["method"], step["path"], body)
-        told = self.to_recorded(answer.body)
-        if answer.status != step["status"]:
-            return [f"{answer.status} instead of {step['status']}: {told}"]
-        recorded = step["response"]
-        if recorded is None:
-            return [f"{told!r} instead of nothing"] if told else []
-        if isinstance(recorded, str):
-            return [] if _says(told, recorded) else [f"{told!r} instead of {recorded!r}"]
-        return self._json_differences(json.loads(told), recorded, step)
-
-    def _json_differences(self, ours: Any, recorded: Any, step: dict[str, Any]) -> list[str]:
-        if isinstance(recorded, list) or "mounted" not in recorded:
-            ours = _only_theirs(ours) if isinstance(ours, list) else ours
-            recorded = _only_theirs(recorded) if isinstance(recorded, list) else recorded
-            return [] if ours == recorded else [f"{ours} instead of {recorded}"]
-        found = []
-        if _only_theirs(ours["unmounted"]) != _only_theirs(recorded["unmounted"]):
-            found.append(f"unmounted: {ours['unmounted']} instead of {recorded['unmounted']}")
-        if recorded["mounted"] == [] and step["path"] == "/_mount":
-            return found  # a race in the original: its mounts were not there yet
-        keys = set().union(*recorded["mounted"]) - IGNORED_KEYS[self.version]
-        mine, theirs = (
-            [{key: entry[key] for key in keys} for entry in m] for m in (ours["mounted"], recorded["mounted"])
-        )
-        return found if mine == theirs else [*found, f"mounted: {mine} instead of {theirs}"]
-
-
-def _only_theirs(repos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The repos of the recording. Ours lists branches by name: newest first would cost a call for each repo."""
-    theirs = [
-        entry | {"branches": sorted(entry["branches"])} for entry in repos if entry["repo"] in ("rest_a", "rest_b")
-    ]
-    return sorted(theirs, key=lambda entry: str(entry["repo"]))
-
-
-def _says(ours: str, recorded: str) -> bool:
-    """Whether our text says what the original's did; ours may add a sentence, pachd's inner words may differ."""
-    core = recorded.strip().splitlines()[-1].rpartition("}: ")[2]
-    core = re.sub(r" of type .*|: context deadline exceeded", "", core).removeprefix("error creating new client: ")
-    return (
-        core in ours
-        or core.partition(": ")[2] in ours.strip().splitlines()
-        or ours.strip().endswith(core.rpartition(": ")[2])
-    )
-
-
-@pytest.fixture
-def recorded_repos(box: Box) -> Iterator[dict[str, str]]:
-    names = {"rest_a": box.repo("rest_a"), "rest_b": box.repo("rest_b")}
-    yield names
-    box.clean()
-    for name in names.values():
-        box.cluster().delete_repo(RepoRef("default", name), force=True)
-
-
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings of the original are not beside the project")
-@pytest.mark.parametrize("version", ["2.6.4", "2.9.7"])
-def test_answers_are_those_of_the_original(box: Box, recorded_repos: dict[str, str], version: str) -> None:
-    replay = Replay(box, version, recorded_repos)
-    replay.commit("rest_a", "$A1", {"/f1": b"one", "/f10": b"ten", "/dir/g": b"gg", "/dir/sub/h": b"h" * 1000})
-    replay.commit("rest_a", "$A2", {"/f2": b"two"})
-    replay.commit("rest_a", "$D1", {"/d": b"dev"}, "dev")
-    replay.commit("rest_b", "$B1", {f"/{number}.txt": b"%d" % number for number in range(3)})
-    compared, differing = 0, []
-    for step in json.loads((RECORDINGS / f"{version}.json").read_text())["steps"]:
-        note, path = step["note"], step.get("path", "")
-        if note == "one behind":
-            replay.commit("rest_a", "$A3", {"/f3": b"three"})
-            wait_until(lambda: "commits behind" in ask(box, "GET", "/mounts").body, "the next look at the branches", 2)
-        elif note == "branch deleted":
-            box.cluster().delete_branch(RepoRef("default", recorded_repos["rest_a"]), "master", force=True)
-        elif note == "repo deleted":
-            box.cluster().delete_repo(RepoRef("default", recorded_repos["rest_a"]), force=True)
-            wait_until(lambda: not ask(box, "GET", "/mounts").json["mounted"], "the next look at the branches", 2)
-        if (path and path.partition("?")[0] not in ROUTES) or note in ("datum 0", "second datum"):
-            continue
-        differences = replay.differences(step)
-        if note == "rw":
-            box.path("w", "new.txt").write_bytes(b"new")
-        elif note == "unmount it":
-            box.cluster().create_branch(RepoRef("default", recorded_repos["rest_b"]), "newb")
-        elif note == "commit rw":
-            found = ask(box, "GET", "/mounts").json["mounted"]
-            assert [(each["state"], each["how_many_commits_behind"]) for each in found] == [("mounted", 0)]
-            assert server_tree(box, recorded_repos["rest_b"])["/new.txt"] == b"new"
-        if note not in BY_INTENTION[version]:
-            compared += 1
-            differing += [f"{note}: {difference}" for difference in differences]
-    assert not differing, "\n".join(differing)
-    assert compared > 43

@@ -62,16 +62,17 @@ class Namespace:
 class Pod:
     """A node's volume and two containers: `side` with the daemon, `user` with a home of its own."""
 
-    def __init__(self, box: Box, program: list[str] = PACHMOUNT) -> None:
+    def __init__(self, box: Box, program: list[str] = PACHMOUNT, daemon: list[str] = PACHMOUNT, **env: str) -> None:
         self.box = box
         self.program = program
+        self.daemon_program = daemon
         self.volume = box.root / "volume"
         self.volume.mkdir()
         box.env |= {
             "PFS_MOUNT_DIR": str(self.volume / "pfs"),
             "PFS_SOCK_PATH": str(self.volume / "run" / "pachmount.sock"),
             "SIDECAR_MODE": "1",
-            "PACHMOUNT_ALLOW_OTHER": str(program is PACHMOUNT),
+            **env,
         }
         self.node = Namespace("private", box.env)
         self.node.ok("mount", "-t", "tmpfs", "volume", self.volume)
@@ -85,7 +86,7 @@ class Pod:
     def start_daemon(self) -> None:
         log = open(self.box.root / "daemon.out", "ab")  # noqa: SIM115 (closed below)
         with log:
-            command = self.side.command([*self.program, "daemon", "run"])
+            command = self.side.command([*self.daemon_program, "daemon", "run"])
             self.daemon = subprocess.Popen(command, env=self.side.env, stderr=log, cwd="/")
         wait_until(
             lambda: self.user.run(*self.program, "status").returncode == 0, "the user's container sees the daemon"
@@ -104,6 +105,10 @@ class Pod:
     def seen(self, *below: str) -> str:
         """The files of the mount directory that the user's container sees."""
         return self.user.ok("ls", self.volume.joinpath("pfs", *below))
+
+    def number_of_mounts(self) -> int:
+        """How many the user's container has in the mount directory, covered ones too."""
+        return self.user.ok("cat", "/proc/mounts").count(f" {self.volume}/pfs/")
 
     def close(self) -> None:
         self.stop_daemon()
@@ -143,11 +148,10 @@ def test_mounts_appear_move_and_vanish(pod: Pod, data: Path) -> None:
     pod.pachmount("refresh", "images")
     assert pod.seen("images") == "a.txt\nb.txt\n"
     assert pod.user.ok("cat", pod.volume / "pfs/images/b.txt") == "second"
-    mounts = pod.user.ok("cat", "/proc/mounts")
-    assert mounts.count(" fuse.pachmount ") == 1  # nothing is left of the former one
+    assert pod.number_of_mounts() == 1  # nothing is left of the former one
     pod.pachmount("unmount", "images")
     assert pod.seen() == ""
-    assert "fuse.pachmount" not in pod.user.ok("cat", "/proc/mounts")
+    assert pod.number_of_mounts() == 0
 
 
 def test_a_mount_that_follows_moves_there_too(pod: Pod, data: Path) -> None:
@@ -192,7 +196,7 @@ def test_what_a_killed_daemon_leaves_is_cleared_and_mounted_again(pod: Pod, data
         pod.side = Namespace("unchanged", pod.box.env, pod.node)
     pod.start_daemon()
     assert pod.seen("images") == "a.txt\n"
-    assert pod.user.ok("cat", "/proc/mounts").count(" fuse.pachmount ") == 1
+    assert pod.number_of_mounts() == 1
 
 
 def test_a_users_container_that_is_started_later_sees_the_mounts(pod: Pod, data: Path) -> None:
@@ -204,21 +208,35 @@ def test_a_users_container_that_is_started_later_sees_the_mounts(pod: Pod, data:
     assert pod.seen() == ""
 
 
+def test_a_daemon_of_root_serves_a_user_it_was_told_of(new_box: Callable[..., Box]) -> None:
+    somebody = Stranger(new_box(start=False))
+    pod = Pod(somebody.box, _as_somebody(somebody), PACHMOUNT_SOCKET_USERS=str(UID))
+    _mount_read_and_unmount(pod)
+
+
 def test_both_as_one_ordinary_user(new_box: Callable[..., Box]) -> None:
     somebody = Stranger(new_box(start=False))
-    pod = Pod(somebody.box, [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"])
+    both = _as_somebody(somebody)
+    pod = Pod(somebody.box, both, both, PACHMOUNT_ALLOW_OTHER="false")
+    pod.node.ok("chown", "-R", str(UID), pod.volume)
+    with device_mode(0o666):
+        _mount_read_and_unmount(pod)
+
+
+def _as_somebody(somebody: Stranger) -> list[str]:
+    return [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"]
+
+
+def _mount_read_and_unmount(pod: Pod) -> None:
     try:
-        pod.node.ok("chown", "-R", str(UID), pod.volume)
         directory = pod.box.root / "photos"
         directory.mkdir(mode=0o755)
         (directory / "a.txt").write_text("first")
-        with device_mode(0o666):
-            pod.start_daemon()
-            pod.pachmount("import", str(directory), "images")
-            pod.pachmount("mount", "images")
-            assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
-            pod.pachmount("unmount", "images")
-            assert pod.seen() == ""
-            pod.stop_daemon()
+        pod.start_daemon()
+        pod.side.ok(*pod.daemon_program, "import", str(directory), "images")
+        pod.pachmount("mount", "images")
+        assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
+        pod.pachmount("unmount", "images")
+        assert pod.seen() == ""
     finally:
         pod.close()

@@ -1,8 +1,4 @@
-"""The official pachyderm-sdk as a client that we did not write; sdk_checks.py says what it does.
-
-The SDK cannot be installed beside pachmount: it wants python-dotenv 1.0, pydantic-settings 1.2 or newer. So it lives
-in a venv of its own, `.venv-sdk`, which is made when this module runs for the first time.
-"""
+"""The official pachyderm-sdk as a client that we did not write; sdk_checks.py says what it does."""
 
 from __future__ import annotations
 
@@ -10,16 +6,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.localpfs.sdk_venv import sdk_python
 from tests.localpfs.servers import running
 
-_PROJECT = Path(__file__).resolve().parents[2]
-_VENV = _PROJECT / ".venv-sdk"
-_SDK = "pachyderm-sdk==2.12.2"
 _PROGRAM = Path(__file__).with_name("sdk_checks.py")
 _CHECKS = re.findall(r"^def (check_\w+)", _PROGRAM.read_text(), re.MULTILINE)
 
@@ -27,19 +20,7 @@ _CHECKS = re.findall(r"^def (check_\w+)", _PROGRAM.read_text(), re.MULTILINE)
 @pytest.fixture(scope="module")
 def python() -> Path:
     """The interpreter that has the SDK."""
-    stamp = _VENV / "setup.stamp"
-    if not stamp.exists() or stamp.read_text() != _SDK:
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", _VENV], check=True, capture_output=True)
-            pip = [_VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", _SDK]
-            subprocess.run(pip, check=True, capture_output=True, timeout=150)
-        except subprocess.SubprocessError as error:
-            why = f"{_SDK} cannot be installed: {getattr(error, 'stderr', None) or error}"
-            if os.environ.get("CI", "").lower() == "true":
-                pytest.fail(why)
-            pytest.skip(why)
-        stamp.write_text(_SDK)
-    return _VENV / "bin/python"
+    return sdk_python()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,182 @@
+"""Who may use the REST API: on the unix socket by the user id of the peer, over TCP by a token (docs/security.md).
+
+Over TCP, requests that a web page makes a browser send are refused as well: by the name in `Host` (DNS rebinding) and
+by `Origin` (requests across sites).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import pwd
+import secrets
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import tornado.httputil
+
+from pachmount.errors import AccessDeniedError, ConfigurationError, TokenRequiredError
+
+EVERYBODY = "*"
+TOKEN_BYTES = 32
+_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+
+
+class Endpoint(NamedTuple):
+    """Where to listen over TCP; port 0 takes any."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in _LOCAL_NAMES or (_is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
+
+
+class Access(Protocol):
+    """The rule of one listener."""
+
+    def check(self, request: tornado.httputil.HTTPServerRequest) -> None:
+        """Raises AccessDeniedError if whoever sent the request may not."""
+
+
+class PeerAccess:
+    """For a unix socket: this user, root, and those who were named."""
+
+    def __init__(self, users: frozenset[int] | None) -> None:
+        """`users`: ids of others who may; None = everybody who can reach the socket."""
+        self._allowed = None if users is None else users | {os.getuid(), 0}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than this user and root may."""
+        return self._allowed is None or bool(self._allowed - {os.getuid(), 0})
+
+    def check(self, request: tornado.httputil.HTTPServerRequest) -> None:
+        peer = _peer(request)
+        if self._allowed is not None and peer not in self._allowed:
+            what = f"user {peer} may not use this daemon"
+            raise AccessDeniedError(what, f"it is user {os.getuid()}'s", "its owner can allow it: socket_users")
+
+
+class TokenAccess:
+    """For TCP: whoever knows the token (None = anybody), but no web page of another site."""
+
+    def __init__(self, token: str | None, hosts: frozenset[str]) -> None:
+        """`hosts`: names, beside `localhost`, this machine's and any IP address, by which clients call us."""
+        self._token = token
+        self._hosts = hosts | _LOCAL_NAMES | {socket.gethostname().lower()}
+
+    def check(self, request: tornado.httputil.HTTPServerRequest) -> None:
+        headers = request.headers
+        host = _host_of(f"//{headers.get('Host', '')}")
+        if not self._is_ours(host):
+            why = "it does not name this daemon"
+            raise AccessDeniedError(f"host '{host}' is refused", why, "if clients call it so, allow it: allowed_hosts")
+        origin = headers.get("Origin", "")
+        if (origin and not self._is_ours(_host_of(origin))) or headers.get("Sec-Fetch-Site") == "cross-site":
+            raise AccessDeniedError("a request from another site is refused", f"its origin is '{origin}'")
+        if self._token is not None and not _bears(headers.get("Authorization", ""), self._token):
+            why = "'Authorization: Bearer TOKEN' is missing or wrong"
+            raise TokenRequiredError("this daemon asks for its token", why, "its owner finds it in token_file")
+
+    def _is_ours(self, host: str) -> bool:
+        return _is_address(host) or host in self._hosts
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`HOST:PORT`, `:PORT` or `PORT`; without a host this machine alone. Raises ConfigurationError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not port.isdecimal() or not int(port) < 1 << 16:
+        raise ConfigurationError(f"cannot listen on '{text}'", "it is HOST:PORT", "--listen 127.0.0.1:9002")
+    return Endpoint(host, int(port))
+
+
+def parse_users(text: str) -> frozenset[int] | None:
+    """User ids for names and ids, separated by commas; None for `*`. Raises ConfigurationError."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if EVERYBODY in names:
+        return None
+    return frozenset(int(name) if name.isdecimal() else _user_id(name) for name in names)
+
+
+def _user_id(name: str) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise ConfigurationError("invalid setting 'socket_users'", f"this machine has no user '{name}'") from error
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Host names, separated by commas."""
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def read_or_make_token(path: Path) -> str:
+    """The token in a file of the user's own, mode 0600 or less; made if there is none. Raises ConfigurationError."""
+    try:
+        return _read_token(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConfigurationError(f"cannot read token file '{path}'", error.strerror or str(error)) from error
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(token + "\n")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write token file '{path}'", error.strerror or str(error)) from error
+    return token
+
+
+def _read_token(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with open(descriptor, encoding="ascii", errors="replace") as file:
+        info = os.fstat(descriptor)
+        token = file.read(4096).strip()
+    what = f"cannot use token file '{path}'"
+    if info.st_uid not in (os.getuid(), 0):
+        raise ConfigurationError(what, "it belongs to another user")
+    if stat.S_IMODE(info.st_mode) & 0o007 or (stat.S_IMODE(info.st_mode) & 0o070 and info.st_uid == os.getuid()):
+        raise ConfigurationError(what, "others can read it", f"chmod 600 {path}")
+    if len(token) < 16 or not token.isascii() or any(not "!" <= char <= "~" for char in token):
+        raise ConfigurationError(what, "a token is one word of at least 16 ASCII characters")
+    return token
+
+
+def _peer(request: tornado.httputil.HTTPServerRequest) -> int:
+    """The user id at the other end of a unix socket (SO_PEERCRED: struct ucred of unix(7))."""
+    connection = request.connection.stream.socket  # type: ignore[union-attr]
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
+
+
+def _bears(header: str, token: str) -> bool:
+    scheme, _, given = header.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def _host_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
