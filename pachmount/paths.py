@@ -70,6 +70,11 @@ def default_mount_dir(env: Mapping[str, str] = os.environ) -> Path:
     return home(env) / "pfs"
 
 
+def sidecar_mode(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether the daemon is in a container of its own, beside that of the user (`SIDECAR_MODE`)."""
+    return env.get("SIDECAR_MODE", "").lower() in ("1", "true")
+
+
 def embedded_socket(env: Mapping[str, str] = os.environ) -> Path:
     """The socket of the embedded server that daemons share."""
     return _short(runtime_dir(env) / "localpfs.sock", env)
@@ -98,17 +103,6 @@ class Places:
     token_file: Path
 
 
-def daemon_url(env: Mapping[str, str] = os.environ) -> str:
-    """Where the daemon listens over TCP: `PACHMOUNT_URL`, or the original's `DEFAULT_SCHEMA=http`; "" = its socket."""
-    fallback = "http://127.0.0.1:9002" if env.get("DEFAULT_SCHEMA", "") == "http" else ""
-    return env.get("PACHMOUNT_URL", "") or fallback
-
-
-def is_sidecar(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether another container runs the daemon, which then serves this one (`SIDECAR_MODE`, as with the original)."""
-    return env.get("SIDECAR_MODE", "").lower() in ("1", "true", "yes", "on")
-
-
 def exec_dir(env: Mapping[str, str] = os.environ) -> Path:
     """An empty directory over which `pachmount exec` mounts the private files of its daemon."""
     usual = state_dir(env) / "exec"
@@ -127,6 +121,12 @@ def private_places(mount_dir: Path, directory: Path) -> Places:
         staged=directory / "staged",
         token_file=directory / "rest-token",
     )
+
+
+def daemon_url(env: Mapping[str, str] = os.environ) -> str:
+    """Where the daemon listens over TCP: `PACHMOUNT_URL`, or the original's `DEFAULT_SCHEMA=http`; "" = its socket."""
+    fallback = "http://127.0.0.1:9002" if env.get("DEFAULT_SCHEMA", "") == "http" else ""
+    return env.get("PACHMOUNT_URL", "") or fallback
 
 
 def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:

@@ -47,12 +47,12 @@ class Settings(BaseSettings):
     call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")
     poll_interval: float = Field(default=5.0, gt=0, description="how often branch heads are looked at")
     on_shutdown: Literal["keep", "commit"] = Field(
-        default_factory=lambda: "commit" if paths.is_sidecar() else "keep",
+        default_factory=lambda: "commit" if paths.sidecar_mode() else "keep",
         description="what becomes of staged changes when the daemon stops; in sidecar mode they are committed",
     )
     shutdown_grace: float = Field(default=25.0, gt=0, description="how long the daemon commits when it stops")
     allow_other: bool = Field(
-        default_factory=paths.is_sidecar,
+        default_factory=paths.sidecar_mode,
         description="let other users of this machine see the mounts; in sidecar mode they do",
     )
     socket_users: str = Field(default="", description="who else may use the daemon's socket: names, ids, or *")

@@ -34,6 +34,9 @@ Listen = Annotated[
 AllowRemote = Annotated[
     bool, typer.Option("--allow-remote", metavar="", help="Listen on an address that other machines reach.")
 ]
+Auth = Annotated[
+    Path | None, typer.Option("--auth", metavar="FILE", help="Users and roles; without it everybody may do everything.")
+]
 Check = Annotated[bool, typer.Option("--check", metavar="", help="Do not serve: check all that is stored.")]
 Collect = Annotated[bool, typer.Option("--gc", metavar="", help="Do not serve: remove what no commit needs.")]
 
@@ -43,6 +46,7 @@ def serve(
     root: Root = None,
     listen: Listen = DEFAULT_LISTEN,
     allow_remote: AllowRemote = False,
+    auth: Auth = None,
     check: Check = False,
     collect: Collect = False,
     as_json: opt.Json = False,
@@ -54,18 +58,19 @@ def serve(
       pachmount serve
       pachmount serve --root ~/shared --listen 127.0.0.1:30650
       pachmount login grpc://127.0.0.1:30650     from another terminal
+      pachmount serve --auth users.toml          for tests of logins and roles
       pachmount serve --check                    is everything as it was written?
 
     Without a cluster the daemon runs such a server by itself. There is no
-    login and no encryption: with --allow-remote everybody who can connect may
-    read and change everything. Ctrl-C and SIGTERM end it. --check and --gc
+    encryption, and without --auth no login: with --allow-remote everybody who
+    can connect may then read and change everything. Ctrl-C and SIGTERM end it. --check and --gc
     need the data for themselves: stop the daemon or server that has it.
     """
     directory = Path(os.path.abspath(root)) if root is not None else paths.local_store()
     if check or collect:
         return _maintain(directory, "--check" if check else "--gc", as_json)
     paths.make_private_dir(directory)
-    process, read_end = _start(directory, listen, allow_remote)
+    process, read_end = _start(directory, listen, allow_remote, auth)
     _hand_signals_on(process)
     try:
         answer = read_ready(read_end, READY_TIMEOUT)
@@ -97,7 +102,7 @@ def _maintain(directory: Path, flag: str, as_json: bool) -> ExitCode:
     return ExitCode(done.returncode) if done.returncode >= 0 else ExitCode.FAILURE
 
 
-def _start(directory: Path, listen: str, allow_remote: bool) -> tuple[subprocess.Popen[bytes], int]:
+def _start(directory: Path, listen: str, allow_remote: bool, auth: Path | None) -> tuple[subprocess.Popen[bytes], int]:
     """The server in a session of its own (Ctrl-C reaches us only, and we hand it on) and the readiness pipe.
 
     Its stderr is held back until it is ready: an error that it reports is printed once, by us.
@@ -105,6 +110,7 @@ def _start(directory: Path, listen: str, allow_remote: bool) -> tuple[subprocess
     read_end, write_end = os.pipe()
     command = [sys.executable, "-m", "pachmount.localpfs", "--root", str(directory), "--listen", listen]
     command += ["--allow-remote"] if allow_remote else []
+    command += ["--auth", str(auth)] if auth is not None else []
     try:
         process = subprocess.Popen(
             [*command, "--ready-fd", str(write_end), "--exit-with-parent"],

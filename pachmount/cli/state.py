@@ -50,7 +50,7 @@ class State:
             client = DaemonClient.at_url(url, _token())
             self._clients.append(client)
             return client
-        if start and paths.is_sidecar():
+        if start and paths.sidecar_mode():
             self._expect_daemon()
         elif start:
             from pachmount.daemon.spawn import ensure_daemon, is_listening

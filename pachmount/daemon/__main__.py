@@ -83,9 +83,10 @@ def main() -> int:
 
 
 def _places(options: argparse.Namespace) -> Places:
-    if options.private_dir is None:
-        return places(options.mount_dir)
-    return private_places(options.mount_dir, options.private_dir)
+    if options.private_dir is not None:
+        return private_places(options.mount_dir, options.private_dir)
+    where = places(options.mount_dir)
+    return replace(where, log_file=Path(os.path.abspath(options.log_file))) if options.log_file else where
 
 
 if __name__ == "__main__":

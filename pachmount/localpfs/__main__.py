@@ -12,11 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pachmount.errors import InternalError, PachmountError
 from pachmount.localpfs import maintenance
 from pachmount.localpfs.server import serve
+
+if TYPE_CHECKING:
+    from pachmount.localpfs.auth.settings import AuthSettings
 
 PARENT_CHECK_SECONDS = 0.5
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -33,6 +36,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="with --check and --gc: the report as JSON")
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one line of JSON: ready, or the error")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other machines reach")
+    parser.add_argument("--auth", type=Path, help="file with users and roles; without it everybody may do everything")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started us is gone")
     arguments = parser.parse_args()
     if arguments.exit_with_parent:
@@ -48,7 +52,8 @@ def main() -> int:
             return (maintenance.check if arguments.check else maintenance.collect)(
                 arguments.root, as_json=arguments.json
             )
-        serve(arguments.root, arguments.listen, on_ready, allow_remote=arguments.allow_remote)
+        auth = _auth(arguments.auth) if arguments.auth is not None else None
+        serve(arguments.root, arguments.listen, on_ready, allow_remote=arguments.allow_remote, auth=auth)
     except PachmountError as error:
         tell({"ready": False, "error": error.to_dict()})
         print(f"error: {error}", *([f"hint: {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)  # noqa: T201
@@ -57,6 +62,12 @@ def main() -> int:
         tell({"ready": False, "error": InternalError("the embedded server failed", repr(error)).to_dict()})
         raise
     return 0
+
+
+def _auth(path: Path) -> AuthSettings:
+    from pachmount.localpfs.auth import settings  # which takes as long to import as all else here
+
+    return settings.load(path)
 
 
 def _keep_memory() -> None:

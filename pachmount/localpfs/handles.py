@@ -90,6 +90,14 @@ def commit_repo(commit: pfs_pb2.Commit) -> RepoName:
     raise unknown("commit must have a repo")
 
 
+def commit_repos(commit: pfs_pb2.Commit) -> list[RepoName]:
+    """All repos that a commit handle names: what it means is in the first, or in that of its branch."""
+    named = [commit_repo(commit)]
+    if commit.branch.repo.name and full_name(commit.branch.repo) not in named:
+        named.append(full_name(commit.branch.repo))
+    return named
+
+
 def require(message: Message, field: str, text: str) -> None:
     """Refuse a request that lacks a field."""
     if not message.HasField(field):
@@ -144,11 +152,6 @@ def view(db: sqlite3.Connection, commit: pfs_pb2.Commit) -> FileView:
     found = resolve(db, commit)
     handle = pfs_pb2.Commit(id=found.id, repo=repo_message(found.repo))
     return FileView(found.root, found.problems, handle, found.finished, found)
-
-
-def file_view(db: sqlite3.Connection, file: pfs_pb2.File) -> FileView:
-    require(file, "commit", "commit cannot be nil")
-    return view(db, file.commit)
 
 
 def fileset_row(db: sqlite3.Connection, fileset_id: str) -> tuple[int, str, str] | None:

@@ -12,20 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from pachmount.errors import DataError
+from pachmount.localpfs import rpc
 from pachmount.localpfs.store import Store
-
-if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]
 
 LOOK_SECONDS = 30.0
 QUIET_SECONDS = 5.0
-# These may last for ever, and look at rows only.
-_NOT_COUNTED = ("SubscribeCommit", "InspectCommit", "InspectCommitSet")
+# These may last for ever, and look at rows only or at nothing in the store.
+_NOT_COUNTED = ("SubscribeCommit", "InspectCommit", "InspectCommitSet", "Authenticate")
 
 _log = logging.getLogger(__name__)
 
@@ -81,30 +79,11 @@ class Counting(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Any], handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler:
-        handler: Handler = continuation(handler_call_details)
+    ) -> rpc.Handler:
+        handler: rpc.Handler = continuation(handler_call_details)
         if handler is None or handler_call_details.method.rpartition("/")[2] in _NOT_COUNTED:
             return handler
-        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
-        inner = getattr(handler, "_".join(kind))
-        make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
-        counted = self._stream(inner) if handler.response_streaming else self._unary(inner)
-        made: Handler = make(counted, handler.request_deserializer, handler.response_serializer)
-        return made
-
-    def _unary(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        def call(request: Any, context: Any) -> Any:
-            with self._calls.one():
-                return inner(request, context)
-
-        return call
-
-    def _stream(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        def call(request: Any, context: Any) -> Iterator[Any]:
-            with self._calls.one():
-                yield from inner(request, context)
-
-        return call
+        return rpc.inside(handler, lambda _: self._calls.one())
 
 
 @contextmanager

@@ -38,9 +38,11 @@ def branch_info(db: sqlite3.Connection, branch: Branch) -> pfs_pb2.BranchInfo:
     )
 
 
-def repo_info(db: sqlite3.Connection, repo: Repo, *, details: bool) -> pfs_pb2.RepoInfo:
+def repo_info(db: sqlite3.Connection, repo: Repo, auth: pfs_pb2.AuthInfo | None, *, details: bool) -> pfs_pb2.RepoInfo:
     """With `details` as InspectRepo answers, without them as ListRepo does."""
-    info = pfs_pb2.RepoInfo(repo=repo_message(repo.name), created=timestamp(repo.created), description=repo.description)
+    info = pfs_pb2.RepoInfo(
+        repo=repo_message(repo.name), created=timestamp(repo.created), description=repo.description, auth_info=auth
+    )
     size = 0
     for branch in model.branches(db, repo.name):
         info.branches.append(branch_handle(branch))

@@ -6,7 +6,7 @@ import errno
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -74,6 +74,25 @@ def refuse(status: Refusal) -> Handler:
         context.abort(status.code, status.text)
 
     return grpc.stream_stream_rpc_method_handler(call, None, None)  # on the wire a single message is a stream of one
+
+
+def inside(handler: Handler, manager: Callable[[Context], AbstractContextManager[object]]) -> Handler:
+    """The same method, with each of its calls run inside of the context manager that its context gives."""
+    kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+    inner: Callable[..., Any] = getattr(handler, "_".join(kind))
+
+    def once(request: Any, context: Context) -> Any:
+        with manager(context):
+            return inner(request, context)
+
+    def streaming(request: Any, context: Context) -> Iterator[Any]:
+        with manager(context):
+            yield from inner(request, context)
+
+    make = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
+    outer = streaming if handler.response_streaming else once
+    made: Handler = make(outer, handler.request_deserializer, handler.response_serializer)
+    return made
 
 
 def _serialize(answer: Answer) -> bytes:

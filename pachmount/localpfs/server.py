@@ -8,11 +8,13 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from pachmount.errors import BusyError, CannotMountError
 from pachmount.localpfs import address, rpc, service_cluster
+from pachmount.localpfs.access import Access
 from pachmount.localpfs.address import Address, TcpAddress, UnixAddress
 from pachmount.localpfs.idle import Calls, Counting, sweeping
 from pachmount.localpfs.service_commits import MAX_WAITING, CommitService
@@ -21,6 +23,10 @@ from pachmount.localpfs.service_files import FileService
 from pachmount.localpfs.service_repos import RepoService
 from pachmount.localpfs.service_write import WriteService
 from pachmount.localpfs.store import Store
+
+if TYPE_CHECKING:  # importing them takes as long as all else here, and most servers have no users
+    from pachmount.localpfs.auth.settings import AuthSettings
+    from pachmount.localpfs.auth.system import AuthSystem
 
 _MESSAGE_BYTES = 20 * 1024 * 1024
 _STOP_SECONDS = 3.0
@@ -35,16 +41,24 @@ _OPTIONS = [
 ]
 
 
-def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_remote: bool = False) -> None:
+def serve(
+    root: Path,
+    listen: str,
+    on_ready: Callable[[str], None],
+    *,
+    allow_remote: bool = False,
+    auth: AuthSettings | None = None,
+) -> None:
     """Serve the store in the directory `root` until SIGTERM or SIGINT; to be called in the main thread.
 
-    `on_ready` gets the address once calls are answered. Raises PachmountError when the server cannot start.
+    `auth`: who may do what; without it everybody may do everything. `on_ready` gets the address once calls are
+    answered. Raises PachmountError when the server cannot start.
     """
     asked = address.parse(listen, allow_remote=allow_remote)
     with _stop_signals() as wait_for_stop:
         store = Store(root)
         try:
-            with _running(store, asked) as bound:
+            with _running(store, asked, auth) as bound:
                 on_ready(bound.public)
                 wait_for_stop()
         finally:
@@ -52,18 +66,32 @@ def serve(root: Path, listen: str, on_ready: Callable[[str], None], *, allow_rem
 
 
 @contextlib.contextmanager
-def _running(store: Store, asked: Address) -> Iterator[Address]:
+def _running(store: Store, asked: Address, settings: AuthSettings | None = None) -> Iterator[Address]:
     calls = Calls()
+    interceptors: list[Any] = [Counting(calls)]
+    threads = MAX_WAITING + _OTHER_CALLS
+    auth: AuthSystem | None = None
+    if settings is not None:
+        from pachmount.localpfs.auth.system import MAX_LOGINS, AuthSystem
+
+        auth = AuthSystem(settings, store)
+        threads += MAX_LOGINS
+    methods = services(store, auth)
+    if auth is not None:
+        interceptors.append(auth.interceptor(methods))
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=MAX_WAITING + _OTHER_CALLS, thread_name_prefix="call"),
-        handlers=handlers(store),
-        interceptors=[Counting(calls)],
+        ThreadPoolExecutor(max_workers=threads, thread_name_prefix="call"),
+        handlers=[
+            *(grpc.method_handlers_generic_handler(name, of_service) for name, of_service in methods.items()),
+            service_cluster.Rest(),
+        ],
+        interceptors=interceptors,
         options=_OPTIONS,
     )
     bound = _bind(server, asked)
     server.start()
     try:
-        with sweeping(store, calls):
+        with auth.running() if auth is not None else contextlib.nullcontext(), sweeping(store, calls):
             yield bound
     finally:
         store.news.close()  # calls that wait end by themselves
@@ -72,19 +100,20 @@ def _running(store: Store, asked: Address) -> Iterator[Address]:
             bound.path.unlink(missing_ok=True)
 
 
-def handlers(store: Store) -> list[rpc.Service]:
-    """The handlers of every service over a store."""
+def services(store: Store, auth: AuthSystem | None) -> dict[str, dict[str, rpc.Handler]]:
+    """The methods of every service over a store, by the name of the service."""
+    access = auth.guard if auth is not None else Access()
     pfs = (
-        RepoService(store).methods()
-        | CommitService(store).methods()
-        | FileService(store).methods()
-        | WriteService(store).methods()
+        RepoService(store, access).methods()
+        | CommitService(store, access).methods()
+        | FileService(store, access).methods()
+        | WriteService(store, access).methods()
     )
-    return [
-        grpc.method_handlers_generic_handler("pfs_v2.API", pfs),
-        grpc.method_handlers_generic_handler("pps_v2.API", DatumService(store).methods()),
-        *service_cluster.handlers(store),
-    ]
+    return (
+        {"pfs_v2.API": pfs, "pps_v2.API": DatumService(store, access).methods()}
+        | service_cluster.services(store)
+        | (auth.services() if auth is not None else service_cluster.without_logins())
+    )
 
 
 def _bind(server: grpc.Server, asked: Address) -> Address:

@@ -21,7 +21,7 @@ VERSION = version_pb2.Version(
     go_version="none, this is the embedded server of pachmount",
     platform=f"{platform.machine()}",
 )
-_AUTH_METHODS = (
+_AUTH_METHODS_WITHOUT_LOGINS = (
     "Activate",
     "Authenticate",
     "Authorize",
@@ -40,8 +40,17 @@ _NO_LOGIN = Refusal(Code.UNKNOWN, "OIDC ID provider configuration not found")
 _OLD = unimplemented("this is the API of Pachyderm 1.x: please upgrade the client to one for 2.x")
 
 
-def handlers(store: Store) -> list[rpc.Service]:
-    """The handlers of all services but PFS and PPS."""
+def without_logins() -> dict[str, dict[str, rpc.Handler]]:
+    """The methods of the services about users, on a server that has none."""
+    return {
+        "auth_v2.API": {name: rpc.refuse(_NO_AUTH) for name in _AUTH_METHODS_WITHOUT_LOGINS}
+        | {"GetOIDCLogin": rpc.refuse(_NO_LOGIN)},
+        "enterprise_v2.API": {"GetState": rpc.unary(_get_state, enterprise_pb2.GetStateRequest)},
+    }
+
+
+def services(store: Store) -> dict[str, dict[str, rpc.Handler]]:
+    """The methods of the services that everybody may call, by the name of the service."""
 
     def inspect_cluster(request: admin_pb2.InspectClusterRequest, _: Context) -> admin_pb2.ClusterInfo:
         warnings = (
@@ -54,21 +63,15 @@ def handlers(store: Store) -> list[rpc.Service]:
             web_resources=admin_pb2.WebResource(),
         )
 
-    return [
-        _service("versionpb_v2.API", {"GetVersion": rpc.unary(lambda _request, _context: VERSION, Empty)}),
-        _service("admin_v2.API", {"InspectCluster": rpc.unary(inspect_cluster, admin_pb2.InspectClusterRequest)}),
-        _service("enterprise_v2.API", {"GetState": rpc.unary(_get_state, enterprise_pb2.GetStateRequest)}),
-        _service("grpc.health.v1.Health", {"Check": rpc.unary(_check, health_pb2.HealthCheckRequest)}),
-        _service(
-            "auth_v2.API",
-            {name: rpc.refuse(_NO_AUTH) for name in _AUTH_METHODS} | {"GetOIDCLogin": rpc.refuse(_NO_LOGIN)},
-        ),
-        _service("pfs.API", {"ListRepo": rpc.refuse(_OLD), "InspectRepo": rpc.refuse(_OLD)}),
-        _Rest(),
-    ]
+    return {
+        "versionpb_v2.API": {"GetVersion": rpc.unary(lambda _request, _context: VERSION, Empty)},
+        "admin_v2.API": {"InspectCluster": rpc.unary(inspect_cluster, admin_pb2.InspectClusterRequest)},
+        "grpc.health.v1.Health": {"Check": rpc.unary(_check, health_pb2.HealthCheckRequest)},
+        "pfs.API": {"ListRepo": rpc.refuse(_OLD), "InspectRepo": rpc.refuse(_OLD)},
+    }
 
 
-class _Rest(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class Rest(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Every call that no other handler knows: refused with a sentence that says why."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> rpc.Handler:
@@ -77,10 +80,6 @@ class _Rest(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             f"unknown method {method} for service {service}: the embedded server keeps projects, repos and files only"
         )
         return rpc.refuse(unimplemented(text))
-
-
-def _service(name: str, methods: dict[str, rpc.Handler]) -> rpc.Service:
-    return grpc.method_handlers_generic_handler(name, methods)
 
 
 def _get_state(_request: enterprise_pb2.GetStateRequest, _: Context) -> enterprise_pb2.GetStateResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,21 +11,25 @@ from contextlib import contextmanager
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import handles, history, messages, model, rpc
+from pachmount.localpfs.access import CLUSTER, Access, of_repo
 from pachmount.localpfs.handles import require
 from pachmount.localpfs.model import RepoName, Revision
 from pachmount.localpfs.rpc import Context
-from pachmount.localpfs.status import Code, Refusal, invalid, not_found, unknown
+from pachmount.localpfs.status import Code, Refusal, invalid, not_found, unimplemented, unknown
 from pachmount.localpfs.store import Store
-from pachmount.pfs.proto import pfs_pb2
+from pachmount.pfs.proto import auth_pb2, pfs_pb2
 
 MAX_WAITING = 64  # calls; each holds a thread, and the server has more threads than this
+
+_NO_SEARCH = unimplemented("the embedded server does not search for the commits that changed a file")
 
 
 class CommitService:
     """Commits over one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access) -> None:
         self._store = store
+        self._access = access
         self._places = threading.BoundedSemaphore(MAX_WAITING)
 
     def methods(self) -> dict[str, rpc.Handler]:
@@ -35,6 +40,7 @@ class CommitService:
             "InspectCommit": rpc.unary(self._inspect, pfs_pb2.InspectCommitRequest),
             "ListCommit": rpc.stream(self._list, pfs_pb2.ListCommitRequest),
             "SubscribeCommit": rpc.stream(self._subscribe, pfs_pb2.SubscribeCommitRequest),
+            "FindCommits": rpc.refuse(_NO_SEARCH),
             "SquashCommit": rpc.unary(self._squash, pfs_pb2.SquashCommitRequest),
             "DropCommit": rpc.unary(self._drop, pfs_pb2.DropCommitRequest),
             "InspectCommitSet": rpc.stream(self._inspect_set, pfs_pb2.InspectCommitSetRequest),
@@ -43,40 +49,52 @@ class CommitService:
             "DropCommitSet": rpc.unary(self._drop_set, pfs_pb2.DropCommitSetRequest),
         }
 
-    def _start(self, request: pfs_pb2.StartCommitRequest, _: Context) -> pfs_pb2.Commit:
+    def _start(self, request: pfs_pb2.StartCommitRequest, context: Context) -> pfs_pb2.Commit:
         if not request.branch.name:
             raise unknown("start commit in transaction: branch must be specified")
         if not request.branch.HasField("repo"):
             raise Refusal(Code.ABORTED, "the branch has no repo")
         repo = handles.repo_name(request.branch.repo)
+        prefix = "start commit in transaction: "
+        self._access.require(context, of_repo(repo), auth_pb2.REPO_WRITE, prefix=prefix)
+        if request.HasField("parent"):
+            for name in handles.commit_repos(request.parent):
+                if name != repo:  # whose files the commit begins with
+                    self._access.require(context, of_repo(name), auth_pb2.REPO_READ, prefix=prefix)
         with self._store.change() as db:
             handles.require_repo(db, repo)
             handles.check_branch_name(request.branch.name)
             parent = None
             if request.HasField("parent"):
                 parent = handles.resolve(db, request.parent)
+                if parent.repo != repo:
+                    self._access.require_of(context, parent, auth_pb2.REPO_READ, prefix=prefix)
             made = history.start(db, repo, request.branch.name, parent, request.description)
         return messages.commit_handle(made)
 
-    def _finish(self, request: pfs_pb2.FinishCommitRequest, _: Context) -> Empty:
+    def _finish(self, request: pfs_pb2.FinishCommitRequest, context: Context) -> Empty:
         require(request, "commit", "check new file commit: commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_WRITE)
         with self._store.change() as db:
             found = handles.resolve(db, request.commit)
             history.finish(db, self._store.pages, found, request.description, request.error)
         return Empty()
 
-    def _clear(self, request: pfs_pb2.ClearCommitRequest, _: Context) -> Empty:
+    def _clear(self, request: pfs_pb2.ClearCommitRequest, context: Context) -> Empty:
         require(request, "commit", "commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_WRITE)
         with self._store.change() as db:
             history.clear(db, handles.resolve(db, request.commit))
         return Empty()
 
     def _inspect(self, request: pfs_pb2.InspectCommitRequest, context: Context) -> pfs_pb2.CommitInfo:
         require(request, "commit", "commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_INSPECT_COMMIT)
         if handles.commit_repo(request.commit).name == handles.FILESETS_REPO:
             return self._virtual_commit(request.commit)
         with self._store.database.read() as db:
             found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_INSPECT_COMMIT)
             if found.finished is not None or request.wait < pfs_pb2.FINISHING:
                 return messages.commit_info(db, found)
         with self._waiting(context):
@@ -91,12 +109,13 @@ class CommitService:
         info.finished.GetCurrentTime()
         return info
 
-    def _list(self, request: pfs_pb2.ListCommitRequest, _: Context) -> Iterator[pfs_pb2.CommitInfo]:
+    def _list(self, request: pfs_pb2.ListCommitRequest, context: Context) -> Iterator[pfs_pb2.CommitInfo]:
         require(request, "repo", "repo cannot be nil")
         if request.reverse and (request.HasField("from") or request.HasField("to")):
             raise unknown("cannot use 'Reverse' while also using 'From' or 'To'")
         if request.HasField("from") and not request.HasField("to"):
             raise unknown("cannot use `from` commit without `to` commit")
+        self._access.require(context, of_repo(handles.full_name(request.repo)), auth_pb2.REPO_LIST_COMMIT)
         infos = []
         with self._store.database.read() as db:
             for found in self._selected(db, request):
@@ -134,11 +153,13 @@ class CommitService:
             handles.commit_repo(excluded)
         with self._store.database.read() as db:
             handles.require_repo(db, repo)
+        self._access.require(context, of_repo(repo), auth_pb2.REPO_INSPECT_COMMIT)
         with self._waiting(context):
             for found in self._coming(repo, request.branch, context):
                 if found.id == excluded.id or (request.origin_kind and found.origin != request.origin_kind):
                     continue
                 current = self._finished(found, context) if request.state >= pfs_pb2.FINISHING else found
+                self._access.require(context, of_repo(repo), auth_pb2.REPO_INSPECT_COMMIT)
                 with self._store.database.read() as db:
                     info = messages.commit_info(db, current)
                 yield info
@@ -182,16 +203,22 @@ class CommitService:
         finally:
             self._places.release()
 
-    def _squash(self, request: pfs_pb2.SquashCommitRequest, _: Context) -> pfs_pb2.SquashCommitResponse:
+    def _squash(self, request: pfs_pb2.SquashCommitRequest, context: Context) -> pfs_pb2.SquashCommitResponse:
         require(request, "commit", "commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
-            history.squash(db, [handles.resolve(db, request.commit)])
+            found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_DELETE_COMMIT)
+            history.squash(db, [found])
         return pfs_pb2.SquashCommitResponse()
 
-    def _drop(self, request: pfs_pb2.DropCommitRequest, _: Context) -> pfs_pb2.DropCommitResponse:
+    def _drop(self, request: pfs_pb2.DropCommitRequest, context: Context) -> pfs_pb2.DropCommitResponse:
         require(request, "commit", "commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
-            history.drop(db, [handles.resolve(db, request.commit)])
+            found = handles.resolve(db, request.commit)
+            self._access.require_of(context, found, auth_pb2.REPO_DELETE_COMMIT)
+            history.drop(db, [found])
         return pfs_pb2.DropCommitResponse()
 
     def _inspect_set(self, request: pfs_pb2.InspectCommitSetRequest, context: Context) -> Iterator[pfs_pb2.CommitInfo]:
@@ -200,6 +227,8 @@ class CommitService:
             found = model.revisions_of_set(db, request.commit_set.id)
         if not found and request.commit_set.id:
             raise not_found(f"no commits found for commitset {request.commit_set.id}")
+        for name in {revision.repo for revision in found}:
+            self._access.require(context, of_repo(name), auth_pb2.REPO_INSPECT_COMMIT)
         for revision in found:
             current = revision
             if request.wait and revision.finished is None:
@@ -209,24 +238,27 @@ class CommitService:
                 info = messages.commit_info(db, current)
             yield info
 
-    def _list_sets(self, request: pfs_pb2.ListCommitSetRequest, _: Context) -> Iterator[pfs_pb2.CommitSetInfo]:
+    def _list_sets(self, request: pfs_pb2.ListCommitSetRequest, context: Context) -> Iterator[pfs_pb2.CommitSetInfo]:
         sets: dict[str, pfs_pb2.CommitSetInfo] = {}
+        visible = functools.cache(lambda name: self._access.allows(context, of_repo(name), auth_pb2.REPO_LIST_COMMIT))
         with self._store.database.read() as db:
             for found in model.revisions(db, None, newest_first=True):
-                if request.project.name in ("", found.repo.project):
+                if request.project.name in ("", found.repo.project) and visible(found.repo):
                     fresh = pfs_pb2.CommitSetInfo(commit_set=pfs_pb2.CommitSet(id=found.id))
                     sets.setdefault(found.id, fresh).commits.append(messages.commit_info(db, found))
         return iter(sets.values())
 
-    def _squash_set(self, request: pfs_pb2.SquashCommitSetRequest, _: Context) -> Empty:
+    def _squash_set(self, request: pfs_pb2.SquashCommitSetRequest, context: Context) -> Empty:
         require(request, "commit_set", "commitset cannot be nil")
+        self._access.require(context, CLUSTER, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
             history.squash(db, self._set(db, request.commit_set))
         return Empty()
 
-    def _drop_set(self, request: pfs_pb2.DropCommitSetRequest, _: Context) -> Empty:
+    def _drop_set(self, request: pfs_pb2.DropCommitSetRequest, context: Context) -> Empty:
         if not request.HasField("commit_set"):
             raise invalid("validate request: invalid DropCommitSetRequest.CommitSet: value is required")
+        self._access.require(context, CLUSTER, auth_pb2.REPO_DELETE_COMMIT)
         with self._store.change() as db:
             history.drop(db, self._set(db, request.commit_set))
         return Empty()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from pachmount.localpfs import handles, listing, messages, paths, rpc
+from pachmount.localpfs.access import Access
 from pachmount.localpfs.datums import Combined, Datum, Input, Match, PfsInput, form_datums
 from pachmount.localpfs.glob import BadPatternError, compile_glob
 from pachmount.localpfs.handles import FileView
 from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.status import Refusal, not_found, unimplemented, unknown
 from pachmount.localpfs.store import Store
-from pachmount.pfs.proto import pfs_pb2, pps_pb2
+from pachmount.pfs.proto import auth_pb2, pfs_pb2, pps_pb2
 
 _COMBINATIONS = ("cross", "union", "join", "group")
 _PIPELINE_METHODS = (
@@ -33,8 +35,9 @@ _Formed = list[Datum[pfs_pb2.FileInfo]]
 class DatumService:
     """Datums over one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access) -> None:
         self._store = store
+        self._access = access
 
     def methods(self) -> dict[str, rpc.Handler]:
         return {
@@ -42,14 +45,14 @@ class DatumService:
             "CreateDatum": rpc.both_stream(self._create, pps_pb2.CreateDatumRequest),
         } | {name: rpc.refuse(_NO_PIPELINES) for name in _PIPELINE_METHODS}
 
-    def _list(self, request: pps_pb2.ListDatumRequest, _: Context) -> Iterator[pps_pb2.DatumInfo]:
+    def _list(self, request: pps_pb2.ListDatumRequest, context: Context) -> Iterator[pps_pb2.DatumInfo]:
         if request.reverse and request.number <= 0:
             raise unknown("number must be > 0 when reverse is set")
         if not request.HasField("input"):
             if request.HasField("job"):
                 raise not_found(f"jobs {request.job.pipeline.name}@{request.job.id} not found")
             raise unknown("must specify a job")
-        found = self._datums(request.input)
+        found = self._datums(context, request.input)
         if request.filter.state and pps_pb2.UNKNOWN not in request.filter.state:
             found = []  # no datum of an input that no job has run on has another state
         marker = request.paginationMarker
@@ -59,11 +62,11 @@ class DatumService:
             found = [datum for datum in found if datum.id > marker]
         return map(_info, found[: request.number] if request.number > 0 else found)
 
-    def _create(self, requests: Iterator[pps_pb2.CreateDatumRequest], _: Context) -> Iterator[pps_pb2.DatumInfo]:
+    def _create(self, requests: Iterator[pps_pb2.CreateDatumRequest], context: Context) -> Iterator[pps_pb2.DatumInfo]:
         first = next(requests, None)
         if first is None or first.WhichOneof("body") != "start":
             raise unknown("first message must be a StartCreateDatumRequest message")
-        rest = iter(self._datums(first.start.input))
+        rest = iter(self._datums(context, first.start.input))
         number = first.start.number
         while True:
             sent = 0
@@ -78,14 +81,14 @@ class DatumService:
                 return
             number = getattr(request, "continue").number
 
-    def _datums(self, source: pps_pb2.Input) -> _Formed:
+    def _datums(self, context: Context, source: pps_pb2.Input) -> _Formed:
         try:
-            return form_datums(_input(source), self._matches)
+            return form_datums(_input(source), partial(self._matches, context))
         except Refusal as refusal:
             raise unknown(refusal.text) from refusal  # pachd loses the status on the way through its task queue
 
-    def _matches(self, source: PfsInput) -> Iterable[Match[pfs_pb2.FileInfo]]:
-        view = self._head(source)
+    def _matches(self, context: Context, source: PfsInput) -> Iterable[Match[pfs_pb2.FileInfo]]:
+        view = self._head(context, source)
         try:
             glob = compile_glob(source.glob)
         except BadPatternError as error:
@@ -102,11 +105,15 @@ class DatumService:
                 glob.replace(plain, source.group_by),
             )
 
-    def _head(self, source: PfsInput) -> FileView:
+    def _head(self, context: Context, source: PfsInput) -> FileView:
         repo = pfs_pb2.Repo(name=source.repo, type=source.repo_type, project=pfs_pb2.Project(name=source.project))
         commit = pfs_pb2.Commit(repo=repo, branch=pfs_pb2.Branch(name=source.branch, repo=repo))
+        for needed in ((auth_pb2.REPO_INSPECT_COMMIT,), (auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)):
+            self._access.require_in(context, commit, *needed)
         with self._store.database.read() as db:
-            return handles.view(db, commit)
+            view = handles.view(db, commit)
+        self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
+        return view
 
 
 def _input(source: pps_pb2.Input) -> Input:

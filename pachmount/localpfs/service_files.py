@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
+from pachmount.localpfs.access import Access
 from pachmount.localpfs.archive import archive
 from pachmount.localpfs.glob import BadPatternError, Glob, compile_glob
 from pachmount.localpfs.handles import FileView, require
@@ -14,7 +15,7 @@ from pachmount.localpfs.pages import Item
 from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.status import Refusal, invalid, not_found, unimplemented, unknown
 from pachmount.localpfs.store import Store
-from pachmount.pfs.proto import pfs_pb2
+from pachmount.pfs.proto import auth_pb2, pfs_pb2
 
 _PIECE = 2 * 1024 * 1024
 _DOT_DOT = "/.."
@@ -25,8 +26,9 @@ T = TypeVar("T")
 class FileService:
     """Reading over one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access) -> None:
         self._store = store
+        self._access = access
         self._pages = store.pages
 
     def methods(self) -> dict[str, rpc.Handler]:
@@ -40,14 +42,22 @@ class FileService:
             "GetFileTAR": rpc.stream(self._get_tar, pfs_pb2.GetFileRequest),
         }
 
-    def _view(self, file: pfs_pb2.File) -> FileView:
-        with self._store.database.read() as db:
-            return handles.file_view(db, file)
+    def _view(self, context: Context, file: pfs_pb2.File, *permissions: int) -> FileView:
+        require(file, "commit", "commit cannot be nil")
+        return self._view_commit(context, file.commit, *permissions)
 
-    def _list(self, request: pfs_pb2.ListFileRequest, _: Context) -> Iterator[bytes]:
+    def _view_commit(self, context: Context, commit: pfs_pb2.Commit, *permissions: int, prefix: str = "") -> FileView:
+        """The files that a commit handle means, for a caller with these permissions on the repo."""
+        self._access.require_in(context, commit, *permissions, prefix=prefix)
+        with self._store.database.read() as db:
+            view = handles.view(db, commit)
+        self._access.require_of(context, view.revision, *permissions, prefix=prefix)
+        return view
+
+    def _list(self, request: pfs_pb2.ListFileRequest, context: Context) -> Iterator[bytes]:
         require(request, "file", "file cannot be nil")
         window = _window(request)
-        view = self._view(request.file)
+        view = self._view(context, request.file, auth_pb2.REPO_LIST_FILE)
         path = paths.clean(request.file.path)
         directory = paths.directory_key(path)
         if path == _DOT_DOT:  # what pachd's look-up by prefix makes of a path that leads out of the tree
@@ -60,10 +70,10 @@ class FileService:
             items = (item for item in items if item[1].is_dir or paths.split_key(item[0])[1] == datum)
         return _infos(view, listing.checked(items, view.problems))
 
-    def _walk(self, request: pfs_pb2.WalkFileRequest, _: Context) -> Iterator[bytes]:
+    def _walk(self, request: pfs_pb2.WalkFileRequest, context: Context) -> Iterator[bytes]:
         require(request, "file", "file cannot be nil")
         window = _window(request)
-        view = self._view(request.file)
+        view = self._view(context, request.file, auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)
         path = paths.clean(request.file.path)
         entries = list(listing.file_entries(self._pages, view.root, path))
         if entries and not view.problems:
@@ -76,9 +86,9 @@ class FileService:
         found = listing.subtree(self._pages, view.root, directory, window)
         return _infos(view, listing.checked([*entries, *found] if entries else found, view.problems))
 
-    def _inspect(self, request: pfs_pb2.InspectFileRequest, _: Context) -> bytes:
+    def _inspect(self, request: pfs_pb2.InspectFileRequest, context: Context) -> bytes:
         require(request, "file", "file cannot be nil")
-        view = self._view(request.file)
+        view = self._view(context, request.file, auth_pb2.REPO_INSPECT_FILE)
         item = listing.find(self._pages, view.root, paths.clean(request.file.path), request.file.datum)
         if item is None:
             raise _no_file(request.file.path, view.commit)
@@ -90,10 +100,9 @@ class FileService:
             return info.SerializeToString()
         return answer
 
-    def _glob(self, request: pfs_pb2.GlobFileRequest, _: Context) -> Iterator[bytes]:
+    def _glob(self, request: pfs_pb2.GlobFileRequest, context: Context) -> Iterator[bytes]:
         require(request, "commit", "commit cannot be nil")
-        with self._store.database.read() as db:
-            view = handles.view(db, request.commit)
+        view = self._view_commit(context, request.commit, auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)
         found = self._matches(view, request.pattern, request.path_range)
         return _infos(view, listing.checked(found, view.problems))
 
@@ -101,19 +110,23 @@ class FileService:
         glob = _compiled(pattern)
         return listing.matches(self._pages, view.root, glob, pattern, within.lower, within.upper)
 
-    def _get(self, request: pfs_pb2.GetFileRequest, _: Context) -> Iterator[bytes]:
-        view = self._readable(request)
+    def _get(self, request: pfs_pb2.GetFileRequest, context: Context) -> Iterator[bytes]:
+        view = self._readable(context, request, "get file: ")
         if request.offset < 0:
             raise invalid("the offset must not be negative")
         item = self._one_file(request, view)
         listing.check_one(item, view.problems)
         return map(messages.bytes_value, self._store.content.pieces(item[1], request.offset, _PIECE))
 
-    def _readable(self, request: pfs_pb2.GetFileRequest) -> FileView:
+    def _readable(self, context: Context, request: pfs_pb2.GetFileRequest, prefix: str = "") -> FileView:
         require(request, "file", "file cannot be nil")
         if request.URL:
             raise unimplemented("the embedded server does not copy files to object stores")
-        return self._view(request.file)
+        require(request.file, "commit", "commit cannot be nil")
+        commit = request.file.commit
+        if handles.commit_repo(commit).name == handles.FILESETS_REPO:
+            return self._view_commit(context, commit)  # who knows its id may read it
+        return self._view_commit(context, commit, auth_pb2.REPO_READ, prefix=prefix)
 
     def _one_file(self, request: pfs_pb2.GetFileRequest, view: FileView) -> Item:
         found: Item | None = None
@@ -129,8 +142,8 @@ class FileService:
             raise _no_file(request.file.path, request.file.commit)
         return found
 
-    def _get_tar(self, request: pfs_pb2.GetFileRequest, _: Context) -> Iterator[bytes]:
-        view = self._readable(request)
+    def _get_tar(self, request: pfs_pb2.GetFileRequest, context: Context) -> Iterator[bytes]:
+        view = self._readable(context, request)
         found = self._matches(view, request.file.path, request.path_range)
         first = next(found, None)
         if first is None:
@@ -150,17 +163,19 @@ class FileService:
             else:
                 yield item
 
-    def _diff(self, request: pfs_pb2.DiffFileRequest, _: Context) -> Iterator[pfs_pb2.DiffFileResponse]:
+    def _diff(self, request: pfs_pb2.DiffFileRequest, context: Context) -> Iterator[pfs_pb2.DiffFileResponse]:
         require(request, "new_file", "file cannot be nil")
         require(request.new_file, "commit", "check new file commit: commit cannot be nil")
-        new = self._view(request.new_file)
-        new_path = paths.clean(request.new_file.path)
+        new_path = old_path = paths.clean(request.new_file.path)
         if request.HasField("old_file"):
             require(request.old_file, "commit", "check old file commit: commit cannot be nil")
-            old: FileView | None = self._view(request.old_file)
+            self._access.require_in(context, request.old_file.commit, auth_pb2.REPO_READ)
             old_path = paths.clean(request.old_file.path)
+        new = self._view(context, request.new_file, auth_pb2.REPO_READ)
+        if request.HasField("old_file"):
+            old: FileView | None = self._view(context, request.old_file, auth_pb2.REPO_READ)
         else:
-            old, old_path = self._parent_view(new), new_path
+            old = self._parent_view(new)
         return self._differences(new, new_path, old, old_path)
 
     def _parent_view(self, view: FileView) -> FileView | None:

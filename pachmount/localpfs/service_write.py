@@ -13,6 +13,7 @@ from typing import NamedTuple
 from google.protobuf.empty_pb2 import Empty
 
 from pachmount.localpfs import diff, filetree, handles, history, listing, model, paths, rpc, tree
+from pachmount.localpfs.access import Access
 from pachmount.localpfs.database import mark_garbage
 from pachmount.localpfs.filetree import Deletions, Problem
 from pachmount.localpfs.handles import require
@@ -24,7 +25,7 @@ from pachmount.localpfs.staging import Staging, copied_files
 from pachmount.localpfs.status import Code, Refusal, invalid, not_found, unknown
 from pachmount.localpfs.store import Store
 from pachmount.localpfs.writing import ChunkWriter
-from pachmount.pfs.proto import pfs_pb2
+from pachmount.pfs.proto import auth_pb2, pfs_pb2
 
 CANCEL_NOTICE_SECONDS = 0.02
 """How long after the end of a stream gRPC may take to say that the client broke it off; mostly spent in the fsync."""
@@ -42,8 +43,9 @@ class _OneOff(NamedTuple):
 class WriteService:
     """Writing over one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access) -> None:
         self._store = store
+        self._access = access
 
     def methods(self) -> dict[str, rpc.Handler]:
         return {
@@ -62,6 +64,7 @@ class WriteService:
             raise unknown("EOF")
         if first.WhichOneof("body") != "set_commit":
             raise unknown("first message must be a commit")
+        self._access.require_in(context, first.set_commit, auth_pb2.REPO_WRITE)
         with self._store.database.read() as db:
             _target(db, first.set_commit)  # tell the client early; what counts is the look at the end
         with self._store.staging() as staging:
@@ -83,7 +86,7 @@ class WriteService:
         if not context.add_callback(gone.set):
             gone.set()
         for request in requests:
-            self._stage_one(staging, request)
+            self._stage_one(staging, request, context)
         ended = time.monotonic()
         staging.seal()
         # A stream that broke off is not a stream that ended, but gRPC ends the iteration in both cases, and says that
@@ -91,7 +94,7 @@ class WriteService:
         if gone.wait(max(0.0, ended + CANCEL_NOTICE_SECONDS - time.monotonic())):
             raise Refusal(Code.CANCELLED, "the client has gone")
 
-    def _stage_one(self, staging: Staging, request: pfs_pb2.ModifyFileRequest) -> None:
+    def _stage_one(self, staging: Staging, request: pfs_pb2.ModifyFileRequest, context: Context) -> None:
         body = request.WhichOneof("body")
         if body == "add_file":
             add = request.add_file
@@ -107,19 +110,21 @@ class WriteService:
             else:
                 staging.delete_file(paths.file_key(delete.path, delete.datum))
         elif body == "copy_file":
-            self._stage_copy(staging, request.copy_file)
+            self._stage_copy(staging, request.copy_file, context)
         elif body == "set_commit":
             raise unknown("cannot set commit")
         else:
             raise unknown("unrecognized message type")
 
-    def _stage_copy(self, staging: Staging, copy: pfs_pb2.CopyFile) -> None:
+    def _stage_copy(self, staging: Staging, copy: pfs_pb2.CopyFile, context: Context) -> None:
         if not copy.HasField("src"):
             raise invalid("validate recv: invalid CopyFile.Src: value is required")
         if not copy.src.HasField("commit"):
             raise Refusal(Code.ABORTED, "the source of a copy has no commit")
+        self._access.require_in(context, copy.src.commit, auth_pb2.REPO_READ)
         with self._store.database.read() as db:
             view = handles.view(db, copy.src.commit)
+        self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
         found = copied_files(self._store.pages, view.root, copy.src.path, copy.dst, copy.src.datum)
         for path, (_, entry) in found:
             staging.copy(paths.file_key(path, copy.datum), entry, copy.append)
@@ -159,10 +164,13 @@ class WriteService:
             additions = list(filetree.files(tree.scan(batch, delta.root)))
             return _save_fileset(db, batch, [(delta.deletions, additions)], staging.writer, _LIFE_S)
 
-    def _get_fileset(self, request: pfs_pb2.GetFileSetRequest, _: Context) -> pfs_pb2.CreateFileSetResponse:
+    def _get_fileset(self, request: pfs_pb2.GetFileSetRequest, context: Context) -> pfs_pb2.CreateFileSetResponse:
         require(request, "commit", "commit cannot be nil")
+        if handles.commit_repo(request.commit).name != handles.FILESETS_REPO:
+            self._access.require_in(context, request.commit, auth_pb2.REPO_READ)
         with self._store.staging() as staging, self._store.database.write() as db:
             view = handles.view(db, request.commit)
+            self._access.require_of(context, view.revision, auth_pb2.REPO_READ)
             if request.type == pfs_pb2.GetFileSetRequest.TOTAL or view.revision is None:
                 return _insert_fileset(db, view.root, view.problems, Deletions(), _LIFE_S)
             deletions = Deletions()
@@ -175,8 +183,9 @@ class WriteService:
                     additions.append((key, new))
             return _save_fileset(db, self._store.batch(db), [(deletions, additions)], staging.writer, _LIFE_S)
 
-    def _add_fileset(self, request: pfs_pb2.AddFileSetRequest, _: Context) -> Empty:
+    def _add_fileset(self, request: pfs_pb2.AddFileSetRequest, context: Context) -> Empty:
         require(request, "commit", "commit cannot be nil")
+        self._access.require_in(context, request.commit, auth_pb2.REPO_WRITE)
         with self._store.staging() as staging, self._store.change() as db:
             revision = handles.resolve(db, request.commit)
             deletions, root = _load_fileset(db, request.file_set_id)

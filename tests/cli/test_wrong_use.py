@@ -144,6 +144,7 @@ def test_a_commit_that_does_not_exist_leaves_the_mount_where_it_is(mounted: User
         ("import data images@master^", ExitCode.USAGE, ["commit"]),
         ("daemon start --log-level loud --mount-dir other", ExitCode.BAD_CONFIGURATION, ["log_level"]),
         ("serve --listen nonsense", ExitCode.USAGE, ["nonsense"]),
+        ("serve --auth nowhere.toml", ExitCode.BAD_CONFIGURATION, ["nowhere.toml"]),
     ],
 )
 def test_other_wrong_use(person: User, command: str, code: ExitCode, words: list[str]) -> None:

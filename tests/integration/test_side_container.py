@@ -106,9 +106,10 @@ class Pod:
         """The files of the mount directory that the user's container sees."""
         return self.user.ok("ls", self.volume.joinpath("pfs", *below))
 
-    def number_of_mounts(self) -> int:
-        """How many the user's container has in the mount directory, covered ones too."""
-        return self.user.ok("cat", "/proc/mounts").count(f" {self.volume}/pfs/")
+    def mounts(self) -> list[str]:
+        """Our mounts in the volume, as lines of the mount table of the user's container."""
+        lines = self.user.ok("cat", "/proc/mounts").splitlines()
+        return [line for line in lines if " fuse.pachmount " in line and str(self.volume) in line]
 
     def close(self) -> None:
         self.stop_daemon()
@@ -148,10 +149,11 @@ def test_mounts_appear_move_and_vanish(pod: Pod, data: Path) -> None:
     pod.pachmount("refresh", "images")
     assert pod.seen("images") == "a.txt\nb.txt\n"
     assert pod.user.ok("cat", pod.volume / "pfs/images/b.txt") == "second"
-    assert pod.number_of_mounts() == 1  # nothing is left of the former one
+    mounts = "".join(pod.mounts())
+    assert mounts.count(" fuse.pachmount ") == 1  # nothing is left of the former one
     pod.pachmount("unmount", "images")
     assert pod.seen() == ""
-    assert pod.number_of_mounts() == 0
+    assert pod.mounts() == []
 
 
 def test_a_mount_that_follows_moves_there_too(pod: Pod, data: Path) -> None:
@@ -196,7 +198,7 @@ def test_what_a_killed_daemon_leaves_is_cleared_and_mounted_again(pod: Pod, data
         pod.side = Namespace("unchanged", pod.box.env, pod.node)
     pod.start_daemon()
     assert pod.seen("images") == "a.txt\n"
-    assert pod.number_of_mounts() == 1
+    assert len(pod.mounts()) == 1
 
 
 def test_a_users_container_that_is_started_later_sees_the_mounts(pod: Pod, data: Path) -> None:

@@ -25,6 +25,7 @@ from google.protobuf import empty_pb2, json_format, message_factory
 from google.protobuf.message import Message
 
 from pachmount.pfs.proto import admin_pb2, auth_pb2, enterprise_pb2, health_pb2, pfs_pb2, pps_pb2, version_pb2
+from tests.localpfs.outcomes import Outcome, collect, pausing
 from tests.localpfs.servers import connect
 
 VERSION = "2.11.6"
@@ -50,15 +51,6 @@ LEFT_OUT = {
 
 
 @dataclass
-class Outcome:
-    """What a call came to: its code, its messages, and the times and texts that help to understand a difference."""
-
-    code: str
-    text: str
-    messages: list[Message]
-
-
-@dataclass
 class Report:
     """The result of one scenario file."""
 
@@ -76,7 +68,7 @@ class Replayer:
         self._scenario = scenario
         letters = "".join(random.choices(string.ascii_lowercase, k=11))
         self._values = {"project": f"p{letters}", "project2": f"p{letters}2", "project3": f"p{letters}3"}
-        self._running: dict[str, tuple[threading.Thread, list[Outcome]]] = {}
+        self._running: dict[str, tuple[threading.Thread, list[Outcome], float]] = {}
 
     def run(self) -> Report:
         report = Report()
@@ -87,7 +79,7 @@ class Replayer:
             difference = self._step(step)
             if difference:
                 report.differences.append(
-                    f"{self._name} {step['id']} {step['call']} ({step.get('note', '')})\n{difference}"
+                    f"{self._name} {step['id']} {step.get('call')} ({step.get('note', '')})\n{difference}"
                 )
             else:
                 report.passed += 1
@@ -95,8 +87,8 @@ class Replayer:
 
     def _step(self, step: dict[str, Any]) -> str:
         if "join" in step:
-            thread, outcomes = self._running.pop(step["join"])
-            thread.join(DEFAULT_SECONDS)
+            thread, outcomes, limit = self._running.pop(step["join"])
+            thread.join(limit + 5)
             if not outcomes:
                 return "  the call in the background did not end"
             outcome = outcomes[0]
@@ -104,7 +96,7 @@ class Replayer:
             outcomes = []
             thread = threading.Thread(target=lambda: outcomes.append(self._call(step)), daemon=True)
             thread.start()
-            self._running[step["id"]] = (thread, outcomes)
+            self._running[step["id"]] = (thread, outcomes, step.get("deadline_s", DEFAULT_SECONDS))
             return ""
         else:
             outcome = self._call(step)
@@ -117,16 +109,23 @@ class Replayer:
     def _call(self, step: dict[str, Any]) -> Outcome:
         service, method = step["call"].split("/")
         request_type, response_type = types_of(service, method)
-        metadata = tuple(step.get("metadata", {}).items())
+        metadata = self._metadata(step)
         limit = step.get("deadline_s", DEFAULT_SECONDS)
         path = f"/{step['call']}"
         if "requests" in step:  # on the wire a single answer is a stream of one
             many = self._channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
-            call = many((self._request(body, request_type) for body in step["requests"]), metadata=metadata)
+            bodies = pausing(step["requests"], step.get("pause"))
+            call = many((self._request(body, request_type) for body in bodies), metadata=metadata)
         else:
             one = self._channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
             call = one(self._request(step.get("request", {}), request_type), metadata=metadata)
-        return collect(call, limit, step.get("take"), step.get("quiet_s"))
+        pause = None if "requests" in step else step.get("pause")
+        return collect(call, limit, step.get("take"), step.get("quiet_s"), pause)
+
+    def _metadata(self, step: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+        """The pairs of a step; a value may be a list of values."""
+        given = {key: value if isinstance(value, list) else [value] for key, value in step.get("metadata", {}).items()}
+        return tuple((key, self._fill(value)) for key, values in given.items() for value in values)
 
     def _request(self, body: dict[str, Any], request_type: type[Message]) -> Message:
         left = copy.deepcopy(body)
@@ -158,7 +157,7 @@ class Replayer:
         for name, path in step.get("save", {}).items():
             first, _, rest = path.partition(".")
             number, path = (int(first), rest) if first.isdecimal() else (0, path)
-            value = _pick(dicts[number], path)
+            value = pick(dicts[number], path)
             if isinstance(value, str):
                 self._values[name] = value
 
@@ -178,7 +177,7 @@ class Replayer:
             if what in ("code", "text", "messages"):
                 continue
             got, want = self._facts(step, method, outcome, what, want, by_rule)
-            if not _matches(want, got):
+            if not matches(want, got):
                 lines.extend(_differences(what, want, got))
         return "\n".join(lines)
 
@@ -203,10 +202,10 @@ class Replayer:
         got = [plain(message) for message in outcome.messages]
         if "filter" in step:
             prefix = self._fill(step["filter"]["prefix"])
-            got = [one for one in got if str(_pick(one, step["filter"]["field"]) or "").startswith(prefix)]
+            got = [one for one in got if str(pick(one, step["filter"]["field"]) or "").startswith(prefix)]
         if what == "values":
-            pick = step["pick"]
-            picked = [[_pick(one, p) for p in pick] if isinstance(pick, list) else _pick(one, pick) for one in got]
+            path = step["pick"]
+            picked = [[pick(one, p) for p in path] if isinstance(path, list) else pick(one, path) for one in got]
             return picked, want
         rules = self._scenario.get("rules", {}).get(VERSION, []) if by_rule else []
         if what == "count":
@@ -228,47 +227,6 @@ def types_of(service: str, method: str) -> tuple[Any, Any]:
     return make(found.input_type), make(found.output_type)
 
 
-def collect(call: Any, limit: float, take: int | None, quiet: float | None) -> Outcome:
-    """Read a call to its end, or as far as the step says; the client gives up after `limit` seconds."""
-    messages: list[Message] = []
-    gave_up = threading.Event()
-
-    def give_up() -> None:
-        gave_up.set()
-        call.cancel()
-
-    timer = threading.Timer(limit, give_up)
-    timer.start()
-    try:
-        for message in call:
-            messages.append(message)
-            if take is not None and len(messages) == take:
-                timer.cancel()
-                return _quiet(call, messages, quiet)
-        return Outcome("OK", "", messages)
-    except grpc.RpcError as error:
-        if gave_up.is_set():
-            return Outcome("DEADLINE_EXCEEDED", "", messages)
-        return Outcome(error.code().name, error.details() or "", messages)
-    finally:
-        timer.cancel()
-
-
-def _quiet(call: Any, messages: list[Message], quiet: float | None) -> Outcome:
-    if quiet is not None:
-        timer = threading.Timer(quiet, call.cancel)
-        timer.start()
-        try:
-            messages.extend(call)
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.CANCELLED:
-                return Outcome(error.code().name, error.details() or "", messages)
-        finally:
-            timer.cancel()
-    call.cancel()
-    return Outcome("OK", "", messages)
-
-
 def raw_bytes(source: dict[str, Any]) -> bytes:
     if "text" in source:
         return str(source["text"]).encode()
@@ -286,10 +244,10 @@ def plain(message: Message) -> Any:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def _pick(value: Any, path: str) -> Any:
+def pick(value: Any, path: str) -> Any:
     for name in path.split("."):
         if isinstance(value, list):
-            value = [_pick(one, name) for one in value]
+            value = [pick(one, name) for one in value]
         else:
             value = value.get(name) if isinstance(value, dict) else None
     return value
@@ -327,11 +285,11 @@ def sorted_sets(value: Any) -> Any:
     return made
 
 
-def _matches(want: Any, got: Any) -> bool:
+def matches(want: Any, got: Any) -> bool:
     if isinstance(want, dict) and isinstance(got, dict):
-        return want.keys() == got.keys() and all(_matches(one, got[key]) for key, one in want.items())
+        return want.keys() == got.keys() and all(matches(one, got[key]) for key, one in want.items())
     if isinstance(want, list) and isinstance(got, list):
-        return len(want) == len(got) and all(map(_matches, want, got))
+        return len(want) == len(got) and all(map(matches, want, got))
     if want == "<any>":
         return got is not None
     if want == "<hash>":
@@ -339,8 +297,8 @@ def _matches(want: Any, got: Any) -> bool:
     if isinstance(want, str) and isinstance(got, str):
         if want == "<time>":
             return _TIME.fullmatch(got) is not None
-        pattern = re.escape(want).replace("<id>", _ID.pattern)
-        return re.fullmatch(pattern, got) is not None
+        pattern = re.escape(want).replace("<id>", _ID.pattern).replace("<any>", ".*")
+        return re.fullmatch(pattern, got, re.DOTALL) is not None
     return bool(want == got)
 
 
@@ -355,7 +313,7 @@ def _differences(what: str, want: Any, got: Any) -> Iterator[str]:
     for number in range(max(len(want), len(got))):
         one = want[number] if number < len(want) else None
         other = got[number] if number < len(got) else None
-        if not _matches(one, other) and shown < 3:
+        if not matches(one, other) and shown < 3:
             shown += 1
             got_text, want_text = json.dumps(other, sort_keys=True), json.dumps(one, sort_keys=True)
             yield f"  {what}[{number}]:\n    got      {got_text}\n    expected {want_text}"

@@ -66,8 +66,8 @@ def launch(root: Path, listen: str, *more: str) -> tuple[subprocess.Popen[bytes]
     return process, json.loads(line)
 
 
-def start(root: Path, listen: str) -> Server:
-    process, said = launch(root, listen)
+def start(root: Path, listen: str, *more: str) -> Server:
+    process, said = launch(root, listen, *more)
     if not said["ready"]:
         raise RuntimeError(said)
     return Server(process, said["address"], connect(said["address"]))
@@ -78,9 +78,9 @@ def connect(address: str) -> grpc.Channel:
 
 
 @contextlib.contextmanager
-def running(root: Path, listen: str) -> Iterator[Server]:
-    """A server for the length of the block; ended in any case."""
-    server = start(root, listen)
+def running(root: Path, listen: str, *more: str) -> Iterator[Server]:
+    """A server, with `more` arguments, for the length of the block; ended in any case."""
+    server = start(root, listen, *more)
     try:
         yield server
     finally:

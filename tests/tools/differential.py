@@ -27,10 +27,9 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 
+from tests.localpfs.outcomes import Outcome, collect
 from tests.localpfs.replay import (
     DEFAULT_SECONDS,
-    Outcome,
-    collect,
     plain,
     raw_bytes,
     sorted_sets,

@@ -14,10 +14,61 @@ class ResourceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPO: _ClassVar[ResourceType]
     SPEC_REPO: _ClassVar[ResourceType]
     PROJECT: _ClassVar[ResourceType]
+    JOB: _ClassVar[ResourceType]
 
 class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PERMISSION_UNKNOWN: _ClassVar[Permission]
+    CLUSTER_MODIFY_BINDINGS: _ClassVar[Permission]
+    CLUSTER_GET_BINDINGS: _ClassVar[Permission]
+    CLUSTER_AUTH_ACTIVATE: _ClassVar[Permission]
+    CLUSTER_AUTH_DEACTIVATE: _ClassVar[Permission]
+    CLUSTER_AUTH_GET_CONFIG: _ClassVar[Permission]
+    CLUSTER_AUTH_SET_CONFIG: _ClassVar[Permission]
+    CLUSTER_AUTH_MODIFY_GROUP_MEMBERS: _ClassVar[Permission]
+    CLUSTER_AUTH_GET_GROUPS: _ClassVar[Permission]
+    CLUSTER_AUTH_GET_GROUP_USERS: _ClassVar[Permission]
+    CLUSTER_AUTH_EXTRACT_TOKENS: _ClassVar[Permission]
+    CLUSTER_AUTH_RESTORE_TOKEN: _ClassVar[Permission]
+    CLUSTER_ENTERPRISE_ACTIVATE: _ClassVar[Permission]
+    CLUSTER_ENTERPRISE_HEARTBEAT: _ClassVar[Permission]
+    CLUSTER_ENTERPRISE_GET_CODE: _ClassVar[Permission]
+    CLUSTER_ENTERPRISE_DEACTIVATE: _ClassVar[Permission]
+    CLUSTER_IDENTITY_SET_CONFIG: _ClassVar[Permission]
+    CLUSTER_IDENTITY_GET_CONFIG: _ClassVar[Permission]
+    CLUSTER_IDENTITY_CREATE_IDP: _ClassVar[Permission]
+    CLUSTER_IDENTITY_UPDATE_IDP: _ClassVar[Permission]
+    CLUSTER_IDENTITY_LIST_IDPS: _ClassVar[Permission]
+    CLUSTER_IDENTITY_GET_IDP: _ClassVar[Permission]
+    CLUSTER_IDENTITY_DELETE_IDP: _ClassVar[Permission]
+    CLUSTER_IDENTITY_CREATE_OIDC_CLIENT: _ClassVar[Permission]
+    CLUSTER_IDENTITY_UPDATE_OIDC_CLIENT: _ClassVar[Permission]
+    CLUSTER_IDENTITY_LIST_OIDC_CLIENTS: _ClassVar[Permission]
+    CLUSTER_IDENTITY_GET_OIDC_CLIENT: _ClassVar[Permission]
+    CLUSTER_IDENTITY_DELETE_OIDC_CLIENT: _ClassVar[Permission]
+    CLUSTER_DEBUG_DUMP: _ClassVar[Permission]
+    CLUSTER_LICENSE_ACTIVATE: _ClassVar[Permission]
+    CLUSTER_LICENSE_GET_CODE: _ClassVar[Permission]
+    CLUSTER_LICENSE_ADD_CLUSTER: _ClassVar[Permission]
+    CLUSTER_LICENSE_UPDATE_CLUSTER: _ClassVar[Permission]
+    CLUSTER_LICENSE_DELETE_CLUSTER: _ClassVar[Permission]
+    CLUSTER_LICENSE_LIST_CLUSTERS: _ClassVar[Permission]
+    CLUSTER_DELETE_ALL: _ClassVar[Permission]
+    CLUSTER_AUTH_GET_ROBOT_TOKEN: _ClassVar[Permission]
+    CLUSTER_AUTH_DELETE_EXPIRED_TOKENS: _ClassVar[Permission]
+    CLUSTER_AUTH_GET_PERMISSIONS_FOR_PRINCIPAL: _ClassVar[Permission]
+    CLUSTER_AUTH_REVOKE_USER_TOKENS: _ClassVar[Permission]
+    CLUSTER_CREATE_SECRET: _ClassVar[Permission]
+    CLUSTER_LIST_SECRETS: _ClassVar[Permission]
+    SECRET_DELETE: _ClassVar[Permission]
+    SECRET_INSPECT: _ClassVar[Permission]
+    CLUSTER_AUTH_ROTATE_ROOT_TOKEN: _ClassVar[Permission]
+    CLUSTER_GET_PACHD_LOGS: _ClassVar[Permission]
+    CLUSTER_ENTERPRISE_PAUSE: _ClassVar[Permission]
+    CLUSTER_GET_LOKI_LOGS: _ClassVar[Permission]
+    CLUSTER_EDIT_CLUSTER_METADATA: _ClassVar[Permission]
+    CLUSTER_SNAPSHOTTER: _ClassVar[Permission]
+    CLUSTER_RESTART_PACHYDERM: _ClassVar[Permission]
     REPO_READ: _ClassVar[Permission]
     REPO_WRITE: _ClassVar[Permission]
     REPO_MODIFY_BINDINGS: _ClassVar[Permission]
@@ -34,18 +85,71 @@ class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REPO_REMOVE_PIPELINE_READER: _ClassVar[Permission]
     REPO_ADD_PIPELINE_WRITER: _ClassVar[Permission]
     PIPELINE_LIST_JOB: _ClassVar[Permission]
+    CLUSTER_SET_DEFAULTS: _ClassVar[Permission]
     PROJECT_SET_DEFAULTS: _ClassVar[Permission]
     PROJECT_CREATE: _ClassVar[Permission]
     PROJECT_DELETE: _ClassVar[Permission]
     PROJECT_LIST_REPO: _ClassVar[Permission]
     PROJECT_CREATE_REPO: _ClassVar[Permission]
     PROJECT_MODIFY_BINDINGS: _ClassVar[Permission]
+    JOB_SKIP_CTX: _ClassVar[Permission]
 RESOURCE_TYPE_UNKNOWN: ResourceType
 CLUSTER: ResourceType
 REPO: ResourceType
 SPEC_REPO: ResourceType
 PROJECT: ResourceType
+JOB: ResourceType
 PERMISSION_UNKNOWN: Permission
+CLUSTER_MODIFY_BINDINGS: Permission
+CLUSTER_GET_BINDINGS: Permission
+CLUSTER_AUTH_ACTIVATE: Permission
+CLUSTER_AUTH_DEACTIVATE: Permission
+CLUSTER_AUTH_GET_CONFIG: Permission
+CLUSTER_AUTH_SET_CONFIG: Permission
+CLUSTER_AUTH_MODIFY_GROUP_MEMBERS: Permission
+CLUSTER_AUTH_GET_GROUPS: Permission
+CLUSTER_AUTH_GET_GROUP_USERS: Permission
+CLUSTER_AUTH_EXTRACT_TOKENS: Permission
+CLUSTER_AUTH_RESTORE_TOKEN: Permission
+CLUSTER_ENTERPRISE_ACTIVATE: Permission
+CLUSTER_ENTERPRISE_HEARTBEAT: Permission
+CLUSTER_ENTERPRISE_GET_CODE: Permission
+CLUSTER_ENTERPRISE_DEACTIVATE: Permission
+CLUSTER_IDENTITY_SET_CONFIG: Permission
+CLUSTER_IDENTITY_GET_CONFIG: Permission
+CLUSTER_IDENTITY_CREATE_IDP: Permission
+CLUSTER_IDENTITY_UPDATE_IDP: Permission
+CLUSTER_IDENTITY_LIST_IDPS: Permission
+CLUSTER_IDENTITY_GET_IDP: Permission
+CLUSTER_IDENTITY_DELETE_IDP: Permission
+CLUSTER_IDENTITY_CREATE_OIDC_CLIENT: Permission
+CLUSTER_IDENTITY_UPDATE_OIDC_CLIENT: Permission
+CLUSTER_IDENTITY_LIST_OIDC_CLIENTS: Permission
+CLUSTER_IDENTITY_GET_OIDC_CLIENT: Permission
+CLUSTER_IDENTITY_DELETE_OIDC_CLIENT: Permission
+CLUSTER_DEBUG_DUMP: Permission
+CLUSTER_LICENSE_ACTIVATE: Permission
+CLUSTER_LICENSE_GET_CODE: Permission
+CLUSTER_LICENSE_ADD_CLUSTER: Permission
+CLUSTER_LICENSE_UPDATE_CLUSTER: Permission
+CLUSTER_LICENSE_DELETE_CLUSTER: Permission
+CLUSTER_LICENSE_LIST_CLUSTERS: Permission
+CLUSTER_DELETE_ALL: Permission
+CLUSTER_AUTH_GET_ROBOT_TOKEN: Permission
+CLUSTER_AUTH_DELETE_EXPIRED_TOKENS: Permission
+CLUSTER_AUTH_GET_PERMISSIONS_FOR_PRINCIPAL: Permission
+CLUSTER_AUTH_REVOKE_USER_TOKENS: Permission
+CLUSTER_CREATE_SECRET: Permission
+CLUSTER_LIST_SECRETS: Permission
+SECRET_DELETE: Permission
+SECRET_INSPECT: Permission
+CLUSTER_AUTH_ROTATE_ROOT_TOKEN: Permission
+CLUSTER_GET_PACHD_LOGS: Permission
+CLUSTER_ENTERPRISE_PAUSE: Permission
+CLUSTER_GET_LOKI_LOGS: Permission
+CLUSTER_EDIT_CLUSTER_METADATA: Permission
+CLUSTER_SNAPSHOTTER: Permission
+CLUSTER_RESTART_PACHYDERM: Permission
 REPO_READ: Permission
 REPO_WRITE: Permission
 REPO_MODIFY_BINDINGS: Permission
@@ -62,12 +166,14 @@ REPO_ADD_PIPELINE_READER: Permission
 REPO_REMOVE_PIPELINE_READER: Permission
 REPO_ADD_PIPELINE_WRITER: Permission
 PIPELINE_LIST_JOB: Permission
+CLUSTER_SET_DEFAULTS: Permission
 PROJECT_SET_DEFAULTS: Permission
 PROJECT_CREATE: Permission
 PROJECT_DELETE: Permission
 PROJECT_LIST_REPO: Permission
 PROJECT_CREATE_REPO: Permission
 PROJECT_MODIFY_BINDINGS: Permission
+JOB_SKIP_CTX: Permission
 
 class WhoAmIRequest(_message.Message):
     __slots__ = ()
@@ -212,3 +318,111 @@ class RevokeAuthTokenResponse(_message.Message):
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     number: int
     def __init__(self, number: _Optional[int] = ...) -> None: ...
+
+class ModifyRoleBindingRequest(_message.Message):
+    __slots__ = ("resource", "principal", "roles")
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    resource: Resource
+    principal: str
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, resource: _Optional[_Union[Resource, _Mapping]] = ..., principal: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ModifyRoleBindingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPermissionsForPrincipalRequest(_message.Message):
+    __slots__ = ("resource", "principal")
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    resource: Resource
+    principal: str
+    def __init__(self, resource: _Optional[_Union[Resource, _Mapping]] = ..., principal: _Optional[str] = ...) -> None: ...
+
+class Role(_message.Message):
+    __slots__ = ("name", "permissions", "can_be_bound_to", "returned_for")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    CAN_BE_BOUND_TO_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    permissions: _containers.RepeatedScalarFieldContainer[Permission]
+    can_be_bound_to: _containers.RepeatedScalarFieldContainer[ResourceType]
+    returned_for: _containers.RepeatedScalarFieldContainer[ResourceType]
+    def __init__(self, name: _Optional[str] = ..., permissions: _Optional[_Iterable[_Union[Permission, str]]] = ..., can_be_bound_to: _Optional[_Iterable[_Union[ResourceType, str]]] = ..., returned_for: _Optional[_Iterable[_Union[ResourceType, str]]] = ...) -> None: ...
+
+class GetRolesForPermissionRequest(_message.Message):
+    __slots__ = ("permission",)
+    PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    permission: Permission
+    def __init__(self, permission: _Optional[_Union[Permission, str]] = ...) -> None: ...
+
+class GetRolesForPermissionResponse(_message.Message):
+    __slots__ = ("roles",)
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    roles: _containers.RepeatedCompositeFieldContainer[Role]
+    def __init__(self, roles: _Optional[_Iterable[_Union[Role, _Mapping]]] = ...) -> None: ...
+
+class ModifyMembersRequest(_message.Message):
+    __slots__ = ("group", "add", "remove")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    add: _containers.RepeatedScalarFieldContainer[str]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, group: _Optional[str] = ..., add: _Optional[_Iterable[str]] = ..., remove: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ModifyMembersResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetGroupsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetGroupsForPrincipalRequest(_message.Message):
+    __slots__ = ("principal",)
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    def __init__(self, principal: _Optional[str] = ...) -> None: ...
+
+class GetGroupsResponse(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetUsersRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    def __init__(self, group: _Optional[str] = ...) -> None: ...
+
+class GetUsersResponse(_message.Message):
+    __slots__ = ("usernames",)
+    USERNAMES_FIELD_NUMBER: _ClassVar[int]
+    usernames: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, usernames: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RevokeAuthTokensForUserRequest(_message.Message):
+    __slots__ = ("username",)
+    USERNAME_FIELD_NUMBER: _ClassVar[int]
+    username: str
+    def __init__(self, username: _Optional[str] = ...) -> None: ...
+
+class RevokeAuthTokensForUserResponse(_message.Message):
+    __slots__ = ("number",)
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    def __init__(self, number: _Optional[int] = ...) -> None: ...
+
+class DeleteExpiredAuthTokensRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeleteExpiredAuthTokensResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -54,6 +54,51 @@ class APIStub(object):
                 request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenRequest.SerializeToString,
                 response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenResponse.FromString,
                 )
+        self.ModifyRoleBinding = channel.unary_unary(
+                '/auth_v2.API/ModifyRoleBinding',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingResponse.FromString,
+                )
+        self.GetPermissionsForPrincipal = channel.unary_unary(
+                '/auth_v2.API/GetPermissionsForPrincipal',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsForPrincipalRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsResponse.FromString,
+                )
+        self.GetRolesForPermission = channel.unary_unary(
+                '/auth_v2.API/GetRolesForPermission',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionResponse.FromString,
+                )
+        self.ModifyMembers = channel.unary_unary(
+                '/auth_v2.API/ModifyMembers',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersResponse.FromString,
+                )
+        self.GetGroups = channel.unary_unary(
+                '/auth_v2.API/GetGroups',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.FromString,
+                )
+        self.GetGroupsForPrincipal = channel.unary_unary(
+                '/auth_v2.API/GetGroupsForPrincipal',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsForPrincipalRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.FromString,
+                )
+        self.GetUsers = channel.unary_unary(
+                '/auth_v2.API/GetUsers',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersResponse.FromString,
+                )
+        self.RevokeAuthTokensForUser = channel.unary_unary(
+                '/auth_v2.API/RevokeAuthTokensForUser',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserResponse.FromString,
+                )
+        self.DeleteExpiredAuthTokens = channel.unary_unary(
+                '/auth_v2.API/DeleteExpiredAuthTokens',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensResponse.FromString,
+                )
 
 
 class APIServicer(object):
@@ -107,6 +152,60 @@ class APIServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ModifyRoleBinding(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPermissionsForPrincipal(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRolesForPermission(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ModifyMembers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroups(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroupsForPrincipal(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeAuthTokensForUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExpiredAuthTokens(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_APIServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +248,51 @@ def add_APIServicer_to_server(servicer, server):
                     servicer.RevokeAuthToken,
                     request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenRequest.FromString,
                     response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenResponse.SerializeToString,
+            ),
+            'ModifyRoleBinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.ModifyRoleBinding,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingResponse.SerializeToString,
+            ),
+            'GetPermissionsForPrincipal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPermissionsForPrincipal,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsForPrincipalRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsResponse.SerializeToString,
+            ),
+            'GetRolesForPermission': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRolesForPermission,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionResponse.SerializeToString,
+            ),
+            'ModifyMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ModifyMembers,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersResponse.SerializeToString,
+            ),
+            'GetGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroups,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.SerializeToString,
+            ),
+            'GetGroupsForPrincipal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroupsForPrincipal,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsForPrincipalRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.SerializeToString,
+            ),
+            'GetUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsers,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersResponse.SerializeToString,
+            ),
+            'RevokeAuthTokensForUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAuthTokensForUser,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserResponse.SerializeToString,
+            ),
+            'DeleteExpiredAuthTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExpiredAuthTokens,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -293,5 +437,158 @@ class API(object):
         return grpc.experimental.unary_unary(request, target, '/auth_v2.API/RevokeAuthToken',
             pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenRequest.SerializeToString,
             pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokenResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ModifyRoleBinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/ModifyRoleBinding',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyRoleBindingResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetPermissionsForPrincipal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/GetPermissionsForPrincipal',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsForPrincipalRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetPermissionsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetRolesForPermission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/GetRolesForPermission',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetRolesForPermissionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ModifyMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/ModifyMembers',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.ModifyMembersResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/GetGroups',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetGroupsForPrincipal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/GetGroupsForPrincipal',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsForPrincipalRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetGroupsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/GetUsers',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.GetUsersResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RevokeAuthTokensForUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/RevokeAuthTokensForUser',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.RevokeAuthTokensForUserResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteExpiredAuthTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/auth_v2.API/DeleteExpiredAuthTokens',
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_auth__pb2.DeleteExpiredAuthTokensResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

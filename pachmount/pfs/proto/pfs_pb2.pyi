@@ -390,6 +390,22 @@ class DeleteRepoResponse(_message.Message):
     deleted: bool
     def __init__(self, deleted: bool = ...) -> None: ...
 
+class DeleteReposRequest(_message.Message):
+    __slots__ = ("projects", "force", "all")
+    PROJECTS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    projects: _containers.RepeatedCompositeFieldContainer[Project]
+    force: bool
+    all: bool
+    def __init__(self, projects: _Optional[_Iterable[_Union[Project, _Mapping]]] = ..., force: bool = ..., all: bool = ...) -> None: ...
+
+class DeleteReposResponse(_message.Message):
+    __slots__ = ("repos",)
+    REPOS_FIELD_NUMBER: _ClassVar[int]
+    repos: _containers.RepeatedCompositeFieldContainer[Repo]
+    def __init__(self, repos: _Optional[_Iterable[_Union[Repo, _Mapping]]] = ...) -> None: ...
+
 class ListBranchRequest(_message.Message):
     __slots__ = ("repo", "reverse")
     REPO_FIELD_NUMBER: _ClassVar[int]

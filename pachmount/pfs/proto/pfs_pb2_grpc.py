@@ -61,6 +61,11 @@ class APIStub(object):
                 request_serializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoRequest.SerializeToString,
                 response_deserializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoResponse.FromString,
                 )
+        self.DeleteRepos = channel.unary_unary(
+                '/pfs_v2.API/DeleteRepos',
+                request_serializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposRequest.SerializeToString,
+                response_deserializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposResponse.FromString,
+                )
         self.CreateBranch = channel.unary_unary(
                 '/pfs_v2.API/CreateBranch',
                 request_serializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.CreateBranchRequest.SerializeToString,
@@ -265,6 +270,12 @@ class APIServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRepo(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRepos(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -497,6 +508,11 @@ def add_APIServicer_to_server(servicer, server):
                     servicer.DeleteRepo,
                     request_deserializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoRequest.FromString,
                     response_serializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoResponse.SerializeToString,
+            ),
+            'DeleteRepos': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRepos,
+                    request_deserializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposRequest.FromString,
+                    response_serializer=pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposResponse.SerializeToString,
             ),
             'CreateBranch': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBranch,
@@ -808,6 +824,23 @@ class API(object):
         return grpc.experimental.unary_unary(request, target, '/pfs_v2.API/DeleteRepo',
             pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoRequest.SerializeToString,
             pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteRepoResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteRepos(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/pfs_v2.API/DeleteRepos',
+            pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposRequest.SerializeToString,
+            pachmount_dot_pfs_dot_proto_dot_pfs__pb2.DeleteReposResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

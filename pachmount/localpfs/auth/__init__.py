@@ -1,0 +1,1 @@
+"""Authentication: tokens, logins through a browser, roles and permissions, for tests and demonstrations."""
