@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 """How long the mounts may take to go; nothing is staged in them."""
 _PFS = paths.SYSTEM_MOUNT_DIR
-_FOREIGN = ("PFS_SOCK_PATH", "PFS_MOUNT_DIR", "SIDECAR_MODE")
+_FOREIGN = ("PFS_SOCK_PATH", "PFS_MOUNT_DIR", "SIDECAR_MODE", "PACHMOUNT_URL", "DEFAULT_SCHEMA")
+"""Variables that lead to another daemon, which serves the mounts that the user has otherwise."""
 
 Sources = Annotated[
     list[str],
@@ -54,19 +55,18 @@ def execute(state: State, sources: Sources, name: Name = "") -> int:
     from pachmount.namespace import entering, tree
 
     entering.check_device()
-    command_env = dict(os.environ)
     private = _private_dir()
     entering.enter()
     tree.prepare(_PFS, private)
     places = paths.private_places(_PFS, private)
     flags = ["--private-dir", str(private), "--parent", str(os.getpid())]
-    _be_no_other_daemon()
-    daemon = spawn.spawn_daemon(places, [*flags, "--allow-other"])
+    for variable in _FOREIGN:
+        os.environ.pop(variable, None)
+    daemon = spawn.spawn_daemon(places, [*flags, "--allow-other", "--listen", ""])
     try:
         _mount(places, entries)
         tree.forbid_writing(_PFS)
-        command_env |= {"PFS_MOUNT_DIR": str(_PFS), "PFS_SOCK_PATH": str(places.socket)}
-        return _run(state, command_env, daemon)
+        return _run(state, {**os.environ, "PFS_MOUNT_DIR": str(_PFS), "PFS_SOCK_PATH": str(places.socket)}, daemon)
     finally:
         process.stop(daemon, STOP_SECONDS)
 
@@ -87,12 +87,6 @@ def _private_dir() -> Path:
     paths.make_private_dir(directory.parent)
     paths.make_private_dir(directory)
     return directory
-
-
-def _be_no_other_daemon() -> None:
-    """Leave out of the daemon's environment what is meant for the one that serves the user's own mounts."""
-    for variable in _FOREIGN:
-        os.environ.pop(variable, None)
 
 
 def _mount(places: Places, entries: list[MountEntry]) -> None:

@@ -56,17 +56,19 @@ def main() -> int:
     parser.add_argument("--mount-dir", type=Path)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--foreground", action="store_true")
-    parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
-    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parser.add_argument("--allow-other", action=argparse.BooleanOptionalAction)
     parser.add_argument("--no-auth", dest="require_token", action="store_const", const=False)
     for name in SETTINGS_FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--log-file", type=Path)
+    parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     options = parser.parse_args()
     if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
         return int(ExitCode.FAILURE)
     where = _places(options)
+    if options.log_file is not None:
+        where = replace(where, log_file=Path(os.path.abspath(options.log_file)))
     report = ReadyReport(options.ready_fd, where.socket)
     try:
         settings = settings_module.load(

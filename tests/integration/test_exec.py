@@ -160,6 +160,13 @@ print(os.listdir("/srv"), os.path.samestat(root, os.stat("/")), os.getcwd())
     assert answer == f"[] True {box.root}"
 
 
+def test_settings_for_other_daemons_do_not_matter(box: Box, repo: str) -> None:
+    others = {"PACHMOUNT_LISTEN": "127.0.0.1:1", "PACHMOUNT_URL": "http://127.0.0.1:1", "SIDECAR_MODE": "1"}
+    others["PFS_SOCK_PATH"] = str(box.root / "no.sock")
+    inner = f"{shlex.quote(sys.executable)} -m pachmount.cli.main mount"
+    assert "(mounted)" in box.ok("exec", repo, "--", "sh", "-c", inner, **others)
+
+
 def test_commands_at_the_same_time_have_each_their_own(box: Box, repo: str, start: Start) -> None:
     box.put(repo, {"/a.txt": b"second"})
     running = start(f"{repo}@master^", "-n", "x", "--", "sh", "-c", f"echo ready; {WAIT_FOR_SIGNAL}")

@@ -62,16 +62,17 @@ class Namespace:
 class Pod:
     """A node's volume and two containers: `side` with the daemon, `user` with a home of its own."""
 
-    def __init__(self, box: Box, program: list[str] = PACHMOUNT) -> None:
+    def __init__(self, box: Box, program: list[str] = PACHMOUNT, daemon: list[str] = PACHMOUNT, **env: str) -> None:
         self.box = box
         self.program = program
+        self.daemon_program = daemon
         self.volume = box.root / "volume"
         self.volume.mkdir()
         box.env |= {
             "PFS_MOUNT_DIR": str(self.volume / "pfs"),
             "PFS_SOCK_PATH": str(self.volume / "run" / "pachmount.sock"),
             "SIDECAR_MODE": "1",
-            "PACHMOUNT_ALLOW_OTHER": str(program is PACHMOUNT),
+            **env,
         }
         self.node = Namespace("private", box.env)
         self.node.ok("mount", "-t", "tmpfs", "volume", self.volume)
@@ -85,7 +86,7 @@ class Pod:
     def start_daemon(self) -> None:
         log = open(self.box.root / "daemon.out", "ab")  # noqa: SIM115 (closed below)
         with log:
-            command = self.side.command([*self.program, "daemon", "run"])
+            command = self.side.command([*self.daemon_program, "daemon", "run"])
             self.daemon = subprocess.Popen(command, env=self.side.env, stderr=log, cwd="/")
         wait_until(
             lambda: self.user.run(*self.program, "status").returncode == 0, "the user's container sees the daemon"
@@ -209,21 +210,35 @@ def test_a_users_container_that_is_started_later_sees_the_mounts(pod: Pod, data:
     assert pod.seen() == ""
 
 
+def test_a_daemon_of_root_serves_a_user_it_was_told_of(new_box: Callable[..., Box]) -> None:
+    somebody = Stranger(new_box(start=False))
+    pod = Pod(somebody.box, _as_somebody(somebody), PACHMOUNT_SOCKET_USERS=str(UID))
+    _mount_read_and_unmount(pod)
+
+
 def test_both_as_one_ordinary_user(new_box: Callable[..., Box]) -> None:
     somebody = Stranger(new_box(start=False))
-    pod = Pod(somebody.box, [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"])
+    both = _as_somebody(somebody)
+    pod = Pod(somebody.box, both, both, PACHMOUNT_ALLOW_OTHER="false")
+    pod.node.ok("chown", "-R", str(UID), pod.volume)
+    with device_mode(0o666):
+        _mount_read_and_unmount(pod)
+
+
+def _as_somebody(somebody: Stranger) -> list[str]:
+    return [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"]
+
+
+def _mount_read_and_unmount(pod: Pod) -> None:
     try:
-        pod.node.ok("chown", "-R", str(UID), pod.volume)
         directory = pod.box.root / "photos"
         directory.mkdir(mode=0o755)
         (directory / "a.txt").write_text("first")
-        with device_mode(0o666):
-            pod.start_daemon()
-            pod.pachmount("import", str(directory), "images")
-            pod.pachmount("mount", "images")
-            assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
-            pod.pachmount("unmount", "images")
-            assert pod.seen() == ""
-            pod.stop_daemon()
+        pod.start_daemon()
+        pod.side.ok(*pod.daemon_program, "import", str(directory), "images")
+        pod.pachmount("mount", "images")
+        assert pod.user.ok(*SOMEBODY, "cat", pod.volume / "pfs/images/a.txt") == "first"
+        pod.pachmount("unmount", "images")
+        assert pod.seen() == ""
     finally:
         pod.close()
