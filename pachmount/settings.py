@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         default_factory=paths.sidecar_mode,
         description="let other users of this machine see the mounts; in sidecar mode they do",
     )
+    file_owner: str = Field(default="", description="USER[:GROUP] to whom the mounted files belong; default: you")
     socket_users: str = Field(default="", description="who else may use the daemon's socket: names, ids, or *")
     listen: str = Field(default="", description="serve the REST API at this HOST:PORT, too")
     require_token: bool = Field(default=True, description="ask for the token there")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
-import pwd
 import secrets
 import socket
 import stat
@@ -22,7 +21,6 @@ import tornado.httputil
 
 from pachmount.errors import AccessDeniedError, ConfigurationError, TokenRequiredError
 
-EVERYBODY = "*"
 TOKEN_BYTES = 32
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
@@ -99,21 +97,6 @@ def parse_endpoint(text: str) -> Endpoint:
     if not port.isdecimal() or not int(port) < 1 << 16:
         raise ConfigurationError(f"cannot listen on '{text}'", "it is HOST:PORT", "--listen 127.0.0.1:9002")
     return Endpoint(host, int(port))
-
-
-def parse_users(text: str) -> frozenset[int] | None:
-    """User ids for names and ids, separated by commas; None for `*`. Raises ConfigurationError."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if EVERYBODY in names:
-        return None
-    return frozenset(int(name) if name.isdecimal() else _user_id(name) for name in names)
-
-
-def _user_id(name: str) -> int:
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError as error:
-        raise ConfigurationError("invalid setting 'socket_users'", f"this machine has no user '{name}'") from error
 
 
 def parse_hosts(text: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ from typing import Protocol
 from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
-from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, parse_users, read_or_make_token
+from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
 from pachmount.api.handlers import Logins, RequestCounts, Services
 from pachmount.api.server import RestServer
 from pachmount.cache.blocks import BlockCache
@@ -47,6 +47,7 @@ from pachmount.mounts.writing import Writing
 from pachmount.paths import Places
 from pachmount.pfs.contexts import ContextFile
 from pachmount.settings import Settings
+from pachmount.users import parse_owner, parse_users
 from pachmount.vfs.bundle import MAX_BATCHES
 from pachmount.vfs.content import MAX_TRANSFERS, Contents
 from pachmount.vfs.listings import Listings
@@ -102,6 +103,7 @@ class Daemon:
             settings.read_timeout,
             settings.allow_other,
             Listings(self._listings),
+            parse_owner(settings.file_owner, "file_owner") if settings.file_owner else (os.getuid(), os.getgid()),
         )
         store = MountStore(where.mounts_file)
         staged, ignored = Path(os.path.realpath(where.staged)), paths.config_dir() / "ignore"
@@ -115,7 +117,7 @@ class Daemon:
         self._logins = Logins()
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
-        self._peers = PeerAccess(parse_users(settings.socket_users))
+        self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
         self._clients = _client_access(where, settings) if settings.listen else None
         self._url = ""
         self._stopping = threading.Event()

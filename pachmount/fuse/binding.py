@@ -119,7 +119,7 @@ class ReadOnlyOperations(FailureAnswers):
     def _template(self, mode: int, links: int) -> bytes:
         attributes = fuse.c_stat()
         attributes.st_mode, attributes.st_nlink = mode, links
-        attributes.st_uid, attributes.st_gid = os.getuid(), os.getgid()
+        attributes.st_uid, attributes.st_gid = self._view.owner
         attributes.st_blksize = BLOCK_SIZE_HINT
         seconds = int(self._view.time)
         nanoseconds = int((self._view.time - seconds) * 1e9)

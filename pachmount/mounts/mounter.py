@@ -23,7 +23,9 @@ from pachmount.vfs.view import CommitView, WaitGate
 
 @dataclass(frozen=True)
 class Mounter:
-    """What all mounts share. `staging_dir` is where new mounts wait for their place; `read_timeout` in seconds."""
+    """What all mounts share. `staging_dir` is where new mounts wait for their place; `read_timeout` in seconds;
+    `owner` the user and group id that the files have.
+    """
 
     cluster: Cluster
     contents: Contents
@@ -32,6 +34,7 @@ class Mounter:
     read_timeout: float
     allow_other: bool
     listings: Listings
+    owner: tuple[int, int]
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def view(self, spec: MountSpec, statistics: MountStatistics, former: CommitView | None = None) -> CommitView:
@@ -50,6 +53,7 @@ class Mounter:
             self.read_timeout,
             statistics,
             self._saved(spec, live, former) if spec.complete else None,
+            self.owner,
         )
         view.tree.start()
         return view

@@ -91,7 +91,7 @@ class Writing:
         return spec, store
 
     def overlay(self, view: CommitView, store: Staging) -> Overlay:
-        return Overlay(view, store, Owner(os.getuid(), os.getgid()), self.limit)
+        return Overlay(view, store, Owner(*view.owner), self.limit)
 
     def place(self, name: str) -> Path:
         """Where the changes of a mount are staged."""

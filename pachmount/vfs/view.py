@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -65,8 +66,13 @@ class CommitView:
         timeout: float,
         statistics: MountStatistics,
         saved: SavedListing | None = None,
+        owner: tuple[int, int] | None = None,
     ) -> None:
-        """`source.commit` is the id of the commit; `timeout` (s) bounds the wait for a listing."""
+        """`source.commit` is the id of the commit; `timeout` (s) bounds the wait for a listing.
+
+        `owner`: user and group id of everything, by default those of this process.
+        """
+        self.owner = owner or (os.getuid(), os.getgid())
         self.source = source
         self.time = time
         self.commit = _commit_ref(source)

@@ -47,11 +47,15 @@ def readable():
                 pass
     return found
 
+def append():
+    with open(sys.argv[2], "a") as file:
+        file.write(sys.argv[3])
+
 os.setgroups([])
 os.setgid(NOBODY)
 os.setuid(NOBODY)
 os.chdir("/")
-print(json.dumps({"ask": ask, "readable": readable}[sys.argv[1]]()))
+print(json.dumps({"ask": ask, "readable": readable, "append": append}[sys.argv[1]]()))
 """
 
 
@@ -71,3 +75,8 @@ def ask_as_nobody(socket_path: Path, method: str, route: str) -> tuple[Any, Any]
 def readable_to_nobody(top: Path) -> list[str]:
     """The files below a directory that another user can read."""
     return sorted(_run("readable", top))
+
+
+def append_as_nobody(path: Path, text: str) -> None:
+    """Write to the end of a file, which may be new."""
+    _run("append", path, text)

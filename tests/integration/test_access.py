@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 import requests
 
 from pachmount.api.handlers import MAX_BODY_BYTES
+from pachmount.api.schema import CommitRequest
 from tests.integration.box import Box, wait_until
-from tests.integration.other_user import NOBODY, ask_as_nobody, needs_root, readable_to_nobody
+from tests.integration.other_user import NOBODY, append_as_nobody, ask_as_nobody, needs_root, readable_to_nobody
 
 NewBox = Callable[..., Box]
 
@@ -244,3 +247,32 @@ def test_a_symbolic_link_in_the_way_is_not_followed(new_box: NewBox) -> None:
     assert "not a directory is there" in box.refused("mount", repo, "--name", "m", code=73)
     assert box.path("m").is_symlink()
     assert list(elsewhere.iterdir()) == []
+
+
+@needs_root
+def test_the_files_may_belong_to_another_user_who_writes_them(new_box: NewBox) -> None:
+    box = new_box(start=False, PACHMOUNT_FILE_OWNER=f"{NOBODY}:{NOBODY}", SIDECAR_MODE="1")
+    box.root.chmod(0o755)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "pachmount.cli.main", "daemon", "run"], env=box.env, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: box.run("status").returncode == 0, "the daemon runs")
+        repo = box.repo()
+        box.put(repo, {"/f": b"old"})
+        box.mount(repo)
+        box.mount(repo, name="rw", mode="rw")
+        for name in (repo, "rw"):
+            info = box.path(name, "f").stat()
+            assert (info.st_uid, info.st_gid) == (NOBODY, NOBODY)
+        append_as_nobody(box.path("rw", "f"), "new")
+        append_as_nobody(box.path("rw", "made"), "new")
+        assert box.path("rw", "f").read_bytes() == b"oldnew"
+        with box.daemon() as client:
+            client.commit(CommitRequest(mount="rw"))
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+    assert "no user 'nowhere'" in box.refused(
+        "daemon", "run", code=78, PACHMOUNT_FILE_OWNER="nowhere", SIDECAR_MODE=""
+    )
