@@ -98,7 +98,7 @@ def test_unreachable_says_where_and_why() -> None:
     [
         ("grpc://h:1", "Socket closed", "grpcs://h:1"),
         ("grpcs://h:1", "Ssl handshake failed: WRONG_VERSION_NUMBER", "grpc://h:1"),
-        ("grpcs://h:1", "Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", "server_cas"),
+        ("grpcs://h:1", "Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", "--server-ca"),
         ("grpc://h:1", "Trying to connect an http1.x server", "not a Pachyderm cluster"),
         ("grpc://h:1", "Connection refused", "check the address"),
     ],
