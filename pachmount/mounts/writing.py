@@ -416,6 +416,8 @@ def _forget(mount: Mount, paths: Iterable[bytes]) -> None:
 
 def _overlay(mount: Mount) -> Overlay:
     if mount.overlay is None:
+        if mount.spec.mode == "rw":
+            raise BusyError(f"mount '{mount.spec.name}' is not mounted", str(mount.error or ""), "pachmount status")
         why = "it was mounted read-only"
         raise UsageError(f"mount '{mount.spec.name}' has no staged changes", why, "pachmount mount SOURCE --rw")
     return mount.overlay

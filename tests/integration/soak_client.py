@@ -21,6 +21,7 @@ from pachmount.errors import (
     CannotMountError,
     ClusterUnreachableError,
     ConflictError,
+    InvalidPathError,
     NameTakenError,
     NotFoundError,
     PachmountError,
@@ -37,7 +38,7 @@ CALL_SECONDS = 100.0
 LOOK_SECONDS = 10.0
 """Within this those that the daemon answers from memory."""
 READ_ERRORS = (errno.EIO, errno.ETIMEDOUT)
-SHARED = (BusyError, NotFoundError, NameTakenError, CannotMountError, UsageError, ConflictError)
+SHARED = (BusyError, InvalidPathError, NotFoundError, NameTakenError, CannotMountError, UsageError, ConflictError)
 """What may come of a request to a mount that others change at the same time."""
 NO_MOUNT = (errno.ENOENT, errno.EROFS, errno.ENOTDIR)
 """What a program may meet at a place where others make and end mounts."""
@@ -103,6 +104,7 @@ class SoakClient:
             self._write: 12,
             self._commit: 8,
             self._discard: 2,
+            self._diff: 3,
             self._refresh: 8,
             self._remount: 4,
             self._follow: 5,
@@ -229,6 +231,16 @@ class SoakClient:
             return
         if self._change("discard", slot, lambda: daemon.discard(slot.name, [])) is not None:
             slot.staged.clear()
+
+    def _diff(self, daemon: DaemonClient) -> None:
+        slot = self._any("rw")
+        if slot is None or (slot.owned and slot.mode != "rw"):
+            return
+        found = self._change("diff", slot, lambda: daemon.diff(slot.name))
+        if slot.owned and found is not None:
+            missing = set(slot.staged) - {change.path for change in found.changes}
+            if missing:
+                raise Unexpected(f"{slot.name}: what was written is not staged: {sorted(missing)}")
 
     def _refresh(self, daemon: DaemonClient) -> None:
         slot = self._any()
