@@ -433,6 +433,7 @@ class MountManager:
         specs = self._store.load()
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
+        self.writing.tidy_all([spec.name for spec in specs])
         for spec in specs:
             mount = Mount(spec)
             mount.on(Event.MOUNT)

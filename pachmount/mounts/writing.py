@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Writing:
         """
         place = self.place(spec.name)
         if kept(place) is None:
-            self._remove(place)
+            _remove(place)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Staging(place)
         try:
@@ -96,6 +96,21 @@ class Writing:
     def place(self, name: str) -> Path:
         """Where the changes of a mount are staged."""
         return self.directory / name
+
+    def tidy(self, name: str) -> None:
+        """Free the room of a name that is not mounted for writing, if nothing is staged under it."""
+        place = self.place(name)
+        try:
+            if place.exists() and kept(place) is None:
+                _remove(place)
+        except PachmountError as error:
+            log.warning("%s stays: %s", place, error)
+
+    def tidy_all(self, mounted: Collection[str]) -> None:
+        """The same for all names but those."""
+        with suppress(FileNotFoundError):
+            for name in sorted(set(os.listdir(self.directory)) - set(mounted)):
+                self.tidy(name)
 
     def has_changes(self, name: str) -> bool:
         """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
@@ -139,7 +154,7 @@ class Writing:
             mount.overlay.discard([b"/"])
             _forget(mount, staged)
         elif mount.spec.mode == "rw":
-            self._remove(self.place(mount.spec.name))
+            _remove(self.place(mount.spec.name))
         else:
             _overlay(mount)
 
@@ -235,13 +250,6 @@ class Writing:
         return info
 
     # --- inside
-
-    def _remove(self, place: Path) -> None:
-        try:
-            if place.exists():
-                shutil.rmtree(place)
-        except OSError as error:
-            raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
 
     def _stand_on_own(self, mount: Mount, info: CommitInfo, branch: str) -> None:
         """Stand on a commit of ours that a former daemon made; what was changed since then stays staged over it."""
@@ -387,6 +395,14 @@ def require_clean(mount: Mount) -> None:
     if written:
         what = f"cannot unmount '{mount.spec.name}'"
         raise BusyError(what, f"{written} file{'s are' if written > 1 else ' is'} open for writing", "close them")
+
+
+def _remove(place: Path) -> None:
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+    except OSError as error:
+        raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
 
 
 def _identity(spec: MountSpec) -> tuple[object, ...]:
