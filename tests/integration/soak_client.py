@@ -7,11 +7,8 @@ import os
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, TypeVar
 
 from pachmount.api import schema
@@ -28,62 +25,20 @@ from pachmount.errors import (
     UsageError,
 )
 from pachmount.fuse.kernel import mount_table
+from tests.integration.soak_slots import KINDS, Kind, Slot, Tally, UnexpectedError
 from tests.integration.soak_world import CONSTANT, SIZES, World, version_of
 
 T = TypeVar("T")
-Kind = Literal["ro", "rw", "follow", "parts", "elsewhere"]
-KINDS: tuple[Kind, ...] = ("ro", "rw", "follow", "parts", "elsewhere")
 CALL_SECONDS = 100.0
 """Within this each answer must be there: 8 workers, 20 clients, calls of 5 s that an outage may double."""
 LOOK_SECONDS = 10.0
 """Within this those that the daemon answers from memory."""
+STAGED: tuple[schema.AtUnmount, ...] = ("commit", "commit", "keep", "discard")
 READ_ERRORS = (errno.EIO, errno.ETIMEDOUT)
 SHARED = (BusyError, InvalidPathError, NotFoundError, NameTakenError, CannotMountError, UsageError, ConflictError)
 """What may come of a request to a mount that others change at the same time."""
 NO_MOUNT = (errno.ENOENT, errno.EROFS, errno.ENOTDIR)
 """What a program may meet at a place where others make and end mounts."""
-
-
-class Unexpected(AssertionError):
-    """An answer that the situation does not allow."""
-
-
-@dataclass
-class Slot:
-    """A name for a mount. One with an owner is changed by that client alone, so that its state is known.
-
-    `known` is whether it is mounted, None after a request whose outcome is not known. `staged` has the files written
-    and not yet committed, `unsure` tells that a commit's outcome is not known.
-    """
-
-    name: str
-    repo: str
-    kind: Kind
-    place: Path
-    owned: bool = True
-    known: bool | None = False
-    mode: Literal["ro", "rw"] = "ro"
-    follow: bool = False
-    staged: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass
-class Tally:
-    """What all clients did."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    done: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    slowest: dict[str, float] = field(default_factory=dict)
-    committed: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    most_mounts: int = 0
-
-    def count(self, what: str, seconds: float, error: str = "") -> None:
-        with self.lock:
-            self.done[what] += 1
-            if error:
-                self.errors[f"{what}: {error}"] += 1
-            self.slowest[what] = max(seconds, self.slowest.get(what, 0.0))
 
 
 class SoakClient:
@@ -130,29 +85,38 @@ class SoakClient:
     # --- asking
 
     def _ask(
-        self, what: str, call: Callable[[], T], *allowed: type[PachmountError], within: float = CALL_SECONDS
+        self,
+        what: str,
+        call: Callable[[], T],
+        *allowed: type[PachmountError],
+        in_outage: tuple[type[PachmountError], ...] = (ClusterUnreachableError,),
+        within: float = CALL_SECONDS,
     ) -> T | None:
-        """The answer; None for an error of a class that is allowed, or that an outage excuses."""
+        """The answer; None for an error of a class that is allowed, or for one of those that an outage explains."""
         self.doing, began, error = what, time.monotonic(), None
         try:
             return call()
         except PachmountError as caught:
             error = caught
-            excused = isinstance(error, ClusterUnreachableError) and self._world.outages.excuse(began)
+            excused = isinstance(error, in_outage) and self._world.outages.excuse(began)
             if not excused and type(error) not in allowed:
-                raise Unexpected(f"{what}: {type(error).__name__}: {error}") from error
+                raise UnexpectedError(f"{what}: {type(error).__name__}: {error}") from error
             return None
         finally:
             seconds, self.doing = time.monotonic() - began, ""
             self._tally.count(what.split()[0], seconds, type(error).__name__ if error is not None else "")
             if seconds > within:
-                raise Unexpected(f"{what}: took {seconds:.1f} s")
+                raise UnexpectedError(f"{what}: took {seconds:.1f} s")
 
     def _change(self, what: str, slot: Slot, call: Callable[[], T], *allowed: type[PachmountError]) -> T | None:
-        """A request that changes a mount: what others change at the same time may meet more errors."""
-        return self._ask(f"{what} {slot.name}", call, *(allowed if slot.owned else SHARED))
+        """A request that changes a mount: what others change at the same time may meet more errors.
 
-    def _any(self, *kinds: Kind, known: bool = True) -> Slot | None:
+        In an outage a file that is read ahead keeps the former mount of a name open.
+        """
+        in_outage = (ClusterUnreachableError, BusyError)
+        return self._ask(f"{what} {slot.name}", call, *(allowed if slot.owned else SHARED), in_outage=in_outage)
+
+    def _any(self, *kinds: Kind, known: bool = True) -> Slot:
         """A slot of its own that is (not) mounted, or a shared one, of which that is not known."""
         own = [slot for slot in self._own if slot.known is known and (not kinds or slot.kind in kinds)]
         if own and self._rng.random() < 0.75:
@@ -166,8 +130,7 @@ class SoakClient:
             if slot.known is None:
                 self._learn(daemon, slot)
         slot = self._any(known=False)
-        if slot is not None:
-            self._mount_slot(daemon, slot)
+        self._mount_slot(daemon, slot)
 
     def _mount_slot(self, daemon: DaemonClient, slot: Slot) -> None:
         kind = slot.kind if slot.owned else self._rng.choice(KINDS)
@@ -192,9 +155,7 @@ class SoakClient:
 
     def _unmount(self, daemon: DaemonClient) -> None:
         slot = self._any()
-        if slot is None:
-            return
-        staged = self._rng.choice(["commit", "commit", "keep", "discard"])
+        staged: schema.AtUnmount = self._rng.choice(STAGED)
         was = dict(slot.staged)
         answer = self._change("unmount", slot, lambda: daemon.unmount([slot.name], staged=staged), BusyError)
         if not slot.owned:
@@ -211,8 +172,6 @@ class SoakClient:
 
     def _commit(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
-        if slot is None:
-            return
         was = dict(slot.staged)
         request = schema.CommitRequest(mount=slot.name, message=f"client {self._number}")
         answer = self._change("commit", slot, lambda: daemon.commit(request), BusyError)
@@ -227,25 +186,23 @@ class SoakClient:
 
     def _discard(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
-        if slot is None or (slot.owned and slot.mode != "rw"):
+        if slot.owned and slot.mode != "rw":
             return
         if self._change("discard", slot, lambda: daemon.discard(slot.name, [])) is not None:
             slot.staged.clear()
 
     def _diff(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
-        if slot is None or (slot.owned and slot.mode != "rw"):
+        if slot.owned and slot.mode != "rw":
             return
         found = self._change("diff", slot, lambda: daemon.diff(slot.name))
         if slot.owned and found is not None:
             missing = set(slot.staged) - {change.path for change in found.changes}
             if missing:
-                raise Unexpected(f"{slot.name}: what was written is not staged: {sorted(missing)}")
+                raise UnexpectedError(f"{slot.name}: what was written is not staged: {sorted(missing)}")
 
     def _refresh(self, daemon: DaemonClient) -> None:
         slot = self._any()
-        if slot is None:
-            return
         finished = self._world.finished(slot.repo)
         entry = schema.RefreshEntry(name=slot.name)
         answer = self._change("refresh", slot, lambda: daemon.refresh([entry]), BusyError)
@@ -254,8 +211,6 @@ class SoakClient:
 
     def _remount(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
-        if slot is None:
-            return
         mode: Literal["ro", "rw"] = "ro" if slot.mode == "rw" else "rw"
         answer = self._change("remount", slot, lambda: daemon.remount([slot.name], mode))
         if not slot.owned:
@@ -268,8 +223,6 @@ class SoakClient:
 
     def _follow(self, daemon: DaemonClient) -> None:
         slot = self._any("ro", "follow")
-        if slot is None:
-            return
         on = not slot.follow if slot.owned else self._rng.random() < 0.5
         answer = self._change("follow", slot, lambda: daemon.follow([slot.name], on=on))
         if slot.owned and answer is not None:
@@ -277,8 +230,6 @@ class SoakClient:
 
     def _warm_up(self, daemon: DaemonClient) -> None:
         slot = self._any("ro", "parts")
-        if slot is None:
-            return
         path = self._rng.choice(["/more", "/all/small"])
         answer = self._change(
             "warm_up", slot, lambda: daemon.warm_up([schema.WarmupEntry(name=slot.name, paths=[path])]), BusyError
@@ -316,12 +267,13 @@ class SoakClient:
     def _require_in_kernel(self, slot: Slot, *, there: bool) -> None:
         found = sum(entry.mountpoint == str(slot.place) for entry in mount_table())
         if found != int(there):
-            raise Unexpected(f"{slot.name}: {found} mounts at {slot.place}, which should{' ' if there else ' not '}be")
+            raise UnexpectedError(
+                f"{slot.name}: {found} mounts at {slot.place}, which should{' ' if there else ' not '}be"
+            )
 
     def _read(self, daemon: DaemonClient) -> None:
         slot = self._rng.choice(self._shared) if self._rng.random() < 0.3 else self._any()
-        if slot is not None:
-            self._read_slot(slot)
+        self._read_slot(slot)
 
     def _read_slot(self, slot: Slot, at_least: int = 0) -> None:
         """Some files of one open directory: all of one version, and of none older than `at_least`."""
@@ -332,9 +284,9 @@ class SoakClient:
             finally:
                 os.close(top)
             if slot.owned and slot.mode == "ro" and len(versions) > 1:
-                raise Unexpected(f"{slot.name}: files of several commits in one directory: {versions}")
+                raise UnexpectedError(f"{slot.name}: files of several commits in one directory: {versions}")
             if slot.owned and versions and min(versions) < at_least:
-                raise Unexpected(f"{slot.name}: shows version {min(versions)} after {at_least} was committed")
+                raise UnexpectedError(f"{slot.name}: shows version {min(versions)} after {at_least} was committed")
 
     def _versions(self, slot: Slot, top: int) -> set[int]:
         repo = self._repo_shown(slot, top)
@@ -343,11 +295,11 @@ class SoakClient:
         for name in self._rng.sample(names, self._rng.randint(1, len(names))):
             version = version_of(repo, name, _content_of(f"all/{name}", top))
             if version > self._world.begun(repo):
-                raise Unexpected(f"{slot.name}: shows version {version}, which was never made")
+                raise UnexpectedError(f"{slot.name}: shows version {version}, which was never made")
             versions.add(version)
         path = self._rng.choice(list(CONSTANT))
         if _content_of(path[1:], top) != CONSTANT[path]:
-            raise Unexpected(f"{slot.name}: {path} is not what it was")
+            raise UnexpectedError(f"{slot.name}: {path} is not what it was")
         return versions
 
     def _repo_shown(self, slot: Slot, top: int) -> str:
@@ -359,11 +311,11 @@ class SoakClient:
             with suppress(AssertionError):
                 version_of(repo, "small", data)
                 return repo
-        raise Unexpected(f"{slot.name}: /all/small is that of no repo: {data[:40]!r}, {len(data)} bytes")
+        raise UnexpectedError(f"{slot.name}: /all/small is that of no repo: {data[:40]!r}, {len(data)} bytes")
 
     def _write(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
-        if slot is None or (slot.owned and slot.mode != "rw"):
+        if slot.owned and slot.mode != "rw":
             return
         self._written += 1
         name = f"own/client{self._number}-{self._written}"
@@ -388,14 +340,14 @@ class SoakClient:
             error = caught
             excused = caught.errno in READ_ERRORS and self._world.outages.excuse(began)
             if not excused and (slot.owned or caught.errno not in NO_MOUNT):
-                raise Unexpected(f"{what} {slot.name}: {caught!r}") from caught
+                raise UnexpectedError(f"{what} {slot.name}: {caught!r}") from caught
         except AssertionError as caught:
-            raise Unexpected(f"{what} {slot.name}: {caught}") from caught
+            raise UnexpectedError(f"{what} {slot.name}: {caught}") from caught
         finally:
             seconds, self.doing = time.monotonic() - began, ""
             self._tally.count(what, seconds, errno.errorcode.get(error.errno or 0, "?") if error else "")
             if seconds > CALL_SECONDS:
-                raise Unexpected(f"{what} {slot.name}: took {seconds:.1f} s")
+                raise UnexpectedError(f"{what} {slot.name}: took {seconds:.1f} s")
 
 
 def _content_of(path: str, directory: int) -> bytes:

@@ -43,8 +43,8 @@ class Held:
 
 
 def _kind(target: str) -> str:
-    """The kind of a descriptor: numbers of sockets and pipes, and names of files that differ, left out."""
-    return re.sub(r"\d+", "N", target.split("/cache/pachmount/")[-1])
+    """What a descriptor leads to, without the numbers of sockets, pipes and segments."""
+    return re.sub(r"\d+", "N", target)
 
 
 def files_left(box: Box) -> list[str]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pachmount.mounts.sessions import DETACH_SECONDS
 from tests.integration.box import Box, wait_until
-from tests.integration.soak_client import CALL_SECONDS, KINDS, SoakClient, Slot, Tally
+from tests.integration.soak_client import CALL_SECONDS, SoakClient
 from tests.integration.soak_left import Held, files_left
+from tests.integration.soak_slots import KINDS, Slot, Tally
 from tests.integration.soak_world import World
 
 MIB = 1 << 20
@@ -73,13 +73,13 @@ class Soak:
     def each(
         self, what: Callable[[SoakClient, threading.Event], None], seconds: float, *others: Callable[..., None]
     ) -> None:
-        """Let every client do something at once, for some time (or until it is done), beside others; the first failure."""
+        """Let every client do something for some time, or until it is done, beside others."""
         stop = threading.Event()
         with ThreadPoolExecutor(len(self.clients) + len(others)) as pool:
             side = [pool.submit(_until_stopped, other, stop) for other in others]
             main = [pool.submit(what, client, stop) for client in self.clients]
             try:
-                done, _ = wait([*main, *side], seconds, return_when="FIRST_EXCEPTION")
+                wait([*main, *side], seconds, return_when="FIRST_EXCEPTION")
             finally:
                 stop.set()
             _, hanging = wait([*main, *side], 2 * CALL_SECONDS)
@@ -104,11 +104,10 @@ class Soak:
 
     def settled(self) -> Held:
         """What the daemon holds when nothing is mounted and no session is left."""
-        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers", 10 * DETACH_SECONDS)
-        wait_until(lambda: not any(w["ended"] is None for w in self.box.status()["warmups"]), "no warm-up runs")
-        before = Held.by(self.box.pid)
-        wait_until(lambda: Held.by(self.box.pid).descriptors["/dev/fuse"] == 0, "no session is open")
-        return before if before.descriptors["/dev/fuse"] == 0 else Held.by(self.box.pid)
+        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers")
+        wait_until(lambda: all(warmup["ended"] for warmup in self.box.status()["warmups"]), "no warm-up runs")
+        wait_until(lambda: not Held.by(self.box.pid).descriptors["/dev/fuse"], "no session is open")
+        return Held.by(self.box.pid)
 
 
 def _until_stopped(what: Callable[[threading.Event], None], stop: threading.Event) -> None:
@@ -158,17 +157,12 @@ def test_nothing_is_left_of_many_mounts_of_many_clients(new_box: Callable[..., B
         assert tally.most_mounts >= size.clients * size.own
         assert box.mounts_in_kernel() == []
         assert os.listdir(box.mount_dir) == []
-        wait_until(lambda: soak.settled().threads <= before.threads + MORE_THREADS, "threads are back", 60)
+        wait_until(lambda: soak.settled().threads <= before.threads + MORE_THREADS, "the threads of mounts end")
         after = soak.settled()
         print(f"\nseed {seed}: {rate:.1f} operations/s, {world.commits} commits, {world.outages.count} outages")
-        print(f"most mounts at once {tally.most_mounts}; before: {before}; after: {after}")
-        print(
-            f"{dict(tally.done)}\n{dict(tally.errors)}\nslowest: { ({k: round(v, 1) for k, v in tally.slowest.items()}) }"
-        )
-        print(after.descriptors - before.descriptors)
-        assert after.descriptors.total() <= before.descriptors.total() + MORE_DESCRIPTORS, (
-            after.descriptors - before.descriptors
-        )
+        print(f"most mounts at once {tally.most_mounts}; before: {before}; after: {after}; {tally}")
+        more = after.descriptors - before.descriptors
+        assert more.total() <= MORE_DESCRIPTORS, more
         assert after.rss_bytes <= before.rss_bytes + MORE_MEMORY
         assert files_left(box) == []
         _require_committed(world, tally)
