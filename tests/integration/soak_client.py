@@ -37,6 +37,9 @@ STAGED: tuple[schema.AtUnmount, ...] = ("commit", "commit", "keep", "discard")
 READ_ERRORS = (errno.EIO, errno.ETIMEDOUT)
 SHARED = (BusyError, InvalidPathError, NotFoundError, NameTakenError, CannotMountError, UsageError, ConflictError)
 """What may come of a request to a mount that others change at the same time."""
+HELD = (BusyError,)
+"""What may come of a mount for writing whose former one is held open by the mount namespace of any other process, or by
+a file that is read ahead in an outage. That this ends is seen in the end."""
 NO_MOUNT = (errno.ENOENT, errno.EROFS, errno.ENOTDIR)
 """What a program may meet at a place where others make and end mounts."""
 
@@ -85,20 +88,15 @@ class SoakClient:
     # --- asking
 
     def _ask(
-        self,
-        what: str,
-        call: Callable[[], T],
-        *allowed: type[PachmountError],
-        in_outage: tuple[type[PachmountError], ...] = (ClusterUnreachableError,),
-        within: float = CALL_SECONDS,
+        self, what: str, call: Callable[[], T], *allowed: type[PachmountError], within: float = CALL_SECONDS
     ) -> T | None:
-        """The answer; None for an error of a class that is allowed, or for one of those that an outage explains."""
+        """The answer; None for an error of a class that is allowed, or that an outage explains."""
         self.doing, began, error = what, time.monotonic(), None
         try:
             return call()
         except PachmountError as caught:
             error = caught
-            excused = isinstance(error, in_outage) and self._world.outages.excuse(began)
+            excused = isinstance(error, ClusterUnreachableError) and self._world.outages.excuse(began)
             if not excused and type(error) not in allowed:
                 raise UnexpectedError(f"{what}: {type(error).__name__}: {error}") from error
             return None
@@ -109,12 +107,8 @@ class SoakClient:
                 raise UnexpectedError(f"{what}: took {seconds:.1f} s")
 
     def _change(self, what: str, slot: Slot, call: Callable[[], T], *allowed: type[PachmountError]) -> T | None:
-        """A request that changes a mount: what others change at the same time may meet more errors.
-
-        In an outage a file that is read ahead keeps the former mount of a name open.
-        """
-        in_outage = (ClusterUnreachableError, BusyError)
-        return self._ask(f"{what} {slot.name}", call, *(allowed if slot.owned else SHARED), in_outage=in_outage)
+        """A request that changes a mount: what others change at the same time may meet more errors."""
+        return self._ask(f"{what} {slot.name}", call, *(allowed if slot.owned else SHARED))
 
     def _any(self, *kinds: Kind, known: bool = True) -> Slot:
         """A slot of its own that is (not) mounted, or a shared one, of which that is not known."""
@@ -142,7 +136,7 @@ class SoakClient:
         if slot.place.parent != self._world.box.mount_dir:
             entry.mountpoint = str(slot.place)
         finished = self._world.finished(repo)
-        answer = self._change("mount", slot, lambda: daemon.mount([entry]))
+        answer = self._change("mount", slot, lambda: daemon.mount([entry]), *(HELD if kind == "rw" else ()))
         if not slot.owned:
             return
         if answer is None:
@@ -212,7 +206,7 @@ class SoakClient:
     def _remount(self, daemon: DaemonClient) -> None:
         slot = self._any("rw")
         mode: Literal["ro", "rw"] = "ro" if slot.mode == "rw" else "rw"
-        answer = self._change("remount", slot, lambda: daemon.remount([slot.name], mode))
+        answer = self._change("remount", slot, lambda: daemon.remount([slot.name], mode), *HELD)
         if not slot.owned:
             return
         if answer is None:

@@ -104,8 +104,8 @@ class Soak:
 
     def settled(self) -> Held:
         """What the daemon holds when nothing is mounted and no session is left."""
-        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers")
-        wait_until(lambda: all(warmup["ended"] for warmup in self.box.status()["warmups"]), "no warm-up runs")
+        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers", 60)
+        wait_until(lambda: all(warmup["ended"] for warmup in self.box.status()["warmups"]), "no warm-up runs", 60)
         wait_until(lambda: not Held.by(self.box.pid).descriptors["/dev/fuse"], "no session is open")
         return Held.by(self.box.pid)
 
