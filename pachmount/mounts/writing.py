@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pachmount.errors import (
     BusyError,
@@ -43,6 +44,7 @@ from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPTS = 5
 ATTEMPT_NOTE = "attempt"
@@ -126,15 +128,17 @@ class Writing:
 
     def difference(self, mount: Mount, paths: Collection[bytes] = ()) -> Difference:
         """What a commit of a mount would change, at some paths and below (none = all)."""
-        with self._snapshot(mount) as taken:
-            return self._difference(mount, taken).at(paths)
+        return self._look(mount, lambda taken: self._difference(mount, taken).at(paths))
 
     def patch(self, mount: Mount, paths: Collection[bytes]) -> tuple[Difference, str]:
         """The same, and as a patch. Raises UsageError if that is too large."""
         overlay = _overlay(mount)
-        with self._snapshot(mount, copy=True) as taken:
+
+        def look(taken: StagedDirectory) -> tuple[Difference, str]:
             found = self._difference(mount, taken).at(paths)
             return found, patch(found, overlay.base, overlay.bytes)
+
+        return self._look(mount, look, copy=True)
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
         """Give up staged changes at some paths and below."""
@@ -323,6 +327,19 @@ class Writing:
             yield taken
         finally:
             snapshot.release(taken)
+
+    def _look(self, mount: Mount, look: Callable[[StagedDirectory], T], *, copy: bool = False) -> T:
+        """What a look at a snapshot tells; at a newer one if bytes of it were committed or given up meanwhile."""
+        failure: OSError | None = None
+        for _ in range(ATTEMPTS):
+            try:
+                with self._snapshot(mount, copy=copy) as taken:
+                    return look(taken)
+            except OSError as error:
+                failure = error
+        raise DataError(
+            f"cannot read what is staged in '{mount.spec.name}'", str(failure), "pachmount doctor"
+        ) from failure
 
     def _difference(self, mount: Mount, taken: StagedDirectory) -> Difference:
         overlay, visible = _overlay(mount), PathFilter(mount.spec.paths)

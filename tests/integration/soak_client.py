@@ -189,7 +189,8 @@ class SoakClient:
         slot = self._any("rw")
         if slot.owned and slot.mode != "rw":
             return
-        found = self._change("diff", slot, lambda: daemon.diff(slot.name))
+        patch = self._rng.random() < 0.5
+        found = self._change("diff", slot, lambda: daemon.diff(slot.name, patch=patch))
         if slot.owned and found is not None:
             missing = set(slot.staged) - {change.path for change in found.changes}
             if missing:
