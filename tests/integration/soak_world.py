@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pachmount.errors import ClusterUnreachableError, PachmountError
-from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.errors import BusyError, ClusterUnreachableError, PachmountError
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.commits import Attempt, make_commit, settle
+from pachmount.pfs.model import CommitInfo, CommitRef, RepoRef
 from tests.integration.box import Box, Server
 
 SIZES = {"tiny": 60, "small": 5_000, "medium": 70_000, "large": 300_000, "stream": 1_300_000}
@@ -96,14 +98,46 @@ class World:
         return self._begun[repo]
 
     def put(self, repo: str) -> None:
-        """Commit the next version. One thread a repo at a time."""
+        """Commit the next version, if the server stays there. One thread a repo at a time.
+
+        A commit of its own: ModifyFile on a branch goes into the commit that a client has just open there.
+        """
         version = self._begun[repo] = self._begun[repo] + 1
-        self.box.put(
-            repo, {f"/all/{name}": content(repo, name, version) for name in SIZES}, address=self.server.address
-        )
+        client, ref = self.box.cluster(self.server.address), RepoRef("default", repo)
+        noted: list[Attempt | None] = [None]
+        try:
+            with client.create_file_set() as writer:
+                for name in SIZES:
+                    writer.delete_file(f"/all/{name}")
+                    writer.add_file(f"/all/{name}", content(repo, name, version))
+            while not self._commit(client, ref, version, writer.file_set, noted):
+                time.sleep(0.05)  # somebody else's commit is open on the branch, for a moment
+        except ClusterUnreachableError:
+            attempt = noted[-1]
+            if attempt is None or self._settled(client, ref, attempt) is None:
+                raise
         with self._lock:
             self._finished[repo] = version
             self.commits += 1
+
+    def _commit(
+        self, client: PfsClient, repo: RepoRef, version: int, file_set: str, noted: list[Attempt | None]
+    ) -> bool:
+        head = client.inspect_branch(repo).head.id
+        attempt = Attempt("master", head, description=f"version {version}")
+        try:
+            return make_commit(client, repo, attempt, file_set, remember=noted.append).error == ""
+        except BusyError:
+            return False
+
+    def _settled(self, client: PfsClient, repo: RepoRef, attempt: Attempt) -> CommitInfo | None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return settle(client, repo, attempt)
+            except (ClusterUnreachableError, BusyError):
+                assert time.monotonic() < deadline, "the server does not come back"
+                time.sleep(0.2)
 
     def write(self, stop: threading.Event, pause: float) -> None:
         """Commit to one repo after the other until told to stop."""
