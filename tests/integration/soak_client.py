@@ -33,6 +33,7 @@ CALL_SECONDS = 100.0
 """Within this each answer must be there: 8 workers, 20 clients, calls of 5 s that an outage may double."""
 LOOK_SECONDS = 10.0
 """Within this those that the daemon answers from memory."""
+PARTS = ["/all/small", "/all/medium", "/more"]
 STAGED: tuple[schema.AtUnmount, ...] = ("commit", "commit", "keep", "discard")
 READ_ERRORS = (errno.EIO, errno.ETIMEDOUT)
 SHARED = (BusyError, InvalidPathError, NotFoundError, NameTakenError, CannotMountError, UsageError, ConflictError)
@@ -131,7 +132,7 @@ class SoakClient:
         repo = slot.repo if slot.owned else self._rng.choice(self._world.repos)
         entry = schema.MountEntry(name=slot.name, repo=repo, mode="rw" if kind == "rw" else "ro")
         if kind == "parts":
-            entry.paths = ["/all/small", "/all/medium", "/more"]
+            entry.paths = PARTS
         entry.follow = kind == "follow"
         if slot.place.parent != self._world.box.mount_dir:
             entry.mountpoint = str(slot.place)

@@ -16,8 +16,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from pachmount.api import schema
+from pachmount.errors import CannotMountError
+from pachmount.names import parse_source
 from tests.integration.box import Box, wait_until
-from tests.integration.soak_client import CALL_SECONDS, SoakClient
+from tests.integration.soak_client import CALL_SECONDS, PARTS, SoakClient
 from tests.integration.soak_left import Held, files_left
 from tests.integration.soak_slots import KINDS, Slot, Tally
 from tests.integration.soak_world import World
@@ -94,8 +97,17 @@ class Soak:
     def end_all(self) -> None:
         """Unmount everything, and give up what is kept of read-write mounts."""
         self.box.clean()
-        for kept in self.box.status()["kept_changes"]:
-            self.box.mount(kept["source"], kept["name"], mode="rw")
+        self.wait_for_sessions()
+        kept = {each["name"]: each["source"] for each in self.box.status()["kept_changes"]}
+        for name in os.listdir(self.box.places.staged):  # a mount that was held open when it ended leaves an empty one
+            source = parse_source(kept.get(name) or self.world.repos[0])
+            entry = schema.MountEntry(name=name, repo=source.repo, mode="rw")
+            with self.box.daemon() as daemon:
+                try:
+                    daemon.mount([entry])
+                except CannotMountError:  # it was staged in a mount of parts
+                    entry.paths = PARTS
+                    daemon.mount([entry])
             self.box.clean()
         for own in self.slots:
             for slot in own:
@@ -104,10 +116,13 @@ class Soak:
 
     def settled(self) -> Held:
         """What the daemon holds when nothing is mounted and no session is left."""
-        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers", 60)
+        self.wait_for_sessions()
         wait_until(lambda: all(warmup["ended"] for warmup in self.box.status()["warmups"]), "no warm-up runs", 60)
         wait_until(lambda: not Held.by(self.box.pid).descriptors["/dev/fuse"], "no session is open")
         return Held.by(self.box.pid)
+
+    def wait_for_sessions(self) -> None:
+        wait_until(lambda: self.box.status()["lingering_sessions"] == 0, "no session lingers", 60)
 
 
 def _until_stopped(what: Callable[[threading.Event], None], stop: threading.Event) -> None:
