@@ -22,10 +22,14 @@ _LASTING = re.compile(
 
 @dataclass(frozen=True)
 class Held:
-    """Of one process, at one moment; `descriptors` by what they lead to."""
+    """Of one process, at one moment; `descriptors` by what they lead to.
+
+    `segments` of the block cache, one for 64 MiB of it, are counted by themselves: they grow with what was read.
+    """
 
     threads: int
     descriptors: Counter[str]
+    segments: int
     rss_bytes: int
 
     @classmethod
@@ -35,11 +39,12 @@ class Held:
         for entry in (process / "fd").iterdir():
             with suppress(FileNotFoundError):
                 found[_kind(os.readlink(entry))] += 1
+        segments = sum(found.pop(kind) for kind in list(found) if kind.endswith(".segment"))
         rss = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return cls(len(list((process / "task").iterdir())), found, rss)
+        return cls(len(list((process / "task").iterdir())), found, segments, rss)
 
     def __str__(self) -> str:
-        return f"{self.threads} threads, {self.descriptors.total()} descriptors, {self.rss_bytes >> 20} MiB"
+        return f"{self.threads} threads, {self.descriptors.total()} descriptors, {self.segments} segments, {self.rss_bytes >> 20} MiB"
 
 
 def _kind(target: str) -> str:

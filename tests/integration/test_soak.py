@@ -46,7 +46,7 @@ class Size:
 
 
 SHORT = Size(seconds=18, clients=10, own=5, shared=10, outage_pause=6, commit_pause=1)
-LONG = Size(seconds=300, clients=20, own=9, shared=24, outage_pause=20, commit_pause=2)
+LONG = Size(seconds=300, clients=20, own=10, shared=20, outage_pause=20, commit_pause=2)
 
 
 class Soak:
