@@ -44,7 +44,8 @@ class Held:
         return cls(len(list((process / "task").iterdir())), found, segments, rss)
 
     def __str__(self) -> str:
-        return f"{self.threads} threads, {self.descriptors.total()} descriptors, {self.segments} segments, {self.rss_bytes >> 20} MiB"
+        descriptors = f"{self.descriptors.total()} descriptors beside {self.segments} of segments"
+        return f"{self.threads} threads, {descriptors}, {self.rss_bytes >> 20} MiB"
 
 
 def _kind(target: str) -> str:
