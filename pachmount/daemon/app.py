@@ -40,6 +40,7 @@ from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
 from pachmount.mounts.warmups import Warmups
@@ -106,8 +107,8 @@ class Daemon:
             parse_owner(settings.file_owner, "file_owner") if settings.file_owner else (os.getuid(), os.getgid()),
         )
         store = MountStore(where.mounts_file)
-        staged, ignored = Path(os.path.realpath(where.staged)), paths.config_dir() / "ignore"
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size, ignored)
+        staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
+        writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
