@@ -103,7 +103,8 @@ def go_flags(arguments: list[str]) -> list[str]:
     """The original's spelling of a flag in ours: `--allow-other=false`."""
     if "mount-server" not in arguments:
         return arguments
-    spelled = {"true": "--allow-other", "1": "--allow-other", "false": "--no-allow-other", "0": "--no-allow-other"}
+    spelled = dict.fromkeys(("1", "t", "true"), "--allow-other")
+    spelled |= dict.fromkeys(("0", "f", "false"), "--no-allow-other")
     found = []
     for argument in arguments:
         name, sign, value = argument.partition("=")

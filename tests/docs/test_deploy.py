@@ -15,12 +15,12 @@ import pytest
 import typer.main
 
 from pachmount import __version__, paths
-from pachmount.api.access import parse_users
 from pachmount.api.server import ROUTES
 from pachmount.cli.main import build
 from pachmount.daemon.app import STOP_SECONDS
 from pachmount.errors import ExitCode
 from pachmount.settings import Settings, parse_size
+from pachmount.users import parse_users
 from tests.docs import manifests
 from tests.docs.manifests import DEPLOY, DOCUMENTS, NOTEBOOK, ROOT, SIDE, Yaml
 

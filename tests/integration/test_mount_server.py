@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pachmount.cli.mount_server import go_flags
 from pachmount.pfs.model import RepoRef
 from tests.integration.box import Box, Server, wait_until
 from tests.integration.mount_server import MountServer
@@ -132,6 +133,12 @@ def test_whom_the_mounts_are_for(box: Box, flag: str, sidecar: str, shared: bool
     with MountServer(box, *ON_SOCKET, *filter(None, [flag]), SIDECAR_MODE=sidecar):
         mount_images(box)
         assert (FOR_ALL in options_of_mounts(box)[0]) is shared
+
+
+@pytest.mark.parametrize(("value", "flag"), [("T", "--allow-other"), ("1", "--allow-other"), ("F", "--no-allow-other")])
+def test_the_originals_words_for_true_and_false(value: str, flag: str) -> None:
+    assert go_flags(["mount-server", f"--allow-other={value}"]) == ["mount-server", flag]
+    assert go_flags(["mount", f"--allow-other={value}"]) == ["mount", f"--allow-other={value}"]
 
 
 def test_positional_arguments_are_a_usage_error(box: Box) -> None:
