@@ -83,7 +83,9 @@ def test_both_containers_mean_the_same_daemon(pod: Yaml) -> None:
     assert not ours.socket.is_relative_to(ours.mount_dir)
     state = [path for path in where[SIDE] if ours.mounts_file.is_relative_to(path)]
     assert state == [side["HOME"]]
-    assert parse_users(side["PACHMOUNT_SOCKET_USERS"]) == frozenset([found[NOTEBOOK]["securityContext"]["runAsUser"]])
+    assert parse_users(side["PACHMOUNT_SOCKET_USERS"], "") == frozenset(
+        [found[NOTEBOOK]["securityContext"]["runAsUser"]]
+    )
 
 
 @each_pod
