@@ -90,12 +90,24 @@ def set_read_ahead(mountpoint: Path, size: int) -> None:
         log.info("the kernel's read-ahead stays as it is: %s", error)
 
 
+FUSE_CONF = Path("/etc/fuse.conf")
+
+
 @functools.cache
 def may_mount() -> bool:
     """Whether this process may mount and unmount without the help of fusermount: it has CAP_SYS_ADMIN."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
         effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
     return bool(int(effective, 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def others_are_permitted(fuse_conf: Path | None = None) -> bool:
+    """Whether other users may see our mounts: fusermount asks its settings, whoever needs none of it may decide."""
+    if may_mount():
+        return True
+    fuse_conf = fuse_conf or FUSE_CONF
+    lines = fuse_conf.read_text(errors="replace").splitlines() if fuse_conf.is_file() else []
+    return "user_allow_other" in (line.strip() for line in lines)
 
 
 def unmount(mountpoint: Path, *, lazy: bool) -> None:

@@ -76,6 +76,10 @@ class Session:
     def start(self) -> None:
         """Mount; returns when the kernel shows the mount. Raises CannotMountError, leaving nothing mounted."""
         kernel.check_fuse()
+        if self._allow_other and not kernel.others_are_permitted():
+            why = f"other users may see it only if {kernel.FUSE_CONF} permits that"
+            hint = f"add the line user_allow_other to {kernel.FUSE_CONF}, or do without allow_other"
+            raise CannotMountError(f"cannot mount at '{self.mountpoint}'", why, hint)
         with _mounting:
             threading.Thread(
                 target=self._serve,

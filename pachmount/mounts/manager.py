@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
 from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
-from pachmount.mounts.wishes import Wish, refuse_difference
+from pachmount.mounts.wishes import Wish, refuse_difference, refuse_to_follow
 from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
 from pachmount.overlay.difference import Difference
@@ -125,7 +125,8 @@ class MountManager:
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
             if unmount_deleted and not mount.spec.follow and mount.spec.mode == "ro":
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
-                self._unmount(mount, "keep")
+                with suppress(NotFoundError):  # somebody else did it
+                    self._unmount(mount, "keep")
 
     # --- making
 
@@ -145,45 +146,58 @@ class MountManager:
             wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
         path_filter = PathFilter(wish.paths)
-        with self._lock:
-            existing = self._mounts.get(wish.name)
-            if existing is None:
-                target = wish.mountpoint or self.mount_dir / wish.name
-                spec = MountSpec(
-                    name=wish.name,
-                    source=resolved.source,
-                    mountpoint=target,
-                    paths=path_filter.paths,
-                    mode=wish.mode,
-                    time=resolved.time,
-                    pinned=resolved.pinned,
-                    complete=resolved.complete,
-                    own_directory=wish.mountpoint is None,
-                    follow=wish.follow,
-                )
-                mount = self._mounts[wish.name] = Mount(spec)
-                mount.on(Event.MOUNT)
-        if existing is not None:
-            with self._operation(existing):
-                refuse_difference(existing.spec, wish, resolved, path_filter)
-                if existing.state is State.ERROR:
-                    self._sessions.restart(existing)
-            if wish.follow and not existing.spec.follow:
-                self.follow(wish.name)
-            return existing
-        with self._operation(mount):
+        mount, is_new = self._reserve(wish, resolved, path_filter)
+        while not is_new:
             try:
-                self._sessions.start(mount)
-                if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
-                    self.writing.catch_up(mount)
-            except BaseException:
-                with self._lock:
-                    self._mounts.pop(wish.name, None)
-                raise
+                with self._operation(mount):
+                    refuse_difference(mount.spec, wish, resolved, path_filter)
+                    if mount.state is State.ERROR:
+                        self._sessions.restart(mount)
+                if wish.follow and not mount.spec.follow:
+                    self.follow(wish.name)
+                return mount
+            except NotFoundError:
+                if self._is_listed(mount):
+                    raise
+            mount, is_new = self._reserve(wish, resolved, path_filter)  # the other ended while it was waited for
+        try:
+            self._sessions.start(mount)
+            if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
+                self.writing.catch_up(mount)
+        except BaseException:
+            with self._lock:
+                self._mounts.pop(wish.name, None)
+            raise
+        finally:
+            mount.operation.release()
         self._save()
         self._follower.listen()
         log.info("mounted %s at %s", mount.spec.source, mount.spec.mountpoint)
         return mount
+
+    def _reserve(self, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> tuple[Mount, bool]:
+        """The mount of a name. If there is none, a new one and True: it is still to be started, its operation held."""
+        with self._lock:
+            existing = self._mounts.get(wish.name)
+            if existing is not None:
+                return existing, False
+            spec = MountSpec(
+                name=wish.name,
+                source=resolved.source,
+                mountpoint=wish.mountpoint or self.mount_dir / wish.name,
+                paths=path_filter.paths,
+                mode=wish.mode,
+                time=resolved.time,
+                pinned=resolved.pinned,
+                complete=resolved.complete,
+                own_directory=wish.mountpoint is None,
+                follow=wish.follow,
+            )
+            mount = Mount(spec)
+            mount.operation.acquire()
+            mount.on(Event.MOUNT)
+            self._mounts[wish.name] = mount
+            return mount, True
 
     def refresh(self, name: str, commit: str = "") -> Mount:
         """Move a mount to the newest commit of its branch, or to `commit` (an id, a branch, an ancestry).
@@ -213,6 +227,8 @@ class MountManager:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
             resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
         with self._operation(mount):
+            if on and mount.spec.mode == "rw":
+                refuse_to_follow()
             mount.spec, mount.note = replace(mount.spec, follow=on), ""
         self._save()
         self._follower.listen()
@@ -243,6 +259,8 @@ class MountManager:
             with self._operation(mount):
                 if expected not in (None, mount.spec):
                     return
+                if mount.spec.mode == "rw":
+                    raise BusyError(f"cannot move mount '{before.name}'", "it became read-write meanwhile", "try again")
                 spec = _at(mount.spec, resolved)
                 spec = spec if follow is None else replace(spec, follow=follow)
                 if view is not None:
@@ -294,15 +312,15 @@ class MountManager:
         are open keep what they are. If it fails the mount is as before.
         """
         mount = self.get(name)
-        before = mount.spec
-        if before.mode == mode and mount.state is State.MOUNTED:
-            return mount
-        if mode == "rw" and before.mode != "rw":
-            if before.follow:
-                hint = f"pachmount follow {name} --off"
-                raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
-            resolve_writable(self._cluster.client, before.source, self._call_timeout)
         with self._operation(mount):
+            before = mount.spec
+            if before.mode == mode and mount.state is State.MOUNTED:
+                return mount
+            if mode == "rw" and before.mode != "rw":
+                if before.follow:
+                    hint = f"pachmount follow {name} --off"
+                    raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
+                resolve_writable(self._cluster.client, before.source, self._call_timeout)
             if mount.overlay is not None:
                 require_clean(mount)
             mount.on(Event.MOVE)
@@ -415,6 +433,7 @@ class MountManager:
         specs = self._store.load()
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
+        self.writing.tidy_all([spec.name for spec in specs])
         for spec in specs:
             mount = Mount(spec)
             mount.on(Event.MOUNT)
@@ -429,12 +448,20 @@ class MountManager:
 
     # --- inside
 
+    def _is_listed(self, mount: Mount) -> bool:
+        """False when a mount was ended, or could not be made."""
+        with self._lock:
+            return self._mounts.get(mount.spec.name) is mount
+
     @contextmanager
     def _operation(self, mount: Mount) -> Iterator[None]:
+        """Nothing else happens to a mount meanwhile; NotFoundError if it ended while that was waited for."""
         if not mount.operation.acquire(timeout=OPERATION_SECONDS):
             why = f"another operation on it did not end within {OPERATION_SECONDS:.0f} s"
             raise BusyError(f"mount '{mount.spec.name}' is busy", why)
         try:
+            if not self._is_listed(mount):
+                raise NotFoundError(NOT_MOUNTED, f"'{mount.spec.name}' was just unmounted", "pachmount status")
             yield
         finally:
             mount.operation.release()
@@ -445,8 +472,9 @@ class MountManager:
             try:
                 action(mount)
             except PachmountError as error:
-                log.warning("%s: %s", mount.spec.name, error)
-                first = first or error
+                if self._is_listed(mount):  # else somebody else did it
+                    log.warning("%s: %s", mount.spec.name, error)
+                    first = first or error
         if first is not None:
             raise first
 

@@ -6,10 +6,11 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pachmount.errors import (
     BusyError,
@@ -43,6 +44,7 @@ from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPTS = 5
 ATTEMPT_NOTE = "attempt"
@@ -71,7 +73,7 @@ class Writing:
         """
         place = self.place(spec.name)
         if kept(place) is None:
-            self._remove(place)
+            _remove(place)
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = Staging(place)
         try:
@@ -97,6 +99,21 @@ class Writing:
         """Where the changes of a mount are staged."""
         return self.directory / name
 
+    def tidy(self, name: str) -> None:
+        """Free the room of a name that is not mounted for writing, if nothing is staged under it."""
+        place = self.place(name)
+        try:
+            if place.exists() and kept(place) is None:
+                _remove(place)
+        except PachmountError as error:
+            log.warning("%s stays: %s", place, error)
+
+    def tidy_all(self, mounted: Collection[str]) -> None:
+        """The same for all names but those."""
+        with suppress(FileNotFoundError):
+            for name in sorted(set(os.listdir(self.directory)) - set(mounted)):
+                self.tidy(name)
+
     def has_changes(self, name: str) -> bool:
         """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
         return kept(self.place(name)) is not None
@@ -111,15 +128,17 @@ class Writing:
 
     def difference(self, mount: Mount, paths: Collection[bytes] = ()) -> Difference:
         """What a commit of a mount would change, at some paths and below (none = all)."""
-        with self._snapshot(mount) as taken:
-            return self._difference(mount, taken).at(paths)
+        return self._look(mount, lambda taken: self._difference(mount, taken).at(paths))
 
     def patch(self, mount: Mount, paths: Collection[bytes]) -> tuple[Difference, str]:
         """The same, and as a patch. Raises UsageError if that is too large."""
         overlay = _overlay(mount)
-        with self._snapshot(mount, copy=True) as taken:
+
+        def look(taken: StagedDirectory) -> tuple[Difference, str]:
             found = self._difference(mount, taken).at(paths)
             return found, patch(found, overlay.base, overlay.bytes)
+
+        return self._look(mount, look, copy=True)
 
     def discard(self, mount: Mount, paths: Collection[bytes]) -> None:
         """Give up staged changes at some paths and below."""
@@ -139,7 +158,7 @@ class Writing:
             mount.overlay.discard([b"/"])
             _forget(mount, staged)
         elif mount.spec.mode == "rw":
-            self._remove(self.place(mount.spec.name))
+            _remove(self.place(mount.spec.name))
         else:
             _overlay(mount)
 
@@ -236,13 +255,6 @@ class Writing:
 
     # --- inside
 
-    def _remove(self, place: Path) -> None:
-        try:
-            if place.exists():
-                shutil.rmtree(place)
-        except OSError as error:
-            raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
-
     def _stand_on_own(self, mount: Mount, info: CommitInfo, branch: str) -> None:
         """Stand on a commit of ours that a former daemon made; what was changed since then stays staged over it."""
         for _ in range(ATTEMPTS):
@@ -317,6 +329,19 @@ class Writing:
         finally:
             snapshot.release(taken)
 
+    def _look(self, mount: Mount, look: Callable[[StagedDirectory], T], *, copy: bool = False) -> T:
+        """What a look at a snapshot tells; at a newer one if bytes of it were committed or given up meanwhile."""
+        failure: OSError | None = None
+        for _ in range(ATTEMPTS):
+            try:
+                with self._snapshot(mount, copy=copy) as taken:
+                    return look(taken)
+            except OSError as error:
+                failure = error
+        raise DataError(
+            f"cannot read what is staged in '{mount.spec.name}'", str(failure), "pachmount doctor"
+        ) from failure
+
     def _difference(self, mount: Mount, taken: StagedDirectory) -> Difference:
         overlay, visible = _overlay(mount), PathFilter(mount.spec.paths)
 
@@ -390,6 +415,14 @@ def require_clean(mount: Mount) -> None:
         raise BusyError(what, f"{written} file{'s are' if written > 1 else ' is'} open for writing", "close them")
 
 
+def _remove(place: Path) -> None:
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+    except OSError as error:
+        raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
+
+
 def _identity(spec: MountSpec) -> tuple[object, ...]:
     return spec.source.project, spec.source.repo, spec.source.branch, spec.paths
 
@@ -417,6 +450,8 @@ def _forget(mount: Mount, paths: Iterable[bytes]) -> None:
 
 def _overlay(mount: Mount) -> Overlay:
     if mount.overlay is None:
+        if mount.spec.mode == "rw":
+            raise BusyError(f"mount '{mount.spec.name}' is not mounted", str(mount.error or ""), "pachmount status")
         why = "it was mounted read-only"
         raise UsageError(f"mount '{mount.spec.name}' has no staged changes", why, "pachmount mount SOURCE --rw")
     return mount.overlay

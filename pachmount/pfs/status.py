@@ -27,7 +27,7 @@ LOGIN_HINT = "pachmount login"
 _RPC_PREFIX = re.compile(r"^rpc error: code = \w+ desc = ")
 _LAST_CAUSE = re.compile(r"last error: (?:\w+: )?(.*)", re.DOTALL)
 _NETWORK_NOISE = re.compile(r"(?:ipv[46]|unix|dns):\S*?: |tcp handshaker shutdown[:;]? ?", re.IGNORECASE)
-_NOT_FINISHED = re.compile(r"commit\b.*\bnot finished|base commit\b.*\bunfinished", re.DOTALL)
+_NOT_FINISHED = re.compile(r"commit\b.*\bnot (?:been )?finished|base commit\b.*\bunfinished", re.DOTALL)
 _STORAGE_FULL = re.compile(r"no space left|disk (?:is )?full|quota exceeded|database or disk is full", re.IGNORECASE)
 _BAD_PATH = re.compile(
     r"path \(.*\) invalid|globbing character|only printable ASCII|cannot get directory or non-regular|matched multiple",

@@ -98,3 +98,11 @@ def test_certificates_that_are_none_are_refused_at_once(box: Box, plain: str, ou
     answer = ask(box, "PUT", "/config", {"pachd_address": plain, "server_cas": certificate})
     assert answer.status == 400
     assert "must set pachd_address to grpcs://" in answer.body
+
+
+def test_another_certificate_for_the_same_address(box: Box, plain: str, ours: tuple[trustme.CA, Path]) -> None:
+    with TlsProxy(ours[0].issue_cert("127.0.0.1"), plain) as proxy:
+        box.ok("login", proxy.address, "--server-ca", str(ours[1]))
+        answer = ask(box, "PUT", "/config", {"pachd_address": proxy.address})
+        assert (answer.status, "its certificate is not trusted" in answer.body) == (500, True)
+        assert ask(box, "GET", "/config").json["cluster_status"] == "AUTH_DISABLED"

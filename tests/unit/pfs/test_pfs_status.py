@@ -41,6 +41,7 @@ Failure.__abstractmethods__ = frozenset()
         (C.UNKNOWN, "list datum: robot:x is not authorized to perform this operation", errors.NotPermittedError),
         (C.UNKNOWN, "get file: no role binding exists for REPO p/nope", errors.NotPermittedError),
         (C.UNAVAILABLE, "commit p/r@c not finished", errors.BusyError),
+        (C.UNKNOWN, "start commit in transaction: parent commit p/r@c has not been finished", errors.BusyError),
         (C.UNKNOWN, "base commit p/r@c unfinished", errors.BusyError),
         (C.UNAVAILABLE, "Socket closed", errors.ClusterUnreachableError),
         (C.DEADLINE_EXCEEDED, "Deadline Exceeded", errors.ClusterTimeoutError),
