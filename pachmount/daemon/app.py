@@ -61,6 +61,8 @@ SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
 MEMORY_POOLS = 2
 _M_ARENA_MAX = -8
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The same as the original's."""
 WAITING_REQUESTS = 64
 WORKERS = 8
 LOOKERS = 16
@@ -125,10 +127,10 @@ class Daemon:
         self._stop_asked_at = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once."""
+        """Serve until one of STOP_SIGNALS comes; a second one ends the process at once."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
         await loop.run_in_executor(self._workers, self._bring_up)
         services = Services(

@@ -238,7 +238,8 @@ class Writing:
         require_writable(client, repo, f"the changes stay staged in {mount.spec.mountpoint}")
         if branch not in self._branches(mount) and not wish.branch and base:
             why = f"the changes were made on commit {base[:8]}; they stay staged"
-            raise ConflictError(f"branch '{branch}' does not exist any more", why, elsewhere)
+            what = f"branch '{branch}' does not exist any more" if branch else "no branch is mounted to commit to"
+            raise ConflictError(what, why, elsewhere)
         try:
             info = usable_branch(client, repo, branch)
         except NotPermittedError as error:
