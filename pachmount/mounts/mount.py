@@ -11,6 +11,7 @@ from typing import Any
 from pachmount.errors import PachmountError
 from pachmount.fuse.session import Session
 from pachmount.mounts.committing import Pending, Progress
+from pachmount.mounts.datum_readers import DatumPart
 from pachmount.mounts.states import Event, State, next_state
 from pachmount.names import Source
 from pachmount.overlay.overlay import Overlay
@@ -25,7 +26,7 @@ class MountSpec:
     `time` is what files show as their time (s since the epoch); `pinned` tells that the user named the commit;
     `complete` is False for an open commit without a finished ancestor, shown as empty until it is refreshed.
     `own_directory` tells that the mount point was made by us and goes with the mount. `follow` tells that it moves
-    along when its branch does.
+    along when its branch does. `datum`: what a datum has of it; such a mount is not remembered.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MountSpec:
     complete: bool = True
     own_directory: bool = True
     follow: bool = False
+    datum: DatumPart | None = None
 
     def at(self, commit: str, finished: float, *, complete: bool, pinned: bool) -> MountSpec:
         """The same mount on another commit."""

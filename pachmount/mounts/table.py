@@ -24,6 +24,7 @@ class MountTable:
         self._lock = threading.Lock()
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
+        self._remembered: list[MountSpec] | None = None
 
     def all(self) -> list[Mount]:
         """All mounts, by name."""
@@ -78,10 +79,16 @@ class MountTable:
         """What a former daemon had mounted."""
         return self._store.load()
 
+    def remember(self, specs: list[MountSpec] | None) -> None:
+        """Let the next daemon know these, whatever is mounted; None: what is mounted, again."""
+        self._remembered = specs
+        self.save()
+
     def save(self) -> None:
         """Let the next daemon know what is mounted now. CannotMountError if that cannot be written."""
         with self._save_lock:
-            specs = [mount.spec for mount in self.all()]
+            remembered = self._remembered
+            specs = [mount.spec for mount in self.all()] if remembered is None else remembered
             try:
                 self._store.save(specs)
             except OSError as error:
