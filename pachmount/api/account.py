@@ -62,6 +62,8 @@ class LogoutHandler(Handler):
     """PUT /auth/_logout: unmount all and forget the token."""
 
     async def put(self) -> None:
+        # ours may forget a token that is no good any more
+        await self.look(self.require_cluster if self.is_own_client else self.require_login)
         text = self.request.body.strip()  # the original does not look at it
         request = decode_body(text if text.startswith(b"{") else b"{}", schema.LogoutRequest)
         await self.upload(lambda: self._logout(request))
@@ -69,10 +71,6 @@ class LogoutHandler(Handler):
         self.finish()
 
     def _logout(self, request: schema.LogoutRequest) -> None:
-        if self.is_own_client:
-            self.require_cluster()  # ours may forget a token that is no good any more
-        else:
-            self.require_login()
         self.services.manager.unmount_all(request.staged)
         self.services.cluster.set_token("")
 
