@@ -168,7 +168,7 @@ class CommitHandler(MountsAnswering):
         try:
             mount = manager.get(request.mount)
         except PachmountError as error:
-            error.what = "bad request: can't commit when unmounted"
+            error.what, error.why = "bad request: can't commit when unmounted", error.what
             raise
         wish = CommitWish(
             request.message,

@@ -94,7 +94,7 @@ class MountManager:
             if found is None:
                 found = next((m for m in self._mounts.values() if str(m.spec.mountpoint) == name), None)
         if found is None:
-            raise NotFoundError(NOT_MOUNTED, f"nothing is mounted as '{name}'", "pachmount status")
+            raise NotFoundError(f"no mount '{name}'", "", "pachmount status")
         return found
 
     @property
@@ -394,7 +394,12 @@ class MountManager:
         What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
         fails the mount stays.
         """
-        return self._unmount(self.get(name), staged, wish)
+        try:
+            mount = self.get(name)
+        except NotFoundError as error:
+            error.what, error.why = NOT_MOUNTED, error.what
+            raise
+        return self._unmount(mount, staged, wish)
 
     def unmount_all(self, staged: AtUnmount = "commit") -> None:
         """Remove all mounts; the first failure is raised after all were tried."""

@@ -243,8 +243,13 @@ def test_logout_without_authentication_has_no_body(call: Call) -> None:
 def test_the_statuses_of_the_original_are_for_its_routes_alone(call: Call) -> None:
     theirs = {route for (_, route), operation in openapi.OPERATIONS.items() if not operation.is_ours}
     assert {route for route, handler in ROUTES.items() if handler.compatible} == theirs
-    for path, body in (("/_follow", {"mounts": ["x"]}), ("/_warmup_cancel", {"id": "x"}), ("/_diff", {"mount": "x"})):
-        assert bad(call("PUT", path, body))[0] == 404
+    for path, body in (
+        *[(path, {"mounts": ["x"]}) for path in ("/_follow", "/_remount")],
+        *[(path, {"mount": "x"}) for path in ("/_diff", "/_discard")],
+        *[(path, {"mounts": [{"name": "x"}]}) for path in ("/_refresh", "/_warmup")],
+    ):
+        assert bad(call("PUT", path, body)) == (404, "no mount 'x'"), path
+    assert bad(call("PUT", "/_warmup_cancel", {"id": "x"}))[0] == 404
     assert bad(call("GET", "/branches?repo=zz-no-repo"))[0] == 404
 
 
