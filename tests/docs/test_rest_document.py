@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from pachmount.api import openapi
@@ -65,9 +65,10 @@ def test_holes_are_read() -> None:
     for wrong in ({"status": "running", "more": 1}, {"status": "x"}):
         with pytest.raises(jsonschema.ValidationError):
             validate(wrong, document)
-    for whole in ([{"project": {}}], [{"project": {"name": 1}}, HOLE]):
+    incomplete: list[Any] = [[{"project": {}}], [{"project": {"name": 1}}, HOLE]]
+    for found in incomplete:
         with pytest.raises(jsonschema.ValidationError):
-            validate(whole, {"type": "array", "items": {"$ref": "#/components/schemas/ProjectAnswer"}})
+            validate(found, {"type": "array", "items": {"$ref": "#/components/schemas/ProjectAnswer"}})
     validate([{"project": {HOLE: 0}}, HOLE], {"type": "array", "items": {"$ref": "#/components/schemas/ProjectAnswer"}})
 
 

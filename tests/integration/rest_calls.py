@@ -65,7 +65,7 @@ def send(
     try:
         connection.request(method, path, text, headers or {})
         answer = connection.getresponse()
-        found = [answer.getheader(name) or "" for name in ("Content-Type", "X-Content-Type-Options")]
-        return Told(answer.status, *found, answer.read().decode())
+        kind, sniffing = (answer.getheader(name) or "" for name in ("Content-Type", "X-Content-Type-Options"))
+        return Told(answer.status, kind, sniffing, answer.read().decode())
     finally:
         connection.close()
