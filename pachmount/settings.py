@@ -5,6 +5,7 @@ Import it lazily in commands: pydantic-settings costs more than the rest of a sh
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,8 +53,8 @@ class Settings(BaseSettings):
     )
     shutdown_grace: float = Field(default=25.0, gt=0, description="how long the daemon commits when it stops")
     allow_other: bool = Field(
-        default_factory=paths.sidecar_mode,
-        description="let other users of this machine see the mounts; in sidecar mode they do",
+        default_factory=lambda: paths.sidecar_mode() and os.geteuid() == 0,
+        description="let other users of this machine see the mounts; root's in sidecar mode are",
     )
     file_owner: str = Field(default="", description="USER[:GROUP] to whom the mounted files belong; default: you")
     socket_users: str = Field(default="", description="who else may use the daemon's socket: names, ids, or *")

@@ -11,6 +11,7 @@ from pachmount.api.handlers import Handler
 from pachmount.errors import InvalidAddressError, PachmountError, UsageError
 from pachmount.mounts.resolve import resolve
 from pachmount.names import DEFAULT_PROJECT, parse_source
+from pachmount.pfs.address import parse_address
 from pachmount.pfs.model import AuthState, CommitRef, FileEntry, RepoRef
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,9 @@ class ConfigHandler(Handler):
         cluster = self.services.cluster
         if request.embedded or request.context:
             cluster.use_context(request.context, partial(self._leave, request.staged))
+        elif request.server_cas and not _is_secure(request.pachd_address):
+            why = "must set pachd_address to grpcs://... if server_cas is set"
+            raise UsageError(f"cannot connect to '{request.pachd_address}' with a certificate", why)
         elif cluster.leads_to(request.pachd_address, request.server_cas):
             if request.token:
                 cluster.set_token(request.token)
@@ -182,6 +186,14 @@ class ConfigHandler(Handler):
             error.what = f"still connected to {self.services.cluster.connection.address}: {error.what}"
             error.hint = f"{error.hint or 'pachmount status'}; or keep what is staged: pachmount login … --keep"
             raise
+
+
+def _is_secure(address: str) -> bool:
+    """Whether it is the address of a server with TLS; what is none is refused later."""
+    try:
+        return parse_address(address).secure
+    except InvalidAddressError:
+        return True
 
 
 def _repo(text: str) -> RepoRef:

@@ -80,7 +80,9 @@ class MountHandler(MountsAnswering):
     def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
         if entry is None:
             raise UsageError("mount request is null", "each entry of 'mounts' is an object")
-        if not entry.project and self.is_own_client:
+        if not self.is_own_client:
+            entry.commit = "" if entry.mode == "rw" else entry.commit  # the original drops it
+        elif not entry.project:
             entry.project = self.services.cluster.default_project
         try:
             wish = _wish(entry)

@@ -114,9 +114,8 @@ def settings(fuse_conf: Path = Path("/etc/fuse.conf")) -> list[Check]:
     except ConfigurationError as error:
         return [problem("settings", str(error), error.hint or f"correct {paths.config_dir() / 'pachmount.toml'}")]
     results = [ok("settings", "valid")]
-    if loaded.allow_other and os.geteuid() != 0:
-        lines = fuse_conf.read_text(errors="replace").splitlines() if fuse_conf.is_file() else []
-        if "user_allow_other" in (line.strip() for line in lines):
+    if loaded.allow_other and not kernel.may_mount():
+        if kernel.others_are_permitted(fuse_conf):
             results.append(ok("allow_other", f"permitted by {fuse_conf}"))
         else:
             results.append(

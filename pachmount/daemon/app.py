@@ -40,6 +40,7 @@ from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
 from pachmount.mounts.warmups import Warmups
@@ -60,6 +61,8 @@ SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
 MEMORY_POOLS = 2
 _M_ARENA_MAX = -8
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The same as the original's."""
 WAITING_REQUESTS = 64
 WORKERS = 8
 LOOKERS = 16
@@ -106,8 +109,8 @@ class Daemon:
             parse_owner(settings.file_owner, "file_owner") if settings.file_owner else (os.getuid(), os.getgid()),
         )
         store = MountStore(where.mounts_file)
-        staged, ignored = Path(os.path.realpath(where.staged)), paths.config_dir() / "ignore"
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size, ignored)
+        staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
+        writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
@@ -124,10 +127,10 @@ class Daemon:
         self._stop_asked_at = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once."""
+        """Serve until one of STOP_SIGNALS comes; a second one ends the process at once."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
         await loop.run_in_executor(self._workers, self._bring_up)
         services = Services(

@@ -90,12 +90,24 @@ def set_read_ahead(mountpoint: Path, size: int) -> None:
         log.info("the kernel's read-ahead stays as it is: %s", error)
 
 
+FUSE_CONF = Path("/etc/fuse.conf")
+
+
 @functools.cache
 def may_mount() -> bool:
     """Whether this process may mount and unmount without the help of fusermount: it has CAP_SYS_ADMIN."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
         effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
     return bool(int(effective, 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def others_are_permitted(fuse_conf: Path | None = None) -> bool:
+    """Whether other users may see our mounts: fusermount asks its settings, whoever needs none of it may decide."""
+    if may_mount():
+        return True
+    fuse_conf = fuse_conf or FUSE_CONF
+    lines = fuse_conf.read_text(errors="replace").splitlines() if fuse_conf.is_file() else []
+    return "user_allow_other" in (line.strip() for line in lines)
 
 
 def unmount(mountpoint: Path, *, lazy: bool) -> None:
@@ -113,6 +125,21 @@ def unmount(mountpoint: Path, *, lazy: bool) -> None:
             raise BusyError(f"'{mountpoint}' is in use", "a program has files or its working directory in it")
         raise CannotMountError(f"cannot unmount '{mountpoint}'", os.strerror(code))
     _fusermount(mountpoint, lazy=lazy)
+
+
+def check_fuse() -> None:
+    """Raise CannotMountError, saying what is missing, where this process cannot mount with FUSE."""
+    device = "/dev/fuse"
+    if not os.path.exists(device):
+        hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
+    if not may_mount():
+        find_fusermount()
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        hint = "run in a container with CAP_SYS_ADMIN and --device /dev/fuse, or fix the permissions of /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device}: {error.strerror}", hint) from error
 
 
 def find_fusermount() -> str:

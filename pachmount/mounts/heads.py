@@ -80,7 +80,8 @@ class HeadWatch:
         except NotFoundError:
             gone = _is_gone(client, branch.repo)
             what = f"repo {branch.repo}" if gone else f"branch '{branch.name}'"
-            _note(mounts, f"{what} does not exist any more")
+            had_it = [mount for mount in mounts if gone or mount.spec.source.commit]  # or its first commit makes it
+            _note(had_it, f"{what} does not exist any more")
             return mounts if gone else []
         except ClusterUnreachableError as error:
             log.debug("cannot look at %s@%s: %s", *branch, error)

@@ -1,24 +1,22 @@
 """The manager of all mounts: make, move, remove, remember, restore.
 
-Locks: `_lock` guards the table of mounts and is held for moments only; `Mount.operation` is held while one mount
-changes, never together with another mount's. Calls to the cluster and to the kernel happen without `_lock`.
+Locks: those of `MountTable`. Calls to the cluster and to the kernel happen while at most a mount's operation is held.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
+from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Progress
@@ -30,7 +28,8 @@ from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
 from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
-from pachmount.mounts.wishes import Wish, refuse_difference
+from pachmount.mounts.table import NOT_MOUNTED, MountTable
+from pachmount.mounts.wishes import Wish, refuse_difference, refuse_to_follow
 from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
 from pachmount.overlay.difference import Difference
@@ -39,9 +38,6 @@ from pachmount.vfs.filters import PathFilter
 
 log = logging.getLogger(__name__)
 
-OPERATION_SECONDS = 60.0
-"""How long an operation waits for another one on the same mount."""
-NOT_MOUNTED = "can't unmount when we're already unmounted"
 FRESH_HEAD_SECONDS = 0.25
 HEAD_PATIENCE = 1.0
 SHUTDOWN_COMMITS = 4
@@ -71,31 +67,21 @@ class MountManager:
         self.mount_dir = places.real_place(mount_dir)
         self._cluster = cluster
         self._mounter = mounter
-        self._store = store
+        self._table = MountTable(store)
         self._call_timeout = call_timeout
         self._follower = Follower(cluster, self.mounts, self._show)
         self._heads = HeadWatch(self._follower.notice)
-        self._lock = threading.Lock()
-        self._save_lock = threading.Lock()
-        self._mounts: dict[str, Mount] = {}
         self._sessions = Sessions(mounter, writing, self.mount_dir)
 
     # --- looking
 
     def mounts(self) -> list[Mount]:
         """All mounts, by name."""
-        with self._lock:
-            return [self._mounts[name] for name in sorted(self._mounts)]
+        return self._table.all()
 
     def get(self, name: str) -> Mount:
         """One mount by name or mount point; NotFoundError."""
-        with self._lock:
-            found = self._mounts.get(name)
-            if found is None:
-                found = next((m for m in self._mounts.values() if str(m.spec.mountpoint) == name), None)
-        if found is None:
-            raise NotFoundError(f"no mount '{name}'", "", "pachmount status")
-        return found
+        return self._table.get(name)
 
     @property
     def lingering(self) -> int:
@@ -125,7 +111,8 @@ class MountManager:
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
             if unmount_deleted and not mount.spec.follow and mount.spec.mode == "ro":
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
-                self._unmount(mount, "keep")
+                with suppress(NotFoundError):  # somebody else did it
+                    self._unmount(mount, "keep")
 
     # --- making
 
@@ -145,45 +132,48 @@ class MountManager:
             wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
         path_filter = PathFilter(wish.paths)
-        with self._lock:
-            existing = self._mounts.get(wish.name)
-            if existing is None:
-                target = wish.mountpoint or self.mount_dir / wish.name
-                spec = MountSpec(
-                    name=wish.name,
-                    source=resolved.source,
-                    mountpoint=target,
-                    paths=path_filter.paths,
-                    mode=wish.mode,
-                    time=resolved.time,
-                    pinned=resolved.pinned,
-                    complete=resolved.complete,
-                    own_directory=wish.mountpoint is None,
-                    follow=wish.follow,
-                )
-                mount = self._mounts[wish.name] = Mount(spec)
-                mount.on(Event.MOUNT)
-        if existing is not None:
-            with self._operation(existing):
-                refuse_difference(existing.spec, wish, resolved, path_filter)
-                if existing.state is State.ERROR:
-                    self._sessions.restart(existing)
-            if wish.follow and not existing.spec.follow:
-                self.follow(wish.name)
-            return existing
-        with self._operation(mount):
+        spec = partial(self._new_spec, wish, resolved, path_filter)
+        mount, is_new = self._table.reserve(wish.name, spec)
+        while not is_new:
             try:
-                self._sessions.start(mount)
-                if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
-                    self.writing.catch_up(mount)
-            except BaseException:
-                with self._lock:
-                    self._mounts.pop(wish.name, None)
-                raise
-        self._save()
+                with self._table.operation(mount):
+                    refuse_difference(mount.spec, wish, resolved, path_filter)
+                    if mount.state is State.ERROR:
+                        self._sessions.restart(mount)
+                if wish.follow and not mount.spec.follow:
+                    self.follow(wish.name)
+                return mount
+            except NotFoundError:
+                if self._table.has(mount):
+                    raise
+            mount, is_new = self._table.reserve(wish.name, spec)  # the other ended while it was waited for
+        try:
+            self._sessions.start(mount)
+            if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
+                self.writing.catch_up(mount)
+        except BaseException:
+            self._table.drop(mount)
+            raise
+        finally:
+            mount.operation.release()
+        self._table.save()
         self._follower.listen()
         log.info("mounted %s at %s", mount.spec.source, mount.spec.mountpoint)
         return mount
+
+    def _new_spec(self, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> MountSpec:
+        return MountSpec(
+            name=wish.name,
+            source=resolved.source,
+            mountpoint=wish.mountpoint or self.mount_dir / wish.name,
+            paths=path_filter.paths,
+            mode=wish.mode,
+            time=resolved.time,
+            pinned=resolved.pinned,
+            complete=resolved.complete,
+            own_directory=wish.mountpoint is None,
+            follow=wish.follow,
+        )
 
     def refresh(self, name: str, commit: str = "") -> Mount:
         """Move a mount to the newest commit of its branch, or to `commit` (an id, a branch, an ancestry).
@@ -198,9 +188,9 @@ class MountManager:
             if commit:
                 why = "it has staged changes over one commit, which only move to the newest"
                 raise UsageError(f"mount '{name}' is read-write", why, f"pachmount refresh {name}")
-            with self._operation(mount):
+            with self._table.operation(mount):
                 self.writing.refresh(mount)
-            self._save()
+            self._table.save()
             return mount
         resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
         self._show(mount, resolved, follow=False if commit else None)
@@ -212,9 +202,11 @@ class MountManager:
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
             resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
-        with self._operation(mount):
+        with self._table.operation(mount):
+            if on and mount.spec.mode == "rw":
+                refuse_to_follow()
             mount.spec, mount.note = replace(mount.spec, follow=on), ""
-        self._save()
+        self._table.save()
         self._follower.listen()
         if on:
             self._follower.step(mount)
@@ -240,9 +232,11 @@ class MountManager:
                 view.tree.wait_complete(LISTING_PATIENCE)
                 if view.tree.error is not None:
                     raise view.tree.error
-            with self._operation(mount):
+            with self._table.operation(mount):
                 if expected not in (None, mount.spec):
                     return
+                if mount.spec.mode == "rw":
+                    raise BusyError(f"cannot move mount '{before.name}'", "it became read-write meanwhile", "try again")
                 spec = _at(mount.spec, resolved)
                 spec = spec if follow is None else replace(spec, follow=follow)
                 if view is not None:
@@ -254,7 +248,7 @@ class MountManager:
             if view is not None and view is not mount.view:
                 view.close()
         if spec != before:
-            self._save()
+            self._table.save()
             self._follower.listen()
             log.info("mount %s shows %s", spec.name, spec.source)
 
@@ -265,7 +259,7 @@ class MountManager:
         mount = self.get(name)
         if mount.spec.mode != "rw":
             return None
-        with self._operation(mount):
+        with self._table.operation(mount):
             self._revive(mount)
             return self._commit(mount, wish)
 
@@ -280,7 +274,7 @@ class MountManager:
     def discard(self, name: str, paths: Collection[str]) -> None:
         """Give up staged changes at some paths (with a leading slash) and below; none = all."""
         mount = self.get(name)
-        with self._operation(mount):
+        with self._table.operation(mount):
             if paths:
                 self._revive(mount)
                 self.writing.discard(mount, [os.fsencode(path) for path in paths])
@@ -294,15 +288,15 @@ class MountManager:
         are open keep what they are. If it fails the mount is as before.
         """
         mount = self.get(name)
-        before = mount.spec
-        if before.mode == mode and mount.state is State.MOUNTED:
-            return mount
-        if mode == "rw" and before.mode != "rw":
-            if before.follow:
-                hint = f"pachmount follow {name} --off"
-                raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
-            resolve_writable(self._cluster.client, before.source, self._call_timeout)
-        with self._operation(mount):
+        with self._table.operation(mount):
+            before = mount.spec
+            if before.mode == mode and mount.state is State.MOUNTED:
+                return mount
+            if mode == "rw" and before.mode != "rw":
+                if before.follow:
+                    hint = f"pachmount follow {name} --off"
+                    raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
+                resolve_writable(self._cluster.client, before.source, self._call_timeout)
             if mount.overlay is not None:
                 require_clean(mount)
             mount.on(Event.MOVE)
@@ -314,7 +308,7 @@ class MountManager:
                 mount.spec = before
                 self._sessions.start_again(mount, error)
                 raise
-        self._save()
+        self._table.save()
         return mount
 
     def settle_commits(self) -> None:
@@ -327,7 +321,7 @@ class MountManager:
                 if self.writing.is_unsettled(mount):
                     self.writing.settle(mount)
                 if mount.spec != before:
-                    self._save()
+                    self._table.save()
             except PachmountError as error:
                 log.info("a commit of %s is still unsettled: %s", mount.spec.name, error)
             finally:
@@ -360,7 +354,7 @@ class MountManager:
     def kept_changes(self) -> list[Kept]:
         """What is staged under names that no read-write mount shows."""
         shown = {mount.spec.name for mount in self.mounts() if mount.overlay is not None}
-        return [each for each in kept_in(self.writing.directory) if each.name not in shown]
+        return [each for each in kept_in(self.writing.places.directory) if each.name not in shown]
 
     def _commit(self, mount: Mount, wish: CommitWish) -> Committed | None:
         mount.on(Event.COMMIT)
@@ -376,7 +370,7 @@ class MountManager:
             mount.progress = None
             mount.on(Event.DONE)
             if mount.spec != before:
-                self._save()
+                self._table.save()
         if made is not None:
             log.info("committed %s as %s", mount.spec.name, made.info.commit)
         return made
@@ -417,32 +411,22 @@ class MountManager:
 
     def restore(self) -> None:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""
-        specs = self._store.load()
+        specs = self._table.load()
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
+        self.writing.places.tidy_all([spec.name for spec in specs])
         for spec in specs:
-            mount = Mount(spec)
-            mount.on(Event.MOUNT)
-            with self._lock:
-                self._mounts[spec.name] = mount
+            mount, _ = self._table.reserve(spec.name, lambda spec=spec: spec)  # type: ignore[misc]
             try:
                 self._sessions.start(mount)
             except PachmountError as error:
                 mount.on(Event.FAIL, error)
                 log.warning("could not mount %s again: %s", spec.name, error)
+            finally:
+                mount.operation.release()
         self._follower.listen()
 
     # --- inside
-
-    @contextmanager
-    def _operation(self, mount: Mount) -> Iterator[None]:
-        if not mount.operation.acquire(timeout=OPERATION_SECONDS):
-            why = f"another operation on it did not end within {OPERATION_SECONDS:.0f} s"
-            raise BusyError(f"mount '{mount.spec.name}' is busy", why)
-        try:
-            yield
-        finally:
-            mount.operation.release()
 
     def _for_each(self, action: Callable[[Mount], object]) -> None:
         first: PachmountError | None = None
@@ -450,14 +434,15 @@ class MountManager:
             try:
                 action(mount)
             except PachmountError as error:
-                log.warning("%s: %s", mount.spec.name, error)
-                first = first or error
+                if self._table.has(mount):  # else somebody else did it
+                    log.warning("%s: %s", mount.spec.name, error)
+                    first = first or error
         if first is not None:
             raise first
 
     def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> Committed | None:
         made = None
-        with self._operation(mount):
+        with self._table.operation(mount):
             if mount.overlay is not None and staged != "keep":
                 require_clean(mount)
             if mount.spec.mode == "rw" and staged == "commit" and self.writing.has_changes_of(mount):
@@ -467,25 +452,15 @@ class MountManager:
             elif mount.spec.mode == "rw" and staged == "discard":
                 self.writing.discard_all(mount)
             self._sessions.take_away(mount)
-            with self._lock:
-                self._mounts.pop(mount.spec.name, None)
-        self._save()
+            self._table.drop(mount)
+        self._table.save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
         return made
 
     def _stop(self, mount: Mount) -> None:
-        with self._operation(mount):
+        with self._table.operation(mount):
             self._sessions.take_away(mount)
-
-    def _save(self) -> None:
-        with self._save_lock:
-            with self._lock:
-                specs = [self._mounts[name].spec for name in sorted(self._mounts)]
-            try:
-                self._store.save(specs)
-            except OSError as error:
-                raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
 
 
 def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
@@ -18,6 +18,7 @@ READ_PERMISSIONS = {200: "REPO_READ", 205: "REPO_LIST_COMMIT", 208: "REPO_LIST_B
 WRITE_PERMISSION = 201
 ANCESTORS_SEARCHED = 100
 COMMITS_SEARCHED = 1000
+HEADS_TRIED = 5
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,26 @@ def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolve
     if source.commit:
         return _resolve_commit(client, repo, source, finish_timeout)
     branch = source.branch or DEFAULT_BRANCH
-    try:
-        with _explained(f'branch "{branch}" not found in repo {repo}', f"pachmount list {repo}"):
-            head = client.inspect_branch(repo, branch).head
-    except NotFoundError:
-        if not is_commit_prefix(branch):
-            raise
-        return _resolve_commit(client, repo, Source(source.project, source.repo, "", branch), finish_timeout)
+    for _ in range(HEADS_TRIED):
+        try:
+            with _explained(f'branch "{branch}" not found in repo {repo}', f"pachmount list {repo}"):
+                head = client.inspect_branch(repo, branch).head
+        except NotFoundError:
+            if not is_commit_prefix(branch):
+                raise
+            return _resolve_commit(client, repo, Source(source.project, source.repo, "", branch), finish_timeout)
+        with suppress(NotFoundError):  # somebody began a commit and took it back meanwhile
+            return _resolve_head(client, replace(source, branch=branch), head, finish_timeout)
+    raise BusyError(f'branch "{branch}" of repo {repo} changes all the time', "", "try again")
+
+
+def _resolve_head(client: PfsClient, source: Source, head: CommitRef, finish_timeout: float) -> Resolved:
+    """The commit at the head of a branch, or its newest finished ancestor. NotFoundError if that is gone."""
     info = _settled(client, client.inspect_commit(head), finish_timeout)
-    source = Source(source.project, source.repo, branch, info.commit.id)
+    source = source.at(info.commit.id)
     if info.state is CommitState.FINISHED:
         return Resolved(source, finish_time(info), pinned=False, head=head.id)
-    for ancestor in ancestors(client, repo, head.id, ANCESTORS_SEARCHED):
+    for ancestor in ancestors(client, head.repo, head.id, ANCESTORS_SEARCHED):
         if ancestor.state is CommitState.FINISHED:
             return Resolved(source.at(ancestor.commit.id), finish_time(ancestor), pinned=False, head=head.id)
     return Resolved(source, finish_time(info), pinned=False, complete=False, head=head.id)

@@ -103,6 +103,8 @@ class Sessions:
             raise
         if mount.spec.own_directory:
             places.remove_own_directory(mount.spec.mountpoint)
+        if not self._is_in_use(mount.spec.name):
+            self._writing.places.tidy(mount.spec.name)
         mount.on(Event.DONE)
 
     def detach(self, mount: Mount) -> None:
@@ -122,13 +124,10 @@ class Sessions:
                 session.overlay.close()
 
     def _start_writable(self, mount: Mount) -> None:
-        with self._lock:
-            lingering = [session for session in self._lingering if session.alive]
-        place = self._writing.place(mount.spec.name)
-        if any(session.overlay is not None and session.overlay.directory == place for session in lingering):
+        if self._is_in_use(mount.spec.name):
             why = "files of its former mount are still open"
             raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
-        mount.spec, store = self._writing.open(mount.spec)
+        mount.spec, store = self._writing.places.open(mount.spec)
         view = self._mounter.view(mount.spec, mount.statistics)
         try:
             overlay = self._writing.overlay(view, store)
@@ -142,6 +141,13 @@ class Sessions:
             overlay.close()
             raise
         mount.view, mount.overlay = view, overlay
+
+    def _is_in_use(self, name: str) -> bool:
+        """Whether files are open in a former mount for writing of that name."""
+        place = self._writing.places.of(name)
+        with self._lock:
+            overlays = [session.overlay for session in self._lingering if session.alive]
+        return any(overlay is not None and overlay.directory == place for overlay in overlays)
 
     def _linger(self, session: Session | None) -> None:
         if session is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from pachmount.errors import NameTakenError, UsageError
 from pachmount.mounts.mount import MountSpec
@@ -26,12 +27,16 @@ class Wish:
     def check(self, resolved: Resolved) -> None:
         """UsageError if it asks to follow a branch, but names a commit or wants to write."""
         if self.follow and self.mode == "rw":
-            why = "staged changes stand on one commit"
-            raise UsageError("a read-write mount cannot follow its branch", why, "leave out --follow")
+            refuse_to_follow("leave out --follow")
         if self.follow and resolved.pinned:
             branch = replace(resolved.source, commit="")
             why = f"'{self.source.commit or self.source.branch}' is one commit, and a mount of it stays there"
             raise UsageError("only the mount of a branch can follow it", why, f"pachmount mount {branch} --follow")
+
+
+def refuse_to_follow(hint: str = "") -> NoReturn:
+    """Say that a read-write mount does not."""
+    raise UsageError("a read-write mount cannot follow its branch", "staged changes stand on one commit", hint)
 
 
 def refuse_difference(spec: MountSpec, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> None:

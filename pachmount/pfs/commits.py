@@ -67,7 +67,11 @@ def usable_branch(client: PfsClient, repo: RepoRef, branch: str) -> BranchInfo |
     if info.has_provenance:
         why = "it is the output of a pipeline"
         raise NotPermittedError(f"cannot commit to {repo}@{branch}", why, "choose another branch or repo")
-    if client.inspect_commit(info.head).state is CommitState.OPEN:
+    try:
+        state = client.inspect_commit(info.head).state
+    except NotFoundError as error:
+        raise BusyError(f"cannot commit to {repo}@{branch}", "its head was just taken back", "try again") from error
+    if state is CommitState.OPEN:
         why = f"commit {info.head.id} is open on it"
         raise BusyError(f"cannot commit to {repo}@{branch}", why, f"pachctl finish commit {repo.name}@{branch}")
     return info

@@ -27,7 +27,7 @@ LOGIN_HINT = "pachmount login"
 _RPC_PREFIX = re.compile(r"^rpc error: code = \w+ desc = ")
 _LAST_CAUSE = re.compile(r"last error: (?:\w+: )?(.*)", re.DOTALL)
 _NETWORK_NOISE = re.compile(r"(?:ipv[46]|unix|dns):\S*?: |tcp handshaker shutdown[:;]? ?", re.IGNORECASE)
-_NOT_FINISHED = re.compile(r"commit\b.*\bnot finished|base commit\b.*\bunfinished", re.DOTALL)
+_NOT_FINISHED = re.compile(r"commit\b.*\bnot (?:been )?finished|base commit\b.*\bunfinished", re.DOTALL)
 _STORAGE_FULL = re.compile(r"no space left|disk (?:is )?full|quota exceeded|database or disk is full", re.IGNORECASE)
 _BAD_PATH = re.compile(
     r"path \(.*\) invalid|globbing character|only printable ASCII|cannot get directory or non-regular|matched multiple",
@@ -53,6 +53,20 @@ _BROKEN_OFF = re.compile(
 )
 """A balancer's, or the cluster's own trouble with its storage, which it reports as INTERNAL or UNKNOWN."""
 _TLS_TROUBLE = re.compile(r"certificate|CERT_|ssl handshake|tls", re.IGNORECASE)
+_CERTIFICATE_TROUBLES = (
+    (re.compile("certificate has expired"), "its certificate has expired", "whoever runs the cluster can renew it"),
+    (
+        re.compile("hostname verification|(?:hostname|ip address) mismatch", re.IGNORECASE),
+        "its certificate is for another name",
+        "use a name that the certificate has",
+    ),
+    (
+        re.compile("CERTIFICATE_VERIFY_FAILED"),
+        "its certificate is not trusted",
+        "pachmount login {address} --server-ca FILE trusts the authorities in a PEM file",
+    ),
+)
+"""How gRPC and OpenSSL say it, what we say, and what helps."""
 _FIRST_FRAME = re.compile(r"got frame type (\d+)")
 _CUT_OFF = re.compile(r"socket closed|connection reset|\beof\b|end of tcp stream", re.IGNORECASE)
 _NOT_GRPC = re.compile(
@@ -127,9 +141,11 @@ def to_error(error: grpc.RpcError, address: str) -> PachmountError:
 
 def unreachable(address: str, text: str) -> ClusterUnreachableError:
     """The error for a server that is not there, or is not a cluster."""
-    return ClusterUnreachableError(
-        f"cannot reach the cluster at {address}", _network_reason(text), _address_hint(address, text)
-    )
+    what = f"cannot reach the cluster at {address}"
+    for pattern, why, hint in _CERTIFICATE_TROUBLES:
+        if pattern.search(text):
+            return ClusterUnreachableError(what, why, hint.format(address=address))
+    return ClusterUnreachableError(what, _network_reason(text), _address_hint(address, text))
 
 
 def _is_passing(code: grpc.StatusCode, text: str) -> bool:
@@ -193,8 +209,6 @@ def _network_reason(text: str) -> str:
 
 
 def _address_hint(address: str, text: str) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not trusted: give its authority (server_cas) when logging in"
     if address.startswith("grpcs://") and _TLS_TROUBLE.search(text):
         return f"if the server does not use TLS, its address is grpc://{address.removeprefix('grpcs://')}"
     # The fourth byte of an answer in another protocol: text is a web server, anything else most likely TLS.

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from fake_daemon import FakeDaemon
 
+from pachmount.daemon import spawn
+
 _DROPPED = ("PACH_", "PACHD_", "PACHMOUNT_", "PFS_", "XDG_", "NO_COLOR", "FORCE_COLOR", "TTY_", "COLUMNS")
 
 
@@ -81,3 +83,11 @@ def daemon(user: User, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
     fake = FakeDaemon(socket_path)
     yield fake
     fake.stop()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _reaped() -> Iterator[None]:
+    """Daemons that were started by calls in this process, and were stopped, are waited for."""
+    yield
+    for started in spawn._spawned:
+        started.wait(20)

@@ -45,3 +45,14 @@ def test_the_posix_exceptions_are_those_of_the_tests() -> None:
     text = (ROOT / "docs/semantics.md").read_text().split("### POSIX exceptions")[1].split("\n## ")[0]
     listed = dict(re.findall(r"^\| `([\w:]+)` \| (.+) \|$", text, re.MULTILINE))
     assert listed == EXCEPTIONS
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/semantics.md").read_text()))
+    assert len(named) > 50
+    missing = {
+        f"{file}::{test}"
+        for file, test in named
+        if not any(f"def {test}(" in path.read_text() for path in (ROOT / "tests").rglob(file))
+    }
+    assert missing == set()

@@ -273,6 +273,4 @@ def test_the_files_may_belong_to_another_user_who_writes_them(new_box: NewBox) -
     finally:
         daemon.terminate()
         daemon.wait(60)
-    assert "no user 'nowhere'" in box.refused(
-        "daemon", "run", code=78, PACHMOUNT_FILE_OWNER="nowhere", SIDECAR_MODE=""
-    )
+    assert "no user 'nowhere'" in box.refused("daemon", "run", code=78, PACHMOUNT_FILE_OWNER="nowhere", SIDECAR_MODE="")

@@ -235,6 +235,15 @@ def test_a_branch_that_became_the_output_of_a_pipeline(wire: Wire) -> None:
     assert_committed_once(wire, name)
 
 
+def test_the_output_of_a_pipeline_is_not_mounted_for_writing(wire: Wire) -> None:
+    name = wire.mounted()
+    wire.calls.rewritten = {"InspectBranch": output_branch, "ListBranch": output_branch}
+    said = wire.box.refused("mount", name, "--name", "again", "--rw", code=77)
+    assert "it is the output of a pipeline" in said
+    assert [mount["name"] for mount in wire.box.status()["mounts"]] == [name]
+    wire.heal()
+
+
 def test_a_permission_that_was_taken_away(wire: Wire) -> None:
     name = wire.mounted()
     before = changes(wire.box, name)

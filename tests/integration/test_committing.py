@@ -333,3 +333,23 @@ def test_directories_that_link_to_each_other_end_soon(box: Box) -> None:
         found = client.diff(name, ["/0"])
     assert "/0/to-1/to-2/to-3/to-4/to-5" in [refused.path for refused in found.refused]
     assert "/0/to-1/to-2/to-3/to-4/file" in [change.path for change in found.changes]
+
+
+def test_a_name_takes_no_room_when_nothing_is_staged_under_it(box: Box, repo: str) -> None:
+    def stores() -> list[str]:
+        return os.listdir(box.places.staged)
+
+    box.path(repo, "new").write_bytes(b"new\n")
+    assert stores() == [repo]
+    with box.daemon() as client:
+        client.unmount([repo], staged="keep")
+        assert stores() == [repo]
+        box.mount(repo, mode="rw")
+        assert box.path(repo, "new").read_bytes() == b"new\n"
+        client.unmount([repo], staged="commit")
+        assert stores() == []
+        assert server_tree(box, repo)["/new"] == b"new\n"
+        box.mount(repo, mode="rw")
+        client.remount([repo], "ro")
+        client.unmount([repo])
+        assert stores() == []

@@ -219,6 +219,19 @@ def test_what_names_one_commit_cannot_be_followed(box: Box, source: str) -> None
     assert box.status()["mounts"] == []
 
 
+def test_a_read_write_mount_cannot_be_followed(box: Box) -> None:
+    name = box.repo("follow")
+    box.put(name, {"/file": b"0"})
+    box.mount(name, mode="rw")
+    box.path(name, "mine").write_bytes(b"mine")
+    assert "cannot follow" in box.refused("follow", name, code=2)
+    box.put(name, {"/file": b"1"})
+    assert not box.refresh(name)["follow"]
+    assert box.path(name, "file").read_bytes() == b"1"
+    assert box.path(name, "mine").read_bytes() == b"mine"
+    box.ok("commit", name)
+
+
 def test_a_new_daemon_goes_on_following(box: Box) -> None:
     name = box.repo("restart")
     box.put(name, {"/file": b"0"})

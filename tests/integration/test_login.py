@@ -295,6 +295,11 @@ def test_switching_commits_what_is_staged_or_says_why_not(box: Box, cluster: Aut
     box.ok("login", "--local", "--keep")
     assert box.status()["mounts"] == []
     assert "images" in box.ok("status")
+    box.put("images", {"/f": b"of the embedded server"})
+    said = box.refused("mount", "images", "--rw", code=ExitCode.CANNOT_CREATE)
+    assert "staged changes under that name, which were made on another cluster" in said
+    box.ok("mount", "images", "--rw", "--name", "other")
+    box.ok("unmount", "other")
     log_in_with(box, cluster, WRITER)
     box.ok("mount", "images", "--rw")
     assert box.path("images", "staged").read_bytes() == b"staged"

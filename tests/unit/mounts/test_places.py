@@ -6,12 +6,14 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from pachmount.errors import CannotMountError
 from pachmount.fuse import kernel
 from pachmount.fuse.kernel import KernelMount
+from pachmount.fuse.session import Session
 from pachmount.mounts import places
 
 
@@ -121,3 +123,14 @@ def test_only_dead_mounts_are_detached(
 def test_a_living_directory_is_not_dead(tmp_path: Path) -> None:
     assert not places._is_dead(tmp_path)
     assert not places._is_dead(tmp_path / "absent")
+
+
+def test_other_users_need_the_permission_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fuse: None
+) -> None:
+    monkeypatch.setattr(kernel, "may_mount", lambda: False)
+    monkeypatch.setattr(kernel, "FUSE_CONF", tmp_path / "fuse.conf")
+    session = Session(Mock(), tmp_path, allow_other=True)
+    with pytest.raises(CannotMountError, match="other users may see it only if") as raised:
+        session.start()
+    assert "user_allow_other" in raised.value.hint

@@ -137,3 +137,21 @@ def test_what_is_no_commit_id_is_refused(text: str) -> None:
     with pytest.raises(NotFoundError, match="invalid commit ID"):
         check_commit_form(text)
     check_commit_form("a" * 32)
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_head_that_is_taken_back_meanwhile_is_looked_for_anew(times: int) -> None:
+    class Changing(FakeClient):
+        heads_gone = times
+
+        def inspect_branch(self, repo: RepoRef, name: str) -> BranchInfo:
+            self.heads_gone -= 1
+            if self.heads_gone >= 0:
+                return BranchInfo(repo, name, CommitRef(repo, "d" * 32, name))
+            return super().inspect_branch(repo, name)
+
+    if times == 1:
+        assert resolve(Changing("finished"), Source("default", "r", "master", ""), 1.0).source.commit == IDS[0]  # type: ignore[arg-type]
+        return
+    with pytest.raises(BusyError):
+        resolve(Changing("finished"), Source("default", "r", "master", ""), 1.0)  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ def test_tls(tls_port: int, server_cas: str) -> None:
 
 def test_tls_with_an_unknown_authority(tls_port: int) -> None:
     error = failure(f"grpcs://127.0.0.1:{tls_port}")
-    assert "server_cas" in error.hint
+    assert "--server-ca" in error.hint
 
 
 def test_tls_at_a_plain_address(tls_port: int) -> None:

@@ -41,6 +41,7 @@ Failure.__abstractmethods__ = frozenset()
         (C.UNKNOWN, "list datum: robot:x is not authorized to perform this operation", errors.NotPermittedError),
         (C.UNKNOWN, "get file: no role binding exists for REPO p/nope", errors.NotPermittedError),
         (C.UNAVAILABLE, "commit p/r@c not finished", errors.BusyError),
+        (C.UNKNOWN, "start commit in transaction: parent commit p/r@c has not been finished", errors.BusyError),
         (C.UNKNOWN, "base commit p/r@c unfinished", errors.BusyError),
         (C.UNAVAILABLE, "Socket closed", errors.ClusterUnreachableError),
         (C.DEADLINE_EXCEEDED, "Deadline Exceeded", errors.ClusterTimeoutError),
@@ -98,7 +99,7 @@ def test_unreachable_says_where_and_why() -> None:
     [
         ("grpc://h:1", "Socket closed", "grpcs://h:1"),
         ("grpcs://h:1", "Ssl handshake failed: WRONG_VERSION_NUMBER", "grpc://h:1"),
-        ("grpcs://h:1", "Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", "server_cas"),
+        ("grpcs://h:1", "Ssl handshake failed: CERTIFICATE_VERIFY_FAILED", "--server-ca"),
         ("grpc://h:1", "Trying to connect an http1.x server", "not a Pachyderm cluster"),
         ("grpc://h:1", "Connection refused", "check the address"),
     ],

@@ -497,7 +497,7 @@ def test_tls(certificate: Path) -> None:
         with PfsClient(f"grpcs://localhost:{port}", retry_for=0, call_timeout=5) as client:
             with pytest.raises(ClusterUnreachableError) as caught:
                 read(client)
-            assert "not trusted" in caught.value.hint
+            assert "not trusted" in caught.value.why
     finally:
         server.stop(0).wait()
 

@@ -12,6 +12,9 @@ from pachmount.vfs.filters import PathFilter
     [
         ([], ["", "/a", "/a/b"], []),
         (["/"], ["", "/a", "/a/b"], []),
+        ([""], ["", "/a", "/a/b"], []),
+        (["/a/b/c/d"], ["", "/a", "/a/b", "/a/b/c", "/a/b/c/d"], ["/a/x", "/a/b/c2", "/a/b/c/d2"]),
+        (["dir"], ["", "/dir", "/dir/x"], ["/dir2", "/dir2/x"]),
         (["/file1"], ["", "/file1"], ["/file10", "/file", "/other"]),
         (["dir/sub"], ["", "/dir", "/dir/sub", "/dir/sub/x/y"], ["/dir/subway", "/dir/a", "/di"]),
         (["/dir/", "/dir/sub", "z"], ["/dir", "/dir/anything", "/z"], ["/zz", "/y"]),

@@ -1,0 +1,58 @@
+"""What a bug in the daemon looks like from outside: an answer and a line in the log, never a lost connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from pachmount.api.access import PeerAccess
+from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.schema import CLIENT_HEADER
+from pachmount.api.server import RestServer
+from tests.integration.test_rest import Connection
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_bug_is_an_answer_and_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    monkeypatch.setenv("PFS_SOCK_PATH", str(tmp_path / "s"))
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    def asked() -> tuple[int, str, str]:
+        connection = Connection(tmp_path / "s")
+        try:
+            connection.request("GET", "/status", headers={CLIENT_HEADER: "1"} if ours else {})
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Content-Type") or "", answer.read().decode()
+        finally:
+            connection.close()
+
+    async def run() -> tuple[int, str, str]:
+        with ThreadPoolExecutor(2) as pool:
+            services = Services(
+                Mock(), Mock(), pool, pool, Mock(side_effect=broken), Mock(), RequestCounts(), Mock(), Logins()
+            )
+            server = RestServer(services)
+            server.listen(tmp_path / "s", PeerAccess(frozenset({os.getuid()})))
+            answer = await asyncio.get_running_loop().run_in_executor(None, asked)
+            server.stop()
+            return answer
+
+    with caplog.at_level(logging.ERROR):
+        status, kind, body = asyncio.run(run())
+    assert status == 500
+    if ours:
+        assert (kind, json.loads(body)["id"]) == ("application/json", "bug")
+    else:
+        assert body.startswith("unforeseen error in the daemon — RuntimeError('broken')")
+    assert any(record.exc_info and "broken" in str(record.exc_info[1]) for record in caplog.records)
