@@ -32,6 +32,8 @@ class HealthHandler(Handler):
 class StatusHandler(Handler):
     """GET /status (ours): everything, from memory; branch positions at most a second old where the cluster answers."""
 
+    compatible = False
+
     async def get(self) -> None:
         self.answer(await self.look(self._status))
 
@@ -71,6 +73,8 @@ class ProjectsHandler(Handler):
 class BranchesHandler(Handler):
     """GET /branches?repo=PROJECT/REPO (ours): the branches of a repo, newest first."""
 
+    compatible = False
+
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
         self.answer(await self.look(lambda: self._branches(repo)))
@@ -87,6 +91,8 @@ class BranchesHandler(Handler):
 
 class CommitsHandler(Handler):
     """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours): commits of a repo, newest first."""
+
+    compatible = False
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
@@ -105,6 +111,8 @@ class CommitsHandler(Handler):
 
 class FilesHandler(Handler):
     """GET /files?source=SOURCE&after=PATH&number=N (ours): a page of a directory, or one file."""
+
+    compatible = False
 
     async def get(self) -> None:
         source = self.get_query_argument("source", "")

@@ -102,6 +102,11 @@ class Handler(tornado.web.RequestHandler):
     def prepare(self) -> None:
         self.access.check(self.request)
 
+    @property
+    def is_own_client(self) -> bool:
+        """Whether the request comes from one of our clients, who know more than those of the original."""
+        return bool(self.request.headers.get(schema.CLIENT_HEADER))
+
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())
 
@@ -163,7 +168,7 @@ class Handler(tornado.web.RequestHandler):
 
     def fail(self, error: PachmountError, status: int, text: str | None = None) -> None:
         """Send an error: `text` (default: the error's) with `status`, or the whole error as JSON to our clients."""
-        if self.request.headers.get(schema.CLIENT_HEADER):
+        if self.is_own_client:
             self.set_status(error.http_status)
             self.answer(schema.ErrorAnswer(**error.to_dict()))
             return
@@ -175,7 +180,7 @@ class Handler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, PachmountError):
-            self.fail(error, _compatible_status(error) if self.compatible else error.http_status)
+            self.fail(error, self.compatible_status(error) if self.compatible else error.http_status)
         elif isinstance(error, tornado.web.HTTPError) and status_code == http.client.BAD_REQUEST:
             self.fail(UsageError("the request cannot be read", error.log_message or ""), status_code)
         elif isinstance(error, tornado.web.HTTPError):  # the wrong method
@@ -185,18 +190,17 @@ class Handler(tornado.web.RequestHandler):
             bug = InternalError("unforeseen error in the daemon", repr(error), "see: pachmount daemon logs")
             self.fail(bug, status_code)
 
+    def compatible_status(self, error: PachmountError) -> int:
+        """The original knows only 400, 401, 404 (no cluster) and 500, and lets everybody in."""
+        if isinstance(error, NotConnectedError | LoginRequiredError | AccessDeniedError) or error.http_status == 400:
+            return error.http_status
+        return 500
+
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if isinstance(value, PachmountError):
             log.info("%s %s: %s", self.request.method, self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
-
-
-def _compatible_status(error: PachmountError) -> int:
-    """The original knows only 400, 401, 404 (no cluster) and 500, and lets everybody in."""
-    if isinstance(error, NotConnectedError | LoginRequiredError | AccessDeniedError) or error.http_status == 400:
-        return error.http_status
-    return 500
 
 
 class UnknownPath(Handler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pachmount.api import prometheus, schema
 from pachmount.api.handlers import Handler
-from pachmount.errors import PachmountError
 
 
 class StatsHandler(Handler):
@@ -17,19 +16,11 @@ class StatsHandler(Handler):
         self.answer(await self.look(lambda: self._stats(names)))
 
     def _stats(self, names: list[str]) -> schema.StatsAnswer:
-        wanted = {self._name(name) for name in names}
+        wanted = {self.services.manager.get(name).spec.name for name in names}
         answer = self.services.stats()
         if wanted:
             answer.mounts = [mount for mount in answer.mounts if mount.name in wanted]
         return answer
-
-    def _name(self, name: str) -> str:
-        try:
-            return self.services.manager.get(name).spec.name
-        except PachmountError as error:
-            error.what = f"no mount '{name}'"
-            error.why = ""
-            raise
 
 
 class MetricsHandler(Handler):

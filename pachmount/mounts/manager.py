@@ -28,7 +28,7 @@ from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
 from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
-from pachmount.mounts.table import MountTable
+from pachmount.mounts.table import NOT_MOUNTED, MountTable
 from pachmount.mounts.wishes import Wish, refuse_difference, refuse_to_follow
 from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
@@ -388,7 +388,12 @@ class MountManager:
         What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
         fails the mount stays.
         """
-        return self._unmount(self.get(name), staged, wish)
+        try:
+            mount = self.get(name)
+        except NotFoundError as error:
+            error.what, error.why = NOT_MOUNTED, error.what
+            raise
+        return self._unmount(mount, staged, wish)
 
     def unmount_all(self, staged: AtUnmount = "commit") -> None:
         """Remove all mounts; the first failure is raised after all were tried."""

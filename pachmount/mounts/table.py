@@ -38,7 +38,7 @@ class MountTable:
             if found is None:
                 found = next((m for m in self._mounts.values() if str(m.spec.mountpoint) == name), None)
         if found is None:
-            raise NotFoundError(NOT_MOUNTED, f"nothing is mounted as '{name}'", "pachmount status")
+            raise NotFoundError(f"no mount '{name}'", "", "pachmount status")
         return found
 
     def has(self, mount: Mount) -> bool:
