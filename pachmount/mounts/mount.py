@@ -111,7 +111,7 @@ class Mount:
 
     `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way,
     `pending` one that was cut off. `note` says, for
-    people, why it does not show what it might: a branch that is gone, a commit that is not finished.
+    people, why it does not show what it might: a branch that is gone (`lost_branch`), a commit that is not finished.
     """
 
     spec: MountSpec
@@ -125,6 +125,7 @@ class Mount:
     mounted_at: float = field(default_factory=time.time)
     position: BranchPosition = field(default_factory=BranchPosition)
     note: str = ""
+    lost_branch: bool = False
     operation: threading.Lock = field(default_factory=threading.Lock)
     pace: Pace = field(default_factory=Pace)
     statistics: MountStatistics = field(default_factory=MountStatistics)

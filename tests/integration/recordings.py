@@ -54,7 +54,6 @@ BY_INTENTION = {
         **OURS,
     },
     "2.9.7": {
-        "branch deleted": "the status says so",
         "remount after new commit": "no error",
         "by commit (2.8+)": "clusters since 2.11 do not tell on which branch a commit was made",
         "subpath files": "the field of 2.6 is understood",
