@@ -36,7 +36,8 @@ class LoginTokenHandler(Handler):
         if not logins.enter():
             raise BusyError("too many logins at once", f"{logins.waiting} are waited for", "try again")
         try:
-            await self.run(logins.executor, lambda: self._finish(request), login.LOGIN_SECONDS + login.SLICE_SECONDS)
+            limit = login.LOGIN_SECONDS + login.SLICE_SECONDS
+            await self.run(self.services.pools.login, lambda: self._finish(request), limit)
         finally:
             logins.leave()
         self.answer(self.services.cluster.context_document())

@@ -35,7 +35,7 @@ class StatusHandler(Handler):
     compatible = False
 
     async def get(self) -> None:
-        self.answer(await self.look(self._status))
+        self.answer(await self.poll(self._status))
 
     def _status(self) -> schema.StatusAnswer:
         try:
@@ -143,11 +143,11 @@ class ConfigHandler(Handler):
     """GET and PUT /config: which cluster, and whether it answers."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self._config))
+        self.answer(await self.poll(self._config))
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.ConfigRequest)
-        self.answer(await self.work(lambda: self._change(request)))
+        self.answer(await self.upload(lambda: self._change(request)))
 
     def _config(self) -> schema.ConfigAnswer:
         cluster = self.services.cluster

@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pachmount.api import schema
 from pachmount.api.access import Access
+from pachmount.api.pools import Pools
 from pachmount.errors import (
     AccessDeniedError,
     ClusterTimeoutError,
@@ -58,7 +59,6 @@ class Logins:
     def __init__(self, limit: int = 4) -> None:
         self.limit = limit
         self.waiting = 0
-        self.executor = ThreadPoolExecutor(limit, thread_name_prefix="login")
 
     def enter(self) -> bool:
         """Count one more, if there may be one."""
@@ -73,12 +73,11 @@ class Logins:
 
 @dataclass(frozen=True)
 class Services:
-    """What handlers work with. `workers` runs what changes something, `lookers` what only looks."""
+    """What handlers work with."""
 
     manager: MountManager
     cluster: Cluster
-    workers: Executor
-    lookers: Executor
+    pools: Pools
     status: Callable[[], schema.StatusAnswer]
     stats: Callable[[], schema.StatsAnswer]
     requests: RequestCounts
@@ -110,17 +109,21 @@ class Handler(tornado.web.RequestHandler):
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())
 
+    async def poll(self, work: Callable[[], T]) -> T:
+        """Run a question that memory answers, or the cluster within two seconds."""
+        return await self.run(self.services.pools.poll, work)
+
     async def look(self, work: Callable[[], T]) -> T:
-        """Run a question in a thread."""
-        return await self.run(self.services.lookers, work)
+        """Run a question to the cluster."""
+        return await self.run(self.services.pools.look, work)
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Run a change in a thread."""
-        return await self.run(self.services.workers, work)
+        """Run a change."""
+        return await self.run(self.services.pools.work, work)
 
     async def upload(self, work: Callable[[], T]) -> T:
         """Run a change that sends data, for as long as that takes: its stream has a deadline for each piece."""
-        return await self.run(self.services.workers, work, None)
+        return await self.run(self.services.pools.upload, work, None)
 
     async def run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
         """Run work in a thread of `executor`; ClusterTimeoutError if it takes longer than `timeout` (s)."""

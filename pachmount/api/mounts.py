@@ -52,7 +52,7 @@ class MountsHandler(MountsAnswering):
     """GET /mounts: all mounts and all repos."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self.mounts))
+        self.answer(await self.poll(self.mounts))
 
 
 class MountHandler(MountsAnswering):

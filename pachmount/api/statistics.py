@@ -13,7 +13,7 @@ class StatsHandler(Handler):
 
     async def get(self) -> None:
         names = self.get_query_arguments("mount")
-        self.answer(await self.look(lambda: self._stats(names)))
+        self.answer(await self.poll(lambda: self._stats(names)))
 
     def _stats(self, names: list[str]) -> schema.StatsAnswer:
         wanted = {self.services.manager.get(name).spec.name for name in names}
@@ -29,6 +29,6 @@ class MetricsHandler(Handler):
     compatible = False
 
     async def get(self) -> None:
-        text = await self.look(lambda: prometheus.text(self.services.stats()))
+        text = await self.poll(lambda: prometheus.text(self.services.stats()))
         self.set_header("Content-Type", prometheus.CONTENT_TYPE)
         self.finish(text)

@@ -19,7 +19,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +28,7 @@ from pachmount import log as log_setup
 from pachmount.api import answers, schema
 from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
 from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.pools import Pools
 from pachmount.api.server import RestServer
 from pachmount.cache.blocks import BlockCache
 from pachmount.cache.disk import DiskBlocks
@@ -64,8 +64,6 @@ _M_ARENA_MAX = -8
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """The same as the original's."""
 WAITING_REQUESTS = 64
-WORKERS = 8
-LOOKERS = 16
 STOP_SECONDS = 30.0
 JITTER = 0.8
 """The shortest time between two looks at the cluster, as a part of the poll interval."""
@@ -115,8 +113,7 @@ class Daemon:
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
-        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._pools = Pools()
         self._logins = Logins()
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
@@ -132,12 +129,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
-        await loop.run_in_executor(self._workers, self._bring_up)
+        await loop.run_in_executor(self._pools.work, self._bring_up)
         services = Services(
             self._manager,
             self._cluster,
-            self._workers,
-            self._lookers,
+            self._pools,
             self.status,
             self.stats,
             self._requests,
@@ -163,9 +159,7 @@ class Daemon:
 
     def close(self) -> None:
         """Release what `run` leaves: caches, connections, the embedded server, the lock."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
-        self._lookers.shutdown(wait=False, cancel_futures=True)
-        self._logins.executor.shutdown(wait=False, cancel_futures=True)
+        self._pools.close()
         self._contents.close()
         self._cache.close()
         self._cluster.close()
