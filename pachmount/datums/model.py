@@ -8,7 +8,7 @@ from dataclasses import dataclass
 DEFAULT_REPO_TYPE = "user"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PfsInput:
     """One repo's part of an input: what `glob` matches in the head of `branch`, or in `commit` (an id) if given.
 
@@ -37,28 +37,28 @@ class PfsInput:
         return self.name or self.repo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cross:
     """Every combination of a datum of each member."""
 
     inputs: tuple[Input, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Union:
     """The datums of all members."""
 
     inputs: tuple[Input, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Join:
     """The combinations of members' datums with equal `join_on`; members with `outer_join` also without partners."""
 
     inputs: tuple[Input, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """One datum for each value of `group_by`, of all the members' files that have it."""
 
@@ -69,7 +69,7 @@ Combination = Cross | Union | Join | Group
 Input = PfsInput | Combination
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DatumFile:
     """A file or directory of a datum, pinned to its commit.
 
@@ -95,7 +95,7 @@ class DatumFile:
         return self.input, self.repo, self.branch, path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Datum:
     """What a pipeline's code sees at once. `id` is 64 hex digits; a group may have many files of one input."""
 
