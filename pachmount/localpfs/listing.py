@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pachmount.datums.glob import Glob, clean_path
 from pachmount.localpfs import paths, tree
 from pachmount.localpfs.filetree import Problem
-from pachmount.localpfs.glob import Glob
 from pachmount.localpfs.pages import Item
 from pachmount.localpfs.status import unknown
 from pachmount.localpfs.tree import PageReader
@@ -154,7 +154,7 @@ def matches(pages: PageReader, root: int, glob: Glob, pattern: str, low: str = "
         start = max(prefix, low.encode())
         end = min(prefix[:-1] + bytes((prefix[-1] + 1,)), high.encode() or b"\xff")
         bounded = not any(sign in pattern for sign in _UNBOUNDED)
-        depth = paths.clean(pattern).count("/") if bounded else None
+        depth = clean_path(pattern).count("/") if bounded else None
         candidates = walk(pages, root, start, end, depth=depth)
     for key, entry in candidates:
         full = key.decode() if entry.is_dir else paths.split_key(key)[0].decode()

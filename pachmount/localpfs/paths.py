@@ -1,4 +1,4 @@
-"""Paths of files inside a commit: cleaning, the rules for names on write, and the keys of the file tree.
+"""Paths of files inside a commit: the rules for names on write, and the keys of the file tree.
 
 A key is the full path in UTF-8; a directory's key ends in a slash, so that the byte order of keys is the order in which
 PFS lists files. A file written under a datum other than "default" has NUL and the datum behind its path. The file that
@@ -7,25 +7,15 @@ a write to "/" makes has the empty key: the root directory is "/".
 
 from __future__ import annotations
 
-import posixpath
 import re
 
+from pachmount.datums.glob import GLOB_CHARACTERS
 from pachmount.localpfs.status import unknown
 
 DEFAULT_DATUM = "default"
 ROOT = b"/"
-GLOB_CHARACTERS = "*?[]{}!()@+^"
 
-_SLASHES = re.compile("/+")
 _PRINTABLE = re.compile("[ -~]+")
-
-
-def clean(path: str) -> str:
-    """The path in the form in which reads look it up: one leading slash, none at the end, no `.` and `..`."""
-    cleaned = posixpath.normpath(_SLASHES.sub("/", path))
-    if cleaned == ".":
-        return "/"
-    return cleaned if cleaned.startswith("/") else "/" + cleaned
 
 
 def check_writable(path: str) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from pachmount.datums.forming import FormedDatum, FormedDatums, Match, form_datums
+from pachmount.datums.glob import BadPatternError, compile_glob
+from pachmount.datums.model import DEFAULT_REPO_TYPE, Combination, Cross, Group, Input, Join, PfsInput, Union
 from pachmount.localpfs import handles, listing, messages, paths, rpc
 from pachmount.localpfs.access import Access
-from pachmount.localpfs.datums import Combined, Datum, Input, Match, PfsInput, form_datums
-from pachmount.localpfs.glob import BadPatternError, compile_glob
 from pachmount.localpfs.handles import FileView
 from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.status import Refusal, not_found, unimplemented, unknown
 from pachmount.localpfs.store import Store
+from pachmount.names import DEFAULT_BRANCH
 from pachmount.pfs.proto import auth_pb2, pfs_pb2, pps_pb2
 
-_COMBINATIONS = ("cross", "union", "join", "group")
+_COMBINATIONS: dict[str, type[Combination]] = {"cross": Cross, "union": Union, "join": Join, "group": Group}
 _PIPELINE_METHODS = (
     "CreatePipeline",
     "CreatePipelineV2",
@@ -29,7 +31,7 @@ _PIPELINE_METHODS = (
 )
 _NO_PIPELINES = unimplemented("the embedded server keeps files and lists datums; it never runs pipelines or jobs")
 
-_Formed = list[Datum[pfs_pb2.FileInfo]]
+_Formed = FormedDatums[pfs_pb2.FileInfo]
 
 
 class DatumService:
@@ -54,13 +56,14 @@ class DatumService:
             raise unknown("must specify a job")
         found = self._datums(context, request.input)
         if request.filter.state and pps_pb2.UNKNOWN not in request.filter.state:
-            found = []  # no datum of an input that no job has run on has another state
+            return iter(())  # no datum of an input that no job has run on has another state
         marker = request.paginationMarker
         if request.reverse:
-            found = [datum for datum in reversed(found) if not marker or datum.id < marker]
-        elif marker:
-            found = [datum for datum in found if datum.id > marker]
-        return map(_info, found[: request.number] if request.number > 0 else found)
+            positions = range((found.position(marker) if marker else len(found)) - 1, -1, -1)
+        else:
+            positions = range(found.position(marker, after=True) if marker else 0, len(found))
+        chosen = positions[: request.number] if request.number > 0 else positions
+        return (_info(found[position]) for position in chosen)
 
     def _create(self, requests: Iterator[pps_pb2.CreateDatumRequest], context: Context) -> Iterator[pps_pb2.DatumInfo]:
         first = next(requests, None)
@@ -120,26 +123,26 @@ def _input(source: pps_pb2.Input) -> Input:
     if source.HasField("pfs"):
         pfs = source.pfs
         return PfsInput(
-            label=pfs.name,
+            name=pfs.name,
             project=pfs.project,
             repo=pfs.repo,
-            repo_type=pfs.repo_type or "user",
-            branch=pfs.branch or "master",
+            branch=pfs.branch or DEFAULT_BRANCH,
             glob=pfs.glob or "/",
+            repo_type=pfs.repo_type or DEFAULT_REPO_TYPE,
             join_on=pfs.join_on,
             outer_join=pfs.outer_join,
             group_by=pfs.group_by,
         )
-    for kind in _COMBINATIONS:
+    for kind, combination in _COMBINATIONS.items():
         members = getattr(source, kind)
         if members:
-            return Combined(kind, tuple(_input(member) for member in members))
+            return combination(tuple(_input(member) for member in members))
     if source.HasField("cron"):
         raise unknown("can't list datums with a cron input, there will be no datums until the pipeline is created")
     raise unknown("unrecognized input type: " + str(source))
 
 
-def _info(datum: Datum[pfs_pb2.FileInfo]) -> pps_pb2.DatumInfo:
+def _info(datum: FormedDatum[pfs_pb2.FileInfo]) -> pps_pb2.DatumInfo:
     return pps_pb2.DatumInfo(
         datum=pps_pb2.Datum(id=datum.id),
         stats=pps_pb2.ProcessStats(),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from pachmount.datums.glob import BadPatternError, Glob, clean_path, compile_glob
 from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
 from pachmount.localpfs.access import Access
 from pachmount.localpfs.archive import archive
-from pachmount.localpfs.glob import BadPatternError, Glob, compile_glob
 from pachmount.localpfs.handles import FileView, require
 from pachmount.localpfs.listing import Window
 from pachmount.localpfs.pages import Item
@@ -58,7 +58,7 @@ class FileService:
         require(request, "file", "file cannot be nil")
         window = _window(request)
         view = self._view(context, request.file, auth_pb2.REPO_LIST_FILE)
-        path = paths.clean(request.file.path)
+        path = clean_path(request.file.path)
         directory = paths.directory_key(path)
         if path == _DOT_DOT:  # what pachd's look-up by prefix makes of a path that leads out of the tree
             found = (item for item in listing.children(self._pages, view.root, b"/", window) if item[0][:3] == b"/..")
@@ -74,7 +74,7 @@ class FileService:
         require(request, "file", "file cannot be nil")
         window = _window(request)
         view = self._view(context, request.file, auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)
-        path = paths.clean(request.file.path)
+        path = clean_path(request.file.path)
         entries = list(listing.file_entries(self._pages, view.root, path))
         if entries and not view.problems:
             return _infos(view, entries)
@@ -89,7 +89,7 @@ class FileService:
     def _inspect(self, request: pfs_pb2.InspectFileRequest, context: Context) -> bytes:
         require(request, "file", "file cannot be nil")
         view = self._view(context, request.file, auth_pb2.REPO_INSPECT_FILE)
-        item = listing.find(self._pages, view.root, paths.clean(request.file.path), request.file.datum)
+        item = listing.find(self._pages, view.root, clean_path(request.file.path), request.file.datum)
         if item is None:
             raise _no_file(request.file.path, view.commit)
         listing.check_one(item, view.problems)
@@ -166,11 +166,11 @@ class FileService:
     def _diff(self, request: pfs_pb2.DiffFileRequest, context: Context) -> Iterator[pfs_pb2.DiffFileResponse]:
         require(request, "new_file", "file cannot be nil")
         require(request.new_file, "commit", "check new file commit: commit cannot be nil")
-        new_path = old_path = paths.clean(request.new_file.path)
+        new_path = old_path = clean_path(request.new_file.path)
         if request.HasField("old_file"):
             require(request.old_file, "commit", "check old file commit: commit cannot be nil")
             self._access.require_in(context, request.old_file.commit, auth_pb2.REPO_READ)
-            old_path = paths.clean(request.old_file.path)
+            old_path = clean_path(request.old_file.path)
         new = self._view(context, request.new_file, auth_pb2.REPO_READ)
         if request.HasField("old_file"):
             old: FileView | None = self._view(context, request.old_file, auth_pb2.REPO_READ)

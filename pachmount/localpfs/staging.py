@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pachmount.datums.glob import clean_path
 from pachmount.localpfs import paths, tree
 from pachmount.localpfs.content import Content
 from pachmount.localpfs.database import Database, mark_garbage
@@ -111,7 +112,7 @@ class Staging:
 
 def copied_files(pages: PageStore, root: int, source: str, destination: str, datum: str) -> Iterator[tuple[str, Item]]:
     """What copying the file or directory `source` to `destination` makes: pairs of new path and source item."""
-    path = paths.clean(source)
+    path = clean_path(source)
     target = "/" + "/".join(element for element in destination.split("/") if element)
     low = b"" if path == "/" else path.encode()
     found = files(tree.scan(pages, root, low, low + b"\1")) if path != "/" else iter(())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachmount.localpfs.glob import BadPatternError, compile_glob
+from pachmount.datums.glob import BadPatternError, compile_glob
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ that is not closed ends with the pattern. A pattern without any of these charact
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 
-from pachmount.localpfs import paths
+GLOB_CHARACTERS = "*?[]{}!()@+^"
 
-_SPECIAL = set(paths.GLOB_CHARACTERS)
+_SLASHES = re.compile("/+")
 _GROUP_SIGNS = "@?*+!"
 _REFERENCE = re.compile(r"\$(?:(\d+)|\{(\d+)\})")
 
@@ -54,10 +55,18 @@ class Glob:
         return _REFERENCE.sub(captured, template)
 
 
+def clean_path(path: str) -> str:
+    """The path in the form in which PFS looks it up: one leading slash, none at the end, no `.` and `..`."""
+    cleaned = posixpath.normpath(_SLASHES.sub("/", path))
+    if cleaned == ".":
+        return "/"
+    return cleaned if cleaned.startswith("/") else "/" + cleaned
+
+
 def compile_glob(pattern: str) -> Glob:
     """Read a pattern. Raises BadPatternError."""
-    path = paths.clean(pattern)
-    first = next((at for at, character in enumerate(path) if character in _SPECIAL), None)
+    path = clean_path(pattern)
+    first = next((at for at, character in enumerate(path) if character in GLOB_CHARACTERS), None)
     if first is None:
         return Glob(path, path, re.compile(re.escape(path)))
     text, _ = _Parser(path).sequence(0, capture=True, inside="")
