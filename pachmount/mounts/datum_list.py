@@ -1,4 +1,4 @@
-"""The datums of an input, kept on the disk as they are listed: a hundred thousand take little memory, and any is found."""
+"""The datums of an input, kept on the disk as they are listed: many take little memory, and any is found at once."""
 
 from __future__ import annotations
 
