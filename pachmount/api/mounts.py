@@ -60,6 +60,7 @@ class MountHandler(MountsAnswering):
 
     async def put(self) -> None:
         await self.pass_gates()
+        self.services.manager.refuse_in_datum_mode("can't mount repos while in mounted datum mode")
         request = decode_body(self.request.body, schema.MountRequest)
         self.answer(await self.work(lambda: self._mount(request)))
 
@@ -136,6 +137,7 @@ class UnmountHandler(MountsAnswering):
 
     async def put(self) -> None:
         await self.pass_gates()
+        self.services.manager.refuse_in_datum_mode("can't unmount repos while in mounted datum mode")
         request = decode_body(self.request.body, schema.UnmountRequest)
         self.answer(await self.upload(lambda: self._unmount(request)))
 

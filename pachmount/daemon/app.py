@@ -27,6 +27,7 @@ from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
 from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
+from pachmount.api.datums import status as datum_status
 from pachmount.api.handlers import Logins, RequestCounts, Services
 from pachmount.api.pools import Pools
 from pachmount.api.server import RestServer
@@ -190,6 +191,7 @@ class Daemon:
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
             kept_changes=[schema.KeptChanges(**asdict(each)) for each in self._manager.kept_changes()],
             warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
+            datum=datum_status(self._manager.datums),
         )
 
     def stats(self) -> schema.StatsAnswer:

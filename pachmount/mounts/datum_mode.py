@@ -147,6 +147,14 @@ class DatumMode:
             if self.is_on:
                 self._leave(restore=restore)
 
+    def close(self) -> None:
+        """The daemon ends: what was mounted before is remembered, what was written to `out` stays."""
+        datums, self._datums = self._datums, None
+        if datums is not None:
+            datums.close()
+            with suppress(OSError):
+                self.out.rmdir()
+
     # --- inside, with the lock held
 
     @contextmanager

@@ -20,6 +20,7 @@ from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageErro
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Progress
+from pachmount.mounts.datum_mode import DatumMode
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
@@ -72,6 +73,8 @@ class MountManager:
         self._follower = Follower(cluster, self.mounts, self._show)
         self._heads = HeadWatch(self._follower.notice)
         self._sessions = Sessions(mounter, writing, self.mount_dir)
+        lists = writing.places.directory.parent / "datums"
+        self.datums = DatumMode(self._table, self._sessions, mounter, self.mount_dir, lists)
 
     # --- looking
 
@@ -109,10 +112,16 @@ class MountManager:
         if not mounts:
             return
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
-            if unmount_deleted and not mount.spec.follow and mount.spec.mode == "ro":
+            is_theirs = not mount.spec.follow and mount.spec.mode == "ro" and mount.spec.datum is None
+            if unmount_deleted and is_theirs:
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
                 with suppress(NotFoundError):  # somebody else did it
                     self._unmount(mount, "keep")
+
+    def refuse_in_datum_mode(self, what: str) -> None:
+        """UsageError if datums are shown in the place of the mounts."""
+        if self.datums.is_on:
+            raise UsageError(what, "datums are shown in their place", "pachmount datum unmount")
 
     # --- making
 
@@ -128,6 +137,7 @@ class MountManager:
     def mount(self, wish: Wish, resolved: Resolved | None = None) -> Mount:
         """Make a mount. The same wish again is fine and changes nothing; NameTakenError for another under that name."""
         check_mount_name(wish.name)
+        self.refuse_in_datum_mode("can't mount repos while in mounted datum mode")
         if wish.mountpoint is not None:
             wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
@@ -180,6 +190,7 @@ class MountManager:
 
         A mount that is moved to a commit does not follow its branch any more.
         """
+        self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         mount = self.get(name)
         source = mount.spec.source
         if not commit:
@@ -198,6 +209,7 @@ class MountManager:
 
     def follow(self, name: str, *, on: bool = True) -> Mount:
         """Let a mount move along with its branch, beginning now; or leave it where it is."""
+        self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         mount = self.get(name)
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
@@ -287,6 +299,7 @@ class MountManager:
         What is staged in a mount that becomes read-only is kept, and shows again when it becomes read-write. Files that
         are open keep what they are. If it fails the mount is as before.
         """
+        self.refuse_in_datum_mode("can't change mounts while in mounted datum mode")
         mount = self.get(name)
         with self._table.operation(mount):
             before = mount.spec
@@ -388,6 +401,7 @@ class MountManager:
         What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
         fails the mount stays.
         """
+        self.refuse_in_datum_mode("can't unmount repos while in mounted datum mode")
         try:
             mount = self.get(name)
         except NotFoundError as error:
@@ -396,13 +410,15 @@ class MountManager:
         return self._unmount(mount, staged, wish)
 
     def unmount_all(self, staged: AtUnmount = "commit") -> None:
-        """Remove all mounts; the first failure is raised after all were tried."""
+        """Remove all mounts, and leave datum mode; the first failure is raised after all were tried."""
+        self.datums.leave(restore=False)
         self._for_each(partial(self._unmount, staged=staged))
 
     def shut_down(self) -> None:
         """Take all mounts away but remember them for the next daemon."""
         self._heads.close()
         self._follower.close()
+        self.datums.close()
         try:
             self._for_each(self._stop)
         except PachmountError as error:
