@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -289,9 +290,16 @@ class DatumMode:
             raise CannotMountError(f"cannot use '{self.out}'", error.strerror or str(error)) from error
 
     def _remove_out(self) -> None:
-        aside = self._mount_dir / f".pachmount-{OUT}-{os.getpid()}-{time.monotonic_ns()}"
+        name = f".pachmount-{OUT}-{os.getpid()}-{time.monotonic_ns()}"
+        aside = self._state / name
         try:
-            self.out.rename(aside)
+            try:
+                self.out.rename(aside)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                aside = self._mount_dir / name
+                self.out.rename(aside)
         except FileNotFoundError:
             return
         except OSError as error:
