@@ -114,17 +114,14 @@ class DatumSource:
         listed = self._listed({key: _Files(leaf) for key, leaf in by_key.items()}, progress)
         try:
             first = next(listed, None)
-        except _BranchMovedError:
-            first = None
-            listed = self._formed(resolved, progress)
         except PachmountError as error:
-            if not is_call_missing(error):
+            if not (isinstance(error, _BranchMovedError) or is_call_missing(error)):
                 raise
-            first = None
-            listed = self._formed(resolved, progress)
+            yield from self._formed(resolved, progress)
+            return
         if first is not None:
             yield first
-        yield from listed
+            yield from listed
 
     def _listed(self, files: dict[tuple[RepoRef, str], _Files], progress: Progress) -> Iterator[DatumBatch]:
         """What the cluster lists. Raises _BranchMovedError when it reads other commits than those in `files`."""
