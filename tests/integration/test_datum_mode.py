@@ -245,3 +245,16 @@ def test_switching_takes_no_longer_with_large_datums(box: Box) -> None:
     assert min(times) < 0.5
     (half,) = os.listdir(box.path(repo))
     assert len(os.listdir(box.path(repo, half))) == 2000
+
+
+def test_many_datums_are_shown_before_all_are_listed(box: Box) -> None:
+    repo = box.repo("many")
+    box.put(repo, {f"/{number:05d}": b"x" for number in range(5000)})
+    begun = begin(box, pfs(repo))
+    assert begun["num_datums"] >= 1000
+    wait_until(lambda: ask(box, "GET", "/datums").json["all_datums_received"], "all datums are known")
+    assert ask(box, "GET", "/datums").json["num_datums"] == 5000
+    page = ask(box, "GET", "/datums/_list?start=4990&number=100").json
+    assert ([entry["idx"] for entry in page["datums"]], page["next"]) == (list(range(4990, 5000)), None)
+    assert ask(box, "PUT", f"/_show_datum?id={page['datums'][3]['id']}").json["idx"] == 4993
+    assert box.status()["datum"]["received"] == 5000
