@@ -8,15 +8,11 @@ original, a comment at the test says so.
 | 8.1 mounting, deleting, projects, health; additions of 2.8 | this module |
 | 8.1 what a read-write mount commits; "wished for and never written" | test_acceptance_writing |
 | 8.1 login, logout, access; 8.2 config | test_acceptance_login |
-| datums (8.2; the cross of 12 in 8.1) | **not covered yet**, see below |
+| datums (8.2; the cross of 12 in 8.1) | test_acceptance_datums |
 | 8.3 the mount itself | test_acceptance_files |
 | 8.4 addresses | tests/unit/pfs/test_pfs_address.py |
 | 8.4 paths: parents, descendants, `dir` beside `dir2` | tests/unit/vfs/test_filters.py, tests/unit/test_names.py |
 | section 6, the program and its flags | test_mount_server |
-
-Datums cannot be mounted yet. Missing: glob `/` and `/*`, `/file*` without leaks by prefix, cross (2x2x3 too), union,
-nested ones, join, repeated branches and repos, show by index and id, next and prev and the refusals at both ends, GET
-/datums, default names across projects, branch `copy`, bad specifications, no match, leaving by `_unmount_all`.
 """
 
 from __future__ import annotations
