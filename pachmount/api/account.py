@@ -7,7 +7,7 @@ import threading
 from pachmount.api import schema
 from pachmount.api.decode import decode_body
 from pachmount.api.handlers import Handler
-from pachmount.errors import BusyError, LoginRequiredError, PachmountError, UsageError
+from pachmount.errors import BusyError, LoginRequiredError, NotConnectedError, PachmountError, UsageError
 from pachmount.mounts import login
 
 
@@ -50,7 +50,10 @@ class LoginTokenHandler(Handler):
         self._gone.set()
 
     def _finish(self, request: schema.LoginTokenRequest) -> None:
-        self.require_cluster()
+        try:
+            self.require_cluster()
+        except NotConnectedError as error:
+            raise UsageError(error.what, error.why, error.hint) from error
         wanted = lambda: not self._gone.is_set()  # noqa: E731
         try:
             login.finish(self.services.cluster, oidc_state=request.oidc, id_token=request.id_token, wanted=wanted)

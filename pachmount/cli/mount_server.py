@@ -69,6 +69,9 @@ def mount_server(
     """
     if sock_path is not None:
         os.environ["PFS_SOCK_PATH"] = os.path.abspath(sock_path)
+    if log_file is not None and log_file.is_dir():  # the original goes on, too
+        state.note(f"no log file is written: '{log_file}' is a directory")
+        log_file = None
     where = state.places
     _refuse_without_mounts(where.mount_dir)
     command = [sys.executable, "-m", "pachmount.daemon", "--foreground", "--mount-dir", str(where.mount_dir)]

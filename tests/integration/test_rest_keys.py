@@ -267,6 +267,8 @@ def test_without_a_cluster(fuse: None) -> None:
                 assert told.body.startswith("not connected to a cluster"), path
             told = send(http.client.HTTPConnection(netloc, timeout=60), "GET", "/health")
             assert good(told) == {"status": "running"}
+            state = send(http.client.HTTPConnection(netloc, timeout=60), "PUT", "/auth/_login_token", "state")
+            assert (bad(state)[0], state.body[:26]) == (400, "not connected to a cluster")
             assert bad(send(http.client.HTTPConnection(netloc, timeout=60), "PUT", "/config", "{"))[0] == 400
     finally:
         box.close()
