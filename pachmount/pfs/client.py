@@ -14,6 +14,7 @@ from pachmount.names import DEFAULT_BRANCH
 from pachmount.pfs import convert
 from pachmount.pfs.address import ClusterAddress, parse_address
 from pachmount.pfs.content import ContentStream
+from pachmount.pfs.datum_calls import DatumCalls
 from pachmount.pfs.model import (
     AuthState,
     BranchInfo,
@@ -64,6 +65,7 @@ class PfsClient:
     ) -> None:
         self.address = parse_address(address) if isinstance(address, str) else address
         self._rpc = Rpc(self.address, token, server_cas, call_timeout, retry_for, traffic or Traffic())
+        self.datums = DatumCalls(self._rpc)
 
     def __repr__(self) -> str:
         return f"PfsClient({self.address.qualified!r})"
@@ -322,6 +324,11 @@ class PfsClient:
         request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path))
         for entries in self._rpc.listing(_PFS + "ListFile", request, convert.decode_entries):
             yield from entries
+
+    def glob(self, commit: CommitRef, pattern: str) -> Iterator[Sequence[FileEntry]]:
+        """The files and directories that a pattern matches, in path order, in batches as they arrive."""
+        request = pfs_pb2.GlobFileRequest(commit=convert.commit_message(commit), pattern=pattern)
+        return self._rpc.listing(_PFS + "GlobFile", request, convert.decode_entries)
 
     def list_page(self, commit: CommitRef, path: str, after: FileEntry | None, number: int) -> Sequence[FileEntry]:
         """Up to `number` entries of one directory that follow `after` (the last entry of the page before)."""

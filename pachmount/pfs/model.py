@@ -99,6 +99,13 @@ class FileEntry(NamedTuple):
     hash: bytes
 
 
+class ListedDatum(NamedTuple):
+    """A datum as the cluster lists it: 64 hex digits, and its files in order, without the inputs that they are for."""
+
+    id: str
+    files: tuple[tuple[CommitRef, FileEntry], ...]
+
+
 @dataclass(frozen=True)
 class ClusterVersion:
     major: int

@@ -121,11 +121,32 @@ class Rpc:
         self, method: str, request: Request, decode: Callable[[bytes], T], *, idle_timeout: float | None = None
     ) -> MessageStream[T]:
         """Start a server stream; it is not repeated. Failures show when it is read."""
+        return self._started(method, "unary_stream", request, decode, idle_timeout)
+
+    def both_stream(
+        self,
+        method: str,
+        requests: Iterator[Request],
+        decode: Callable[[bytes], T],
+        *,
+        idle_timeout: float | None = None,
+    ) -> MessageStream[T]:
+        """Start a stream both ways; `requests` is read in a thread of gRPC's. Failures show when answers are read."""
+        return self._started(method, "stream_stream", requests, decode, idle_timeout)
+
+    def _started(
+        self,
+        method: str,
+        kind: str,
+        argument: Any,
+        decode: Callable[[bytes], T],
+        idle_timeout: float | None,
+    ) -> MessageStream[T]:
         idle_s = self.call_timeout if idle_timeout is None else idle_timeout
 
         def start() -> MessageStream[T]:
             line = self._line(method)
-            call = line.method(method, "unary_stream", decode, _serialized)(request, metadata=self._metadata)
+            call = line.method(method, kind, decode, _serialized)(argument, metadata=self._metadata)
             give_up = partial(self._lines.timed_out, line)
             stream: MessageStream[T] = MessageStream(
                 call, self._watchdog, idle_s, self.address.qualified, self.traffic.failed, give_up
@@ -164,14 +185,22 @@ class Rpc:
         """All messages of a short server stream, repeated as a whole after a transient failure."""
         return self._repeated(lambda: list(self.stream(method, request, decode)), time.monotonic() + self.call_timeout)
 
-    def listing(self, method: str, request: Request, decode: Callable[[list[bytes]], list[T]]) -> Iterator[list[T]]:
+    def listing(
+        self,
+        method: str,
+        request: Request,
+        decode: Callable[[list[bytes]], list[T]],
+        *,
+        idle_timeout: float | None = None,
+    ) -> Iterator[list[T]]:
         """The messages of a long server stream, in batches as they arrive, none of them empty.
 
-        A transient failure is repaired only before the first one. The call is cancelled when the generator is closed.
+        `idle_timeout` (seconds) is the longest wait for a message. A transient failure is repaired only before the
+        first one. The call is cancelled when the generator is closed.
         """
 
         def attempt() -> tuple[Iterator[list[bytes]], Callable[[], None]]:
-            stream = self._socket_stream(method, request, _alone, WholeMessages(), None)
+            stream = self._socket_stream(method, request, _alone, WholeMessages(), idle_timeout)
             first = next(stream, None)
             return itertools.chain([first] if first else [], stream), stream.cancel
 

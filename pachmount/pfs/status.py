@@ -114,6 +114,12 @@ def is_file_missing(error: NotFoundError) -> bool:
     return _FILE_NOT_FOUND.search(error.what) is not None
 
 
+def is_call_missing(error: PachmountError) -> bool:
+    """Whether the server does not offer the call."""
+    cause = error.__cause__
+    return isinstance(cause, grpc.RpcError) and code_of(cause) is grpc.StatusCode.UNIMPLEMENTED
+
+
 def to_error(error: grpc.RpcError, address: str) -> PachmountError:
     """The error that a user should see; `what` is the server's text where the server itself answered."""
     code, text = code_of(error), details_of(error)

@@ -1,0 +1,64 @@
+"""What the versions of the original take as an input, and the texts with which they refuse the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pachmount.errors import UsageError
+
+
+class NoInputError(UsageError):
+    """A pipeline without input (2.6 answers 500 to it, not 400)."""
+
+
+class NoDatumsError(UsageError):
+    """No file matches the input."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a spec is read. The texts in front of errors are those of that version.
+
+    `strict`: what 2.9 checks is checked: repo and glob given, one kind of input a node, names used once, no s3. `name`:
+    the default name, of {project}, {repo} and {_branch} ("" for the branch master).
+    """
+
+    strict: bool
+    commit_allowed: bool
+    name: str
+    reading: str = ""
+    processing: str = ""
+    parsing: str = ""
+    names: str = ""
+    listing: str = ""
+    cron: str = "cron input type not supported in mounting datums"
+    none_set: str = "no input set"
+    no_datums: str = "spec produces zero datums; nothing to mount"
+
+    def zero_datums(self) -> NoDatumsError:
+        """The error for an input that nothing matches."""
+        return NoDatumsError(self.listing + self.no_datums)
+
+
+OURS = Rules(strict=True, commit_allowed=True, name="{repo}")
+"""As a pipeline, but for `commit`, which is honoured."""
+
+V2_9 = Rules(
+    strict=True,
+    commit_allowed=False,
+    name="{repo}",
+    reading="error reading next CreatePipeline request: ",
+    processing="error processing input: ",
+    parsing="error parsing datum input: ",
+    names="invalid names in datum input: ",
+    listing="error listing spec's datums: ",
+)
+
+V2_6 = Rules(
+    strict=False,
+    commit_allowed=True,
+    name="{project}_{repo}{_branch}",
+    cron="can't list datums with a cron input, there will be no datums until the pipeline is created",
+    none_set="unrecognized input type",
+    no_datums="no datums match the given input spec",
+)

@@ -1,0 +1,212 @@
+"""Where datums come from: the cluster's own listing, or formed here from what globs match in the commits asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pachmount.datums.forming import Match, form_datums
+from pachmount.datums.glob import BadPatternError, Glob, compile_glob
+from pachmount.datums.model import Datum, DatumFile, Input, PfsInput, leaves
+from pachmount.datums.rules import OURS, Rules
+from pachmount.errors import BusyError, NotFoundError, NotPermittedError, PachmountError
+from pachmount.mounts.resolve import Resolved, resolve
+from pachmount.names import Source
+from pachmount.pfs.client import PfsClient
+from pachmount.pfs.model import CommitRef, FileEntry, ListedDatum, RepoRef
+from pachmount.pfs.status import is_call_missing
+
+BATCH = 1_000
+
+Progress = Callable[[int], None]
+"""Told how many files have been matched, or datums received, so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatumBatch:
+    """Datums that follow those of the batch before; `total` is the number of all, None where it is not known yet."""
+
+    datums: tuple[Datum, ...]
+    total: int | None
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A PFS input and the commit that its files are read from. `moved`: its branch's head is another one."""
+
+    input: PfsInput
+    commit: CommitRef
+    moved: bool
+
+    @property
+    def key(self) -> tuple[RepoRef, str]:
+        """What the cluster tells of a file that may be this input's."""
+        return self.commit.repo, self.commit.id
+
+
+class DatumSource:
+    """The datums of an input, in the order of their ids.
+
+    The cluster lists them, unless an input has a `commit`, a branch's head is not finished (its newest finished
+    ancestor counts), two inputs read one commit (the cluster does not tell which one a file is for), or the call is
+    missing. `finish_timeout`: seconds to wait for a commit that is being finished.
+    """
+
+    def __init__(
+        self, client: PfsClient, source: Input, rules: Rules = OURS, *, finish_timeout: float = 60.0, batch: int = BATCH
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._rules = rules
+        self._finish_timeout = finish_timeout
+        self._batch = batch
+
+    def batches(self, progress: Progress = lambda _: None) -> Iterator[DatumBatch]:
+        """All datums, at least one. Nothing is asked of the cluster before the first is taken.
+
+        Raises NoDatumsError, NotFoundError (no such project, repo, branch or commit), NotPermittedError, BusyError and
+        whatever keeps us from asking. Closing the generator ends the call under way.
+        """
+        found_some = False
+        for batch in self._found(self._resolved(), progress):
+            found_some = True
+            yield batch
+        if not found_some:
+            raise self._rules.zero_datums()
+
+    def _resolved(self) -> list[_Leaf]:
+        """The inputs in the order of the tree."""
+        known: dict[Source, Resolved] = {}
+        return [self._resolve(leaf, known) for leaf in leaves(self._source)]
+
+    def _resolve(self, leaf: PfsInput, known: dict[Source, Resolved]) -> _Leaf:
+        source = Source(leaf.project, leaf.repo, "" if leaf.commit else leaf.branch, leaf.commit)
+        if source not in known:
+            try:
+                known[source] = resolve(self._client, source, self._finish_timeout)
+            except (NotFoundError, NotPermittedError) as error:
+                error.what = self._rules.processing + self._rules.parsing + error.what
+                raise
+        found = known[source]
+        repo = RepoRef(leaf.project, leaf.repo)
+        return _Leaf(leaf, CommitRef(repo, found.source.commit, found.source.branch), found.head != found.source.commit)
+
+    def _found(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
+        by_key = {leaf.key: leaf for leaf in resolved}
+        if len(by_key) < len(resolved) or any(leaf.input.commit or leaf.moved for leaf in resolved):
+            return self._formed(resolved, progress)
+        return self._listed_or_formed(resolved, by_key, progress)
+
+    def _listed_or_formed(
+        self, resolved: list[_Leaf], by_key: dict[tuple[RepoRef, str], _Leaf], progress: Progress
+    ) -> Iterator[DatumBatch]:
+        listed = self._listed({key: _Files(leaf) for key, leaf in by_key.items()}, progress)
+        try:
+            first = next(listed, None)
+        except _BranchMovedError:
+            first = None
+            listed = self._formed(resolved, progress)
+        except PachmountError as error:
+            if not is_call_missing(error):
+                raise
+            first = None
+            listed = self._formed(resolved, progress)
+        if first is not None:
+            yield first
+        yield from listed
+
+    def _listed(self, files: dict[tuple[RepoRef, str], _Files], progress: Progress) -> Iterator[DatumBatch]:
+        """What the cluster lists. Raises _BranchMovedError when it reads other commits than those in `files`."""
+        count = 0
+        waiting: list[Datum] = []
+
+        def datum(listed: ListedDatum) -> Datum:
+            found = tuple(_known(files, commit).file(entry) for commit, entry in listed.files)
+            return Datum(listed.id, found)
+
+        for batch in self._client.datums.list(self._source):
+            waiting.extend(map(datum, batch))
+            count += len(batch)
+            progress(count)
+            while len(waiting) >= self._batch:
+                yield DatumBatch(tuple(waiting[: self._batch]), None)
+                del waiting[: self._batch]
+        if waiting:
+            yield DatumBatch(tuple(waiting), count)
+
+    def _formed(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
+        """What is formed here out of the very commits that were resolved."""
+        counted = 0
+
+        def matches(leaf: _Leaf) -> Iterator[Match[DatumFile]]:
+            nonlocal counted
+            files = _Files(leaf)
+            for entries in self._client.glob(leaf.commit, leaf.input.glob or "/"):
+                yield from map(files.match, entries)
+                counted += len(entries)
+                progress(counted)
+
+        leaf_of = {id(leaf.input): leaf for leaf in resolved}
+        formed = form_datums(self._source, lambda source: matches(leaf_of[id(source)]))
+        for start in range(0, len(formed), self._batch):
+            found = formed[start : start + self._batch]
+            datums = (Datum(datum.id, tuple(part.match.file for part in datum.parts)) for datum in found)
+            yield DatumBatch(tuple(datums), len(formed))
+
+
+class _BranchMovedError(BusyError):
+    """The head of a branch is not the one that was resolved a moment ago."""
+
+
+class _Files:
+    """Makes the DatumFiles of one input, each once: many datums of a cross have the same."""
+
+    def __init__(self, leaf: _Leaf) -> None:
+        self._leaf = leaf
+        self._glob = _glob_with_captures(leaf.input)
+        self._made: dict[str, DatumFile] = {}
+
+    def match(self, entry: FileEntry) -> Match[DatumFile]:
+        """The file as a match of the input's glob."""
+        file = self._make(entry)
+        return Match(file.key()[-1], file, file.join_on, file.group_by)
+
+    def file(self, entry: FileEntry) -> DatumFile:
+        """The file at an entry's path."""
+        known = self._made.get(entry.path)
+        if known is None:
+            known = self._made[entry.path] = self._make(entry)
+        return known
+
+    def _make(self, entry: FileEntry) -> DatumFile:
+        source, commit, path = self._leaf.input, self._leaf.commit, entry.path or "/"
+        return DatumFile(
+            input=source.directory,
+            project=source.project,
+            repo=source.repo,
+            branch=source.branch,
+            commit=commit.id,
+            path=path,
+            is_dir=entry.is_dir,
+            size_bytes=entry.size,
+            hash=entry.hash.hex(),
+            join_on=self._glob.replace(path, source.join_on) if self._glob else source.join_on,
+            group_by=self._glob.replace(path, source.group_by) if self._glob else source.group_by,
+        )
+
+
+def _glob_with_captures(source: PfsInput) -> Glob | None:
+    """The glob, if what it captures matters."""
+    if "$" not in source.join_on + source.group_by:
+        return None
+    try:
+        return compile_glob(source.glob)
+    except BadPatternError:  # the cluster reads it, we do not
+        return None
+
+
+def _known(files: dict[tuple[RepoRef, str], _Files], commit: CommitRef) -> _Files:
+    found = files.get((commit.repo, commit.id))
+    if found is None:
+        raise _BranchMovedError(f"a branch of {commit.repo} moved while its datums were listed", "", "try again")
+    return found
