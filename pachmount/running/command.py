@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pachmount.namespace import syscalls
 
@@ -33,6 +33,9 @@ class User:
     gid: int | None = None
 
 
+OURSELVES = User()
+
+
 @dataclass(frozen=True)
 class End:
     """`code` is what a shell says of it; `why` is "" where that says it all."""
@@ -50,7 +53,7 @@ def run(
     stderr: IO[bytes],
     *,
     timeout: float = 0.0,
-    user: User = User(),  # noqa: B008 (frozen)
+    user: User = OURSELVES,
 ) -> End:
     """Run a command with `lines` as its input; nothing that it started runs afterwards. Raises StopError."""
     deadline = time.monotonic() + timeout if timeout else None
@@ -63,10 +66,10 @@ def run(
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
-    as_user = {} if user.uid is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
+    as_user: dict[str, Any] = {} if user.uid is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
     with _input(lines) as given:
         try:
-            process = subprocess.Popen(  # type: ignore[call-overload]
+            process = subprocess.Popen(
                 list(command),
                 stdin=given,
                 stdout=stdout,
@@ -136,7 +139,7 @@ def _input(lines: Sequence[str]) -> IO[bytes]:
     """A file with those lines: a command that does not read it all is then no error."""
     if not lines:
         return open(os.devnull, "rb")
-    made = open(os.memfd_create("stdin"), "w+b")
+    made = open(os.memfd_create("stdin"), "w+b")  # noqa: SIM115 (our caller closes it)
     made.write("".join(f"{line}\n" for line in lines).encode())
     made.seek(0)
     return made

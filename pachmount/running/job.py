@@ -42,13 +42,16 @@ class Tally:
 
 @dataclass(frozen=True)
 class Job:
-    """How datums are run: `order` makes a worker's order of one, `code` stands for the code, `prefetch` is told which
-    datums come next."""
+    """How datums are run.
+
+    `order` makes a worker's order of a datum and its directory, `code` stands for the code, `prefetch` is given the
+    datums that wait whenever one has begun.
+    """
 
     directory: RunDirectory
     code: str
     order: Callable[[Datum, str], Order]
-    prefetch: Callable[[Sequence[Datum]], None] = lambda _: None
+    prefetch: Callable[[Iterator[Datum]], None] = lambda _: None
     fail_fast: bool = False
 
     def run(self, pool: Pool, datums: Sequence[Numbered], tally: Tally) -> Iterator[Tally]:
@@ -62,7 +65,7 @@ class Job:
                 directory = self.directory.begin(one.datum.id)
                 begun[one.datum.id] = one, key
                 pool.begin(self.order(one.datum, str(directory)))
-                self.prefetch(_Upcoming(waiting))
+                self.prefetch(one.datum for one, _ in waiting)
             tally.running = len(begun)
             for outcome in pool.wait(LOOK_SECONDS):
                 one, key = begun.pop(outcome.datum)
@@ -81,16 +84,3 @@ class Job:
                 yield one, key
             else:
                 tally.outcomes[one.index] = replace(before, seconds=0.0)
-
-
-class _Upcoming(Sequence[Datum]):
-    """The datums that wait, without a copy of the whole queue."""
-
-    def __init__(self, waiting: deque[tuple[Numbered, str]]) -> None:
-        self._waiting = waiting
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def,override]
-        return self._waiting[index][0].datum

@@ -43,7 +43,9 @@ def merge(outputs: Iterable[tuple[str, Path]]) -> Merged:
     for path in sorted(owners.keys() & directories.keys()):
         conflicts.append(f"'{path}' is a file in datum {owners[path][:12]}, a directory in {directories[path][:12]}")
     if conflicts:
-        shown = "; ".join(conflicts[:_SHOWN]) + (f"; and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else "")
+        shown = "; ".join(conflicts[:_SHOWN]) + (
+            f"; and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
+        )
         hint = "have the code write below a directory or name of the datum's own, as in a pipeline"
         raise ConflictError("the datums' outputs cannot be merged", shown, hint)
     return Merged(files, size)

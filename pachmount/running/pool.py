@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pachmount.errors import InternalError
 from pachmount.namespace import syscalls
 from pachmount.running import worker
+from pachmount.running.command import StopError
 from pachmount.running.messages import Order, Outcome
 from pachmount.running.worker import Setup
 
@@ -128,7 +129,7 @@ def _fork(setup: Setup, others: list[_Worker]) -> _Worker:
         if syscalls.signal_at_parents_end(signal.SIGTERM, parent):
             worker.serve(setup, theirs)
         code = 0
-    except worker.command.StopError:
+    except StopError:
         code = 0
     except BaseException as error:  # noqa: BLE001 (a copy of our caller must never go on)
         with contextlib.suppress(Exception):

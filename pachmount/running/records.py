@@ -39,7 +39,7 @@ class RunDirectory:
             raise BusyError("the spec is being run already", why, "wait for it, or give this one --run-dir") from error
         self._known = self._read()
         try:
-            self._journal = open(path / _JOURNAL, "a", encoding="utf-8")
+            self._journal = open(path / _JOURNAL, "a", encoding="utf-8")  # noqa: SIM115 (closed with us)
         except OSError as error:
             raise ConfigurationError(f"cannot write to '{path}'", error.strerror or str(error)) from error
 

@@ -18,8 +18,10 @@ _PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
 
 @dataclass(frozen=True)
 class Transform:
-    """`cmd` is executed without a shell. `stdin` and `err_stdin` are lines. `timeout` is in seconds, 0 for none; `tries`
-    is how often a datum is tried in all."""
+    """`cmd` is executed without a shell. `stdin` and `err_stdin` are lines.
+
+    `timeout` is in seconds, 0 for none; `tries` is how often a datum is tried in all.
+    """
 
     cmd: tuple[str, ...] = ()
     stdin: tuple[str, ...] = ()
@@ -33,8 +35,8 @@ class Transform:
     timeout: float = 0.0
 
     def running(self, command: Sequence[str]) -> Transform:
-        """The same with another command, which gets no input."""
-        return replace(self, cmd=tuple(command), stdin=())
+        """The same with another command, which gets no input and runs here and as us, not as in the image."""
+        return replace(self, cmd=tuple(command), stdin=(), working_dir="", user="")
 
 
 def read_transform(spec: Mapping[str, Any]) -> Transform:

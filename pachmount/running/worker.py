@@ -14,8 +14,8 @@ from typing import IO
 
 from pachmount.namespace import syscalls
 from pachmount.running import command, links, place
-from pachmount.running.command import End, User
-from pachmount.running.messages import Order, Outcome
+from pachmount.running.command import OURSELVES, End, User
+from pachmount.running.messages import DatumState, Order, Outcome
 from pachmount.running.transform import Transform
 
 STDOUT, STDERR = "stdout", "stderr"
@@ -30,7 +30,7 @@ class Setup:
     directory: str
     pfs: Path
     hidden: Path
-    user: User = User()
+    user: User = OURSELVES
 
 
 def serve(setup: Setup, channel: socket.socket) -> None:
@@ -71,7 +71,7 @@ class _Datum:
                     break
         if recovered:
             self._empty_out()
-        state = "recovered" if recovered else "success" if self._accepts(end) else "failed"
+        state: DatumState = "recovered" if recovered else "success" if self._accepts(end) else "failed"
         return Outcome(self._order.datum, state, tries, end.code, time.monotonic() - started, end.why)
 
     def _accepts(self, end: End) -> bool:
@@ -90,7 +90,9 @@ class _Datum:
                 if self._accepts(end):
                     links.follow_links(setup.pfs / place.OUT, self._copy)
                 elif last and self._transform.err_cmd:
-                    recovered = self._execute(self._transform.err_cmd, self._transform.err_stdin, stdout, stderr) == End(0)
+                    recovered = self._execute(
+                        self._transform.err_cmd, self._transform.err_stdin, stdout, stderr
+                    ) == End(0)
             for source, target in self._fetched:
                 shutil.copyfile(source, target)
         except links.OutputError as error:
@@ -102,9 +104,7 @@ class _Datum:
 
     def _execute(self, cmd: tuple[str, ...], lines: tuple[str, ...], stdout: IO[bytes], stderr: IO[bytes]) -> End:
         timeout, setup = self._transform.timeout, self._setup
-        return command.run(
-            cmd, self._env, setup.directory, lines, stdout, stderr, timeout=timeout, user=setup.user
-        )
+        return command.run(cmd, self._env, setup.directory, lines, stdout, stderr, timeout=timeout, user=setup.user)
 
     def _empty_out(self) -> None:
         if self._out.exists():
@@ -119,6 +119,8 @@ class _Datum:
         for entry in self._order.placed:
             if entry.empty and source.is_relative_to(entry.target):
                 below = source.relative_to(entry.target)
-                self._fetched.append((Path(entry.source, below), self._out / target.relative_to(self._setup.pfs / place.OUT)))
+                self._fetched.append(
+                    (Path(entry.source, below), self._out / target.relative_to(self._setup.pfs / place.OUT))
+                )
                 return
         shutil.copyfile(source, target)
