@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,9 @@ import typer
 
 from pachmount import paths
 from pachmount.cli import options as opt
+from pachmount.cli.specs import read_spec
 from pachmount.cli.state import State
-from pachmount.errors import NotFoundError, UsageError
+from pachmount.errors import UsageError
 
 if TYPE_CHECKING:
     from pachmount.datums.spec import Pipeline
@@ -22,7 +22,15 @@ Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A pipeline's spec, or only its input: YAML or JSON; '-': stdin.")
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=0, help="Datums at a time. Default: as many as CPUs, at most 4.", show_default=False)
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        min=0,
+        help="Datums at a time. Default: as many as CPUs, at most 4.",
+        show_default=False,
+    ),
 ]
 Datums = Annotated[
     list[str] | None,
@@ -90,7 +98,7 @@ def run(
     """
     from pachmount.cli import run_session
 
-    pipeline = _read(spec)
+    pipeline = read_spec(spec)
     transform = _transform(pipeline, state.program, timeout, retries)
     where = run_dir.absolute() if run_dir is not None else _usual_dir(spec, pipeline)
     wishes = run_session.Wishes(
@@ -109,20 +117,6 @@ def run(
         junit=junit.absolute() if junit is not None else None,
     )
     return run_session.run(state, wishes)
-
-
-def _read(spec: str) -> Pipeline:
-    from pachmount.datums.spec import parse_pipeline
-
-    if spec == "-":
-        return parse_pipeline(sys.stdin.buffer.read())
-    try:
-        text = Path(spec).read_bytes()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"cannot read '{spec}'", "no such file", "check the path") from error
-    except OSError as error:
-        raise UsageError(f"cannot read '{spec}'", error.strerror or str(error)) from error
-    return parse_pipeline(text)
 
 
 def _transform(pipeline: Pipeline, program: list[str], timeout: str | None, retries: int | None) -> Transform:

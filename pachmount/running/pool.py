@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from pachmount.errors import InternalError
+from pachmount.errors import PachmountError
 from pachmount.namespace import syscalls
 from pachmount.running import worker
 from pachmount.running.command import StopError
@@ -64,14 +64,14 @@ class Pool:
             chosen.channel.sendall(order.encode())
 
     def wait(self, timeout: float | None = None) -> list[Outcome]:
-        """Outcomes of datums, at least one unless time has passed. Raises InternalError when no worker is left."""
+        """Outcomes of datums, at least one unless time has passed. Raises PachmountError when no worker is left."""
         outcomes = []
         for key, _ in self._selector.select(timeout):
             outcome = self._receive(key.data)
             if outcome is not None:
                 outcomes.append(outcome)
         if not self._workers and not outcomes:
-            raise InternalError("all workers have ended", "somebody killed them, or memory ran out")
+            raise PachmountError("all workers have ended", "somebody killed them, or memory ran out", "use fewer: -j 1")
         return outcomes
 
     def stop(self) -> None:

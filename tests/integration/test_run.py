@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pexpect
 import pytest
 
 from pachmount.fuse.kernel import KernelMount, mount_table
@@ -508,3 +509,60 @@ def test_user_namespaces_that_are_off(spec: Spec, repo: str, box: Box) -> None:
     done = box.sh('exec "$@"', *command, *ours)
     assert done.returncode == 73, done
     assert done.stderr.startswith("error: cannot make a mount namespace — user namespaces are switched off here")
+
+
+# --- what people see
+
+
+def test_progress_and_table_on_a_terminal(spec: Spec, repo: str, box: Box) -> None:
+    spec.write(pfs(repo, "/*", name="in"), datum_tries=1)
+    arguments = ["-m", "pachmount.cli.main", "run", str(spec.file), "-j", "1", "--run-dir", str(spec.directory / "run")]
+    program = ["--", "sh", "-c", "sleep 1; echo oops >&2; test $in != /pfs/in/a"]
+    terminal = pexpect.spawn(
+        sys.executable, [*arguments, *program], env=box.env, cwd=str(box.root), timeout=30, encoding="utf-8"
+    )
+    terminal.setwinsize(24, 200)
+    terminal.expect("[12]/3 datums.* running")
+    terminal.expect("DATUM +ID +STATE +TRIES +EXIT +TIME +FILES")
+    terminal.expect("failed +1 +1 .*in:/a")
+    terminal.expect_exact("3 datums: 2 success, 1 failed")
+    terminal.expect_exact("oops")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 1
+
+
+def test_ctrl_c_on_a_terminal(spec: Spec, repo: str, box: Box) -> None:
+    spec.write(pfs(repo, "/*", name="in"))
+    arguments = ["-m", "pachmount.cli.main", "run", str(spec.file), "--run-dir", str(spec.directory / "run")]
+    terminal = pexpect.spawn(
+        sys.executable,
+        [*arguments, "--", "sh", "-c", "touch /pfs/out/ready; sleep 60"],
+        env=box.env,
+        timeout=30,
+        encoding="utf-8",
+    )
+    _wait_for_datum(spec)
+    terminal.sendintr()
+    terminal.expect_exact("stopped, 0 of 3 datums done; the same command goes on from here")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+
+
+# --- without a mount
+
+
+def test_download(spec: Spec, repo: str, box: Box) -> None:
+    cross = {"cross": [pfs(repo, "/", name="whole"), pfs(repo, "/sub/", name="names", empty_files=True)]}
+    spec.write(cross)
+    target = spec.directory / "copy"
+    assert "datum 0: 6 files (22 B)" in box.ok("datum", "download", "0", str(spec.file), str(target))
+    whole = {f"whole{path}": content.decode() for path, content in FILES.items()}
+    assert tree(target) == {**whole, "names/sub/c": "", "names/sub/d": ""}
+    assert "not an empty directory" in box.refused("datum", "download", "0", str(spec.file), str(target), code=2)
+    assert "no datum '1'" in box.refused("datum", "download", "1", str(spec.file), str(spec.directory / "x"), code=66)
+    spec.write(pfs(repo, "/a"))
+    answer = json.loads(box.ok("datum", "download", "0", str(spec.file), str(spec.directory / "one"), "--json"))
+    assert (answer["index"], answer["files"], answer["bytes"]) == (0, 1, 5)
+    assert tree(spec.directory / "one") == {f"{repo}/a": "first"}
