@@ -43,14 +43,15 @@ def download(state: State, which: Which, spec: Spec, directory: Directory, as_js
     from pachmount.running import choose
     from pachmount.running import download as downloading
 
-    pipeline = read_spec(spec)
+    read = read_spec(spec)
     directory = directory.absolute()
     if not downloading.check_target(directory):
         raise UsageError(f"cannot write to '{directory}'", "it is not an empty directory", "name one that is not there")
-    empty = {(leaf.directory, leaf.repo) for leaf in leaves(pipeline.input) if leaf.empty_files}
     cluster = state.client(start=True).status().cluster
-    with connecting.connect(cluster) as (client, _), output.progress(enabled=not state.quiet) as bar:
-        datums = [datum for batch in DatumSource(client, pipeline.input).batches() for datum in batch.datums]
+    with connecting.connect(cluster) as (client, project), output.progress(enabled=not state.quiet) as bar:
+        source = read.source(project)
+        empty = {(leaf.directory, leaf.repo) for leaf in leaves(source) if leaf.empty_files}
+        datums = [datum for batch in DatumSource(client, source).batches() for datum in batch.datums]
         [chosen] = choose.choose(datums, [which])
         total = sum(file.size_bytes for file in chosen.datum.files)
 

@@ -98,12 +98,13 @@ def run(
     """
     from pachmount.cli import run_session
 
-    pipeline = read_spec(spec)
-    transform = _transform(pipeline, state.program, timeout, retries)
-    where = run_dir.absolute() if run_dir is not None else _usual_dir(spec, pipeline)
+    read = read_spec(spec)
+    transform = _transform(read.pipeline, state.program, timeout, retries)
+    title = read.name or ("stdin" if spec == "-" else Path(spec).stem)
+    where = run_dir.absolute() if run_dir is not None else _usual_dir(spec, title, read.pipeline)
     wishes = run_session.Wishes(
-        title=_title(spec, pipeline),
-        source=pipeline.input,
+        title=title,
+        source=read.source,
         transform=transform,
         jobs=jobs,
         datums=tuple(datum or ()),
@@ -134,19 +135,12 @@ def _transform(pipeline: Pipeline, program: list[str], timeout: str | None, retr
     return transform
 
 
-def _title(spec: str, pipeline: Pipeline) -> str:
-    """What the run is called: the pipeline's name, or the spec's."""
-    named = pipeline.fields.get("pipeline")
-    name = named.get("name") if isinstance(named, dict) else None
-    return name if isinstance(name, str) and name else "stdin" if spec == "-" else Path(spec).stem
-
-
-def _usual_dir(spec: str, pipeline: Pipeline) -> Path:
+def _usual_dir(spec: str, title: str, pipeline: Pipeline) -> Path:
     """One directory for each spec file; for a spec on stdin, one for each input."""
     from hashlib import sha256
 
     from pachmount.datums.spec import to_dict
 
     identity = str(to_dict(pipeline.input)) if spec == "-" else str(Path(spec).absolute())
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in _title(spec, pipeline))[:50].lstrip(".")
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in title)[:50].lstrip(".")
     return paths.runs_dir() / f"{name}-{sha256(identity.encode(errors='surrogateescape')).hexdigest()[:8]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +37,11 @@ _MERGED = "merged"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is to be run, and what becomes of it; all paths are absolute."""
+    """What is to be run, and what becomes of it; all paths are absolute. `source` is the input, given the project of
+    repos that name none."""
 
     title: str
-    source: Input
+    source: Callable[[str], Input]
     transform: Transform
     jobs: int
     datums: tuple[str, ...]
@@ -72,7 +73,7 @@ def run(state: State, wishes: Wishes) -> int:
         daemon = stack.enter_context(DaemonClient(places.socket))
         client, project = stack.enter_context(connecting.connect(daemon.status().cluster))
         session = _Session(state, wishes, directory, daemon, client, project)
-        tally = session.run_all(pool, Commits(commits_dir, wishes.source))
+        tally = session.run_all(pool, commits_dir)
         return session.conclude(tally)
 
 
@@ -125,9 +126,11 @@ class _Session:
         self._project = project
         self._datums: Sequence[Numbered] = ()
 
-    def run_all(self, pool: Pool, commits: Commits) -> Tally:
+    def run_all(self, pool: Pool, commits_dir: Path) -> Tally:
         """Run the datums that are asked for; what became of them."""
-        self._datums = choose(list(self._listed()), self._wishes.datums)
+        source = self._wishes.source(self._project)
+        self._datums = choose(list(self._listed(source)), self._wishes.datums)
+        commits = Commits(commits_dir, source)
         commits.mount(self._daemon, (one.datum for one in self._datums))
         job_id, token = uuid.uuid4().hex, self._client.token
 
@@ -148,7 +151,7 @@ class _Session:
             raise
         return tally
 
-    def _listed(self) -> Iterator[Datum]:
+    def _listed(self, source: Input) -> Iterator[Datum]:
         from pachmount.mounts.datum_source import DatumSource
 
         with output.progress(enabled=not self._state.quiet) as bar:
@@ -156,7 +159,7 @@ class _Session:
             def show(count: int) -> None:
                 bar.update(f"looking for datums: {count:,}", 0, 1)
 
-            for batch in DatumSource(self._client, self._wishes.source).batches(show):
+            for batch in DatumSource(self._client, source).batches(show):
                 yield from batch.datums
 
     def conclude(self, tally: Tally) -> int:

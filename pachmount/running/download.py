@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pachmount.datums.model import Datum, DatumFile
-from pachmount.errors import DataError, StorageFullError
+from pachmount.errors import DataError
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.running.merge import cannot_write
 
 if TYPE_CHECKING:
     from pachmount.pfs.client import PfsClient
@@ -30,7 +31,7 @@ def download(
     """Make `directory`, which is new or empty, with the datum's files below `directory/INPUT`: all or nothing.
 
     Of files that `is_empty` says so there are only the names. Gives the numbers of files and bytes. Raises DataError,
-    StorageFullError and what the connection may raise.
+    what `cannot_write` makes, and what the connection may raise.
     """
     beside = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
@@ -48,7 +49,7 @@ def download(
     except tarfile.TarError as error:
         raise DataError("the cluster sent a damaged archive", str(error)) from error
     except OSError as error:
-        raise StorageFullError(f"cannot write to '{directory}'", error.strerror or str(error)) from error
+        raise cannot_write(directory, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return copy.files, copy.bytes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pachmount.errors import ConflictError, StorageFullError, UsageError
+from pachmount.errors import ConflictError, NotPermittedError, PachmountError, StorageFullError, UsageError
 
 _SHOWN = 5
 
@@ -67,7 +68,7 @@ def check_target(directory: Path, *, replace: bool) -> None:
 
 
 def put(merged: Merged, directory: Path) -> None:
-    """Have the files, and nothing else, in a directory: all of them or none. Raises StorageFullError, OSError."""
+    """Have the files, and nothing else, in a directory: all of them or none. Raises PachmountError."""
     beside = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -76,9 +77,20 @@ def put(merged: Merged, directory: Path) -> None:
             shutil.rmtree(directory)
         beside.rename(directory)
     except OSError as error:
-        raise StorageFullError(f"cannot write to '{directory}'", error.strerror or str(error)) from error
+        raise cannot_write(directory, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def cannot_write(directory: Path, error: OSError) -> PachmountError:
+    """The error for a directory that could not be filled."""
+    kind = PachmountError
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind = StorageFullError
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        kind = NotPermittedError
+    where = f" ({error.filename})" if error.filename else ""
+    return kind(f"cannot write to '{directory}'", f"{error.strerror or error}{where}", "choose another place")
 
 
 def link(merged: Merged, directory: Path) -> None:

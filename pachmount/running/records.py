@@ -21,6 +21,8 @@ from pachmount.running.transform import Transform
 
 _JOURNAL = "outcomes.jsonl"
 _DATUMS = "datums"
+_MOST_LINES = 1_000
+"""Lines of the journal that may say nothing, and as many again as those that do."""
 _DONE = ("success", "recovered")
 
 
@@ -37,8 +39,10 @@ class RunDirectory:
             os.close(self._lock)
             why = f"another run uses '{path}'"
             raise BusyError("the spec is being run already", why, "wait for it, or give this one --run-dir") from error
-        self._known = self._read()
+        self._known, lines = self._read()
         try:
+            if lines > _MOST_LINES + 2 * len(self._known):
+                self._shorten()
             self._journal = open(path / _JOURNAL, "a", encoding="utf-8")  # noqa: SIM115 (closed with us)
         except OSError as error:
             raise ConfigurationError(f"cannot write to '{path}'", error.strerror or str(error)) from error
@@ -84,23 +88,37 @@ class RunDirectory:
             self._note(outcome.datum, key, outcome)
 
     def _note(self, datum_id: str, key: str, outcome: Outcome | None) -> None:
-        self._journal.write(json.dumps([datum_id, key, asdict(outcome) if outcome else None]) + "\n")
+        self._journal.write(_line(datum_id, key, outcome))
         self._journal.flush()
         if outcome is None:
             self._known.pop(datum_id, None)
         else:
             self._known[datum_id] = key, outcome
 
-    def _read(self) -> dict[str, tuple[str, Outcome]]:
+    def _shorten(self) -> None:
+        """Keep of the journal only what still holds."""
+        beside = self.path / f"{_JOURNAL}.new"
+        with open(beside, "w", encoding="utf-8") as lines:
+            for datum_id, (key, outcome) in self._known.items():
+                lines.write(_line(datum_id, key, outcome))
+        beside.rename(self.path / _JOURNAL)
+
+    def _read(self) -> tuple[dict[str, tuple[str, Outcome]], int]:
+        """What is known of each datum, and how many lines say so."""
         known: dict[str, tuple[str, Outcome]] = {}
+        number = 0
         with contextlib.suppress(FileNotFoundError), open(self.path / _JOURNAL, encoding="utf-8") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, 1):  # noqa: B007 (counts them)
                 with contextlib.suppress(ValueError, TypeError):  # the last line of a run that was killed
                     datum_id, key, outcome = json.loads(line)
                     known.pop(datum_id, None)
                     if outcome:
                         known[datum_id] = key, Outcome(**outcome)
-        return known
+        return known, number
+
+
+def _line(datum_id: str, key: str, outcome: Outcome | None) -> str:
+    return json.dumps([datum_id, key, asdict(outcome) if outcome else None]) + "\n"
 
 
 def code_key(transform: Transform, directory: str, code: Iterable[Path] = ()) -> str:
