@@ -36,7 +36,8 @@ class Setup:
 def serve(setup: Setup, channel: socket.socket) -> None:
     """Do what the other side of the channel orders, until it closes it or SIGTERM comes. The process has one thread."""
     syscalls.adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells us, too; the program that started us decides
+    os.setsid()  # what a terminal or anybody sends to its group is for the program that started us, which decides
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if os.geteuid() != 0:
         syscalls.let_programs_mount_no_more()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,18 @@ def test_other_ends_leave_nothing(spec: Spec, repo: str, number: signal.Signals)
         process.send_signal(number)
         process.communicate(timeout=30)
     assert process.returncode == -number  # the rest is in _nothing_is_left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_end_at_any_moment_leaves_nothing(spec: Spec, repo: str, number: signal.Signals) -> None:
+    spec.write(pfs(repo, "/**", name="in"), datum_tries=50)
+    command = ["--again", "-j", "2", "--", "sh", "-c", "(setsid sleep 60 &); cp -r $in /pfs/out; exit 1"]
+    for delay in (0.2, 0.5, 0.8, 1.1, 1.4, 1.7):
+        with spec.popen(*command) as process:
+            time.sleep(delay)
+            os.killpg(process.pid, number)
+            process.communicate(timeout=30)
+        assert process.returncode in (-number, 130, 1)
 
 
 def test_a_killed_worker_is_a_failed_datum(spec: Spec, repo: str) -> None:
