@@ -228,6 +228,27 @@ class DaemonClient:
         """Connect to another cluster and remember it; all mounts of the old one end."""
         return _one(schema.ConfigAnswer, self._put("/config", UPLOAD_TIMEOUT, request))
 
+    def mount_datums(self, spec: str) -> schema.DatumAnswer:
+        """Show the first datum of the input in a spec (YAML or JSON)."""
+        return _one(schema.DatumAnswer, self._send("PUT", "/datums/_mount", UPLOAD_TIMEOUT, body=spec))
+
+    def show_datum(self, *, index: int | None = None, datum_id: str = "") -> schema.DatumAnswer:
+        """Show a datum by its index or its id."""
+        query = {"id": datum_id} if datum_id else {"idx": index}
+        return _one(schema.DatumAnswer, self._send("PUT", "/_show_datum", MOUNT_TIMEOUT, query=query))
+
+    def step_datum(self, by: Literal[1, -1]) -> schema.DatumAnswer:
+        """Show the next or the previous datum."""
+        return _one(schema.DatumAnswer, self._put("/datums/_next" if by > 0 else "/datums/_prev", MOUNT_TIMEOUT))
+
+    def datums(self, start: int = 0, number: int = 100) -> schema.DatumPageAnswer:
+        """A page of the datums that are known so far."""
+        return _one(schema.DatumPageAnswer, self._get("/datums/_list", POLL_TIMEOUT, start=start, number=number))
+
+    def unmount_datums(self) -> None:
+        """Bring back what was mounted before."""
+        self._put("/datums/_unmount", MOUNT_TIMEOUT)
+
     def begin_login(self) -> schema.LoginAnswer:
         """Where to log in with a browser."""
         return _one(schema.LoginAnswer, self._put("/auth/_login", CLUSTER_TIMEOUT))
@@ -262,7 +283,8 @@ class DaemonClient:
         try:
             self._connection.usable(timeout)
             target = f"{route}?{urlencode(query, doseq=True)}" if query else route
-            self._connection.request(method, target, body, self._headers)
+            data = body.encode() if body is not None else None
+            self._connection.request(method, target, data, self._headers)
             response = self._connection.getresponse()
             content = response.read()
         except PachmountError:

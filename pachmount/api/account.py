@@ -7,7 +7,7 @@ import threading
 from pachmount.api import schema
 from pachmount.api.decode import decode_body
 from pachmount.api.handlers import Handler
-from pachmount.errors import BusyError, PachmountError, UsageError
+from pachmount.errors import BusyError, LoginRequiredError, PachmountError, UsageError
 from pachmount.mounts import login
 
 
@@ -36,10 +36,15 @@ class LoginTokenHandler(Handler):
         if not logins.enter():
             raise BusyError("too many logins at once", f"{logins.waiting} are waited for", "try again")
         try:
-            await self.run(logins.executor, lambda: self._finish(request), login.LOGIN_SECONDS + login.SLICE_SECONDS)
+            limit = login.LOGIN_SECONDS + login.SLICE_SECONDS
+            await self.run(self.services.pools.login, lambda: self._finish(request), limit)
         finally:
             logins.leave()
         self.answer(self.services.cluster.context_document())
+
+    def compatible_status(self, error: PachmountError) -> int:
+        """A login that fails is no missing login."""
+        return 500 if isinstance(error, LoginRequiredError) else super().compatible_status(error)
 
     def on_connection_close(self) -> None:
         self._gone.set()
@@ -58,16 +63,15 @@ class LogoutHandler(Handler):
     """PUT /auth/_logout: unmount all and forget the token."""
 
     async def put(self) -> None:
-        request = decode_body(self.request.body or b"{}", schema.LogoutRequest)
+        # ours may forget a token that is no good any more
+        await self.look(self.require_cluster if self.is_own_client else self.require_login)
+        text = self.request.body.strip()  # the original does not look at it
+        request = decode_body(text if text.startswith(b"{") else b"{}", schema.LogoutRequest)
         await self.upload(lambda: self._logout(request))
         self.clear_header("Content-Type")
         self.finish()
 
     def _logout(self, request: schema.LogoutRequest) -> None:
-        if self.request.headers.get(schema.CLIENT_HEADER):
-            self.require_cluster()  # ours may forget a token that is no good any more
-        else:
-            self.require_login()
         self.services.manager.unmount_all(request.staged)
         self.services.cluster.set_token("")
 

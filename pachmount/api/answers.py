@@ -77,6 +77,7 @@ def file(entry: FileEntry) -> schema.FileAnswer:
 
 
 def mount(mount: Mount) -> schema.MountAnswer:
+    """For other people's clients, which know no `note`. A branch that is gone changes nothing for the original."""
     spec, source = mount.spec, mount.spec.source
     return schema.MountAnswer.model_validate(
         {
@@ -89,7 +90,7 @@ def mount(mount: Mount) -> schema.MountAnswer:
             "path": spec.paths[0] if len(spec.paths) == 1 else "",
             "mode": spec.mode,
             "state": mount.state.value,
-            "status": mount.status_text(),
+            "status": mount.status_text() if mount.lost_branch else mount.note or mount.status_text(),
             "mountpoint": str(spec.mountpoint),
             "actual_mounted_commit": source.commit,
             "latest_commit": mount.position.latest or source.commit,

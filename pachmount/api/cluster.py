@@ -32,8 +32,10 @@ class HealthHandler(Handler):
 class StatusHandler(Handler):
     """GET /status (ours): everything, from memory; branch positions at most a second old where the cluster answers."""
 
+    compatible = False
+
     async def get(self) -> None:
-        self.answer(await self.look(self._status))
+        self.answer(await self.poll(self._status))
 
     def _status(self) -> schema.StatusAnswer:
         try:
@@ -71,6 +73,8 @@ class ProjectsHandler(Handler):
 class BranchesHandler(Handler):
     """GET /branches?repo=PROJECT/REPO (ours): the branches of a repo, newest first."""
 
+    compatible = False
+
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
         self.answer(await self.look(lambda: self._branches(repo)))
@@ -87,6 +91,8 @@ class BranchesHandler(Handler):
 
 class CommitsHandler(Handler):
     """GET /commits?repo=PROJECT/REPO&branch=B&number=N (ours): commits of a repo, newest first."""
+
+    compatible = False
 
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
@@ -105,6 +111,8 @@ class CommitsHandler(Handler):
 
 class FilesHandler(Handler):
     """GET /files?source=SOURCE&after=PATH&number=N (ours): a page of a directory, or one file."""
+
+    compatible = False
 
     async def get(self) -> None:
         source = self.get_query_argument("source", "")
@@ -135,11 +143,11 @@ class ConfigHandler(Handler):
     """GET and PUT /config: which cluster, and whether it answers."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self._config))
+        self.answer(await self.poll(self._config))
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.ConfigRequest)
-        self.answer(await self.work(lambda: self._change(request)))
+        self.answer(await self.upload(lambda: self._change(request)))
 
     def _config(self) -> schema.ConfigAnswer:
         cluster = self.services.cluster

@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from pachmount.api import schema
 from pachmount.api.access import Access
+from pachmount.api.pools import Pools
 from pachmount.errors import (
     AccessDeniedError,
     ClusterTimeoutError,
@@ -58,7 +59,6 @@ class Logins:
     def __init__(self, limit: int = 4) -> None:
         self.limit = limit
         self.waiting = 0
-        self.executor = ThreadPoolExecutor(limit, thread_name_prefix="login")
 
     def enter(self) -> bool:
         """Count one more, if there may be one."""
@@ -73,12 +73,11 @@ class Logins:
 
 @dataclass(frozen=True)
 class Services:
-    """What handlers work with. `workers` runs what changes something, `lookers` what only looks."""
+    """What handlers work with."""
 
     manager: MountManager
     cluster: Cluster
-    workers: Executor
-    lookers: Executor
+    pools: Pools
     status: Callable[[], schema.StatusAnswer]
     stats: Callable[[], schema.StatsAnswer]
     requests: RequestCounts
@@ -102,20 +101,29 @@ class Handler(tornado.web.RequestHandler):
     def prepare(self) -> None:
         self.access.check(self.request)
 
+    @property
+    def is_own_client(self) -> bool:
+        """Whether the request comes from one of our clients, who know more than those of the original."""
+        return bool(self.request.headers.get(schema.CLIENT_HEADER))
+
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())
 
+    async def poll(self, work: Callable[[], T]) -> T:
+        """Run a question that memory answers, or the cluster within two seconds."""
+        return await self.run(self.services.pools.poll, work)
+
     async def look(self, work: Callable[[], T]) -> T:
-        """Run a question in a thread."""
-        return await self.run(self.services.lookers, work)
+        """Run a question to the cluster."""
+        return await self.run(self.services.pools.look, work)
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Run a change in a thread."""
-        return await self.run(self.services.workers, work)
+        """Run a change."""
+        return await self.run(self.services.pools.work, work)
 
     async def upload(self, work: Callable[[], T]) -> T:
         """Run a change that sends data, for as long as that takes: its stream has a deadline for each piece."""
-        return await self.run(self.services.workers, work, None)
+        return await self.run(self.services.pools.upload, work, None)
 
     async def run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
         """Run work in a thread of `executor`; ClusterTimeoutError if it takes longer than `timeout` (s)."""
@@ -163,7 +171,7 @@ class Handler(tornado.web.RequestHandler):
 
     def fail(self, error: PachmountError, status: int, text: str | None = None) -> None:
         """Send an error: `text` (default: the error's) with `status`, or the whole error as JSON to our clients."""
-        if self.request.headers.get(schema.CLIENT_HEADER):
+        if self.is_own_client:
             self.set_status(error.http_status)
             self.answer(schema.ErrorAnswer(**error.to_dict()))
             return
@@ -175,7 +183,7 @@ class Handler(tornado.web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, PachmountError):
-            self.fail(error, _compatible_status(error) if self.compatible else error.http_status)
+            self.fail(error, self.compatible_status(error) if self.compatible else error.http_status)
         elif isinstance(error, tornado.web.HTTPError) and status_code == http.client.BAD_REQUEST:
             self.fail(UsageError("the request cannot be read", error.log_message or ""), status_code)
         elif isinstance(error, tornado.web.HTTPError):  # the wrong method
@@ -185,18 +193,17 @@ class Handler(tornado.web.RequestHandler):
             bug = InternalError("unforeseen error in the daemon", repr(error), "see: pachmount daemon logs")
             self.fail(bug, status_code)
 
+    def compatible_status(self, error: PachmountError) -> int:
+        """The original knows only 400, 401, 404 (no cluster) and 500, and lets everybody in."""
+        if isinstance(error, NotConnectedError | LoginRequiredError | AccessDeniedError) or error.http_status == 400:
+            return error.http_status
+        return 500
+
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if isinstance(value, PachmountError):
             log.info("%s %s: %s", self.request.method, self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
-
-
-def _compatible_status(error: PachmountError) -> int:
-    """The original knows only 400, 401, 404 (no cluster) and 500, and lets everybody in."""
-    if isinstance(error, NotConnectedError | LoginRequiredError | AccessDeniedError) or error.http_status == 400:
-        return error.http_status
-    return 500
 
 
 class UnknownPath(Handler):

@@ -18,6 +18,11 @@ from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize
 class MountsAnswering(Handler):
     """The base of the routes that answer with all mounts and, as `unmounted`, all repos."""
 
+    async def pass_gates(self) -> None:
+        """What the original asks before anything else; our own clients can change mounts without a login."""
+        if not self.is_own_client:
+            await self.look(self.require_login)
+
     def mounts(self, changed: Collection[str] | None = None) -> schema.MountsAnswer:
         """Where branches stand is looked up now, within a second; what does not answer in time is told from memory.
 
@@ -31,18 +36,31 @@ class MountsAnswering(Handler):
             unmounted=[answers.repo(info) for info in cluster.repos()],
         )
 
+    def mounts_after(self, changed: Collection[str]) -> schema.MountsAnswer:
+        """The answer to a change that is made: ours does not turn into an error because repos cannot be listed."""
+        try:
+            return self.mounts(changed)
+        except PachmountError:
+            if self.compatible and not self.is_own_client:
+                raise
+        return schema.MountsAnswer(
+            mounted=[answers.mount(mount) for mount in self.services.manager.mounts()], unmounted=[]
+        )
+
 
 class MountsHandler(MountsAnswering):
     """GET /mounts: all mounts and all repos."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self.mounts))
+        self.answer(await self.poll(self.mounts))
 
 
 class MountHandler(MountsAnswering):
     """PUT /_mount: check all entries, then mount one after the other."""
 
     async def put(self) -> None:
+        await self.pass_gates()
+        self.services.manager.refuse_in_datum_mode("can't mount repos while in mounted datum mode")
         request = decode_body(self.request.body, schema.MountRequest)
         self.answer(await self.work(lambda: self._mount(request)))
 
@@ -58,12 +76,14 @@ class MountHandler(MountsAnswering):
                     error.why = "; ".join(filter(None, [error.why, f"mounted before that: {', '.join(done)}"]))
                 raise
             done.append(wish.name)
-        return self.mounts(done)
+        return self.mounts_after(done)
 
     def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
         if entry is None:
             raise UsageError("mount request is null", "each entry of 'mounts' is an object")
-        if not entry.project and self.request.headers.get(schema.CLIENT_HEADER):
+        if not self.is_own_client:
+            entry.commit = "" if entry.mode == "rw" else entry.commit  # the original drops it
+        elif not entry.project:
             entry.project = self.services.cluster.default_project
         try:
             wish = _wish(entry)
@@ -71,7 +91,7 @@ class MountHandler(MountsAnswering):
         except (NotPermittedError, ClusterUnreachableError):
             raise  # not the request's fault
         except PachmountError as error:
-            if self.request.headers.get(schema.CLIENT_HEADER):
+            if self.is_own_client:
                 raise
             told = error.__cause__ if isinstance(error.__cause__, PachmountError) else error  # the server's own words
             raise UsageError(f"mount request {_go_text(entry)}: {told.what}", error.why, error.hint) from error
@@ -116,30 +136,34 @@ class UnmountHandler(MountsAnswering):
     """PUT /_unmount: by name (or mount point), one after the other."""
 
     async def put(self) -> None:
+        await self.pass_gates()
+        self.services.manager.refuse_in_datum_mode("can't unmount repos while in mounted datum mode")
         request = decode_body(self.request.body, schema.UnmountRequest)
         self.answer(await self.upload(lambda: self._unmount(request)))
 
     def _unmount(self, request: schema.UnmountRequest) -> schema.MountsAnswer:
         for name in request.mounts:
             self.services.manager.unmount(name, request.staged, CommitWish(request.message))
-        return self.mounts(())
+        return self.mounts_after(())
 
 
 class UnmountAllHandler(MountsAnswering):
     """PUT /_unmount_all: end all mounts; what is staged is committed."""
 
     async def put(self) -> None:
+        await self.pass_gates()
         self.answer(await self.upload(self._unmount_all))
 
     def _unmount_all(self) -> schema.MountsAnswer:
         self.services.manager.unmount_all()
-        return self.mounts()
+        return self.mounts_after(())
 
 
 class CommitHandler(MountsAnswering):
     """PUT /_commit: commit what is staged; nothing to do for a read-only mount, as in the original."""
 
     async def put(self) -> None:
+        await self.pass_gates()
         request = decode_body(self.request.body, schema.CommitRequest)
         self.answer(await self.upload(lambda: self._commit(request)))
 
@@ -148,7 +172,7 @@ class CommitHandler(MountsAnswering):
         try:
             mount = manager.get(request.mount)
         except PachmountError as error:
-            error.what = "bad request: can't commit when unmounted"
+            error.what, error.why = "bad request: can't commit when unmounted", error.what
             raise
         wish = CommitWish(
             request.message,
@@ -159,7 +183,7 @@ class CommitHandler(MountsAnswering):
             tuple(normalize_path(path) or "/" for path in request.theirs),
         )
         made = manager.commit(mount.spec.name, wish)
-        if not self.request.headers.get(schema.CLIENT_HEADER):
+        if not self.is_own_client:
             return self.mounts()
         answer = schema.CommittedAnswer(mounted=[], unmounted=[])
         if made is not None:
@@ -196,11 +220,13 @@ class DiscardHandler(MountsAnswering):
     def _discard(self, request: schema.DiscardRequest) -> schema.MountsAnswer:
         paths = [normalize_path(path) or "/" for path in request.paths]
         self.services.manager.discard(request.mount, paths)
-        return self.mounts()
+        return self.mounts_after([request.mount])
 
 
 class RefreshHandler(MountsAnswering):
     """PUT /_refresh (ours): move mounts to the newest commit, or to a named one."""
+
+    compatible = False
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.RefreshRequest)
@@ -208,11 +234,13 @@ class RefreshHandler(MountsAnswering):
 
     def _refresh(self, entries: list[schema.RefreshEntry]) -> schema.MountsAnswer:
         moved = [self.services.manager.refresh(entry.name, entry.commit) for entry in entries]
-        return self.mounts([mount.spec.name for mount in moved])
+        return self.mounts_after([mount.spec.name for mount in moved])
 
 
 class RemountHandler(MountsAnswering):
     """PUT /_remount (ours): make mounts read-only or read-write."""
+
+    compatible = False
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.RemountRequest)
@@ -220,11 +248,13 @@ class RemountHandler(MountsAnswering):
 
     def _remount(self, request: schema.RemountRequest) -> schema.MountsAnswer:
         changed = [self.services.manager.remount(name, request.mode) for name in request.mounts]
-        return self.mounts([mount.spec.name for mount in changed])
+        return self.mounts_after([mount.spec.name for mount in changed])
 
 
 class FollowHandler(MountsAnswering):
     """PUT /_follow (ours): let mounts move along with their branches, or stay where they are."""
+
+    compatible = False
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.FollowRequest)
@@ -232,4 +262,4 @@ class FollowHandler(MountsAnswering):
 
     def _follow(self, request: schema.FollowRequest) -> schema.MountsAnswer:
         changed = [self.services.manager.follow(name, on=request.follow) for name in request.mounts]
-        return self.mounts([mount.spec.name for mount in changed])
+        return self.mounts_after([mount.spec.name for mount in changed])

@@ -28,7 +28,10 @@ _NUMBER = {"type": "integer", "minimum": 0}
 
 @dataclass(frozen=True)
 class Operation:
-    """What one method of a route takes and answers. `query` maps names of parameters to their schema."""
+    """What one method of a route takes and answers; `answers_ours` instead to a request with our header.
+
+    `query` maps names of parameters to their schema.
+    """
 
     answers: type[BaseModel] | None = None
     reads: type[BaseModel] | None = None
@@ -36,6 +39,7 @@ class Operation:
     content: str = "application/json"
     query: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_ours: bool = True
+    answers_ours: type[BaseModel] | None = None
 
 
 def _theirs(answers: type[BaseModel] | None, reads: type[BaseModel] | None = None, **more: Any) -> Operation:
@@ -64,18 +68,20 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("put", "/_mount"): _theirs(_MOUNTS, schema.MountRequest),
     ("put", "/_unmount"): _theirs(_MOUNTS, schema.UnmountRequest),
     ("put", "/_unmount_all"): _theirs(_MOUNTS),
-    ("put", "/_commit"): _theirs(_MOUNTS, schema.CommitRequest),
+    ("put", "/_commit"): _theirs(_MOUNTS, schema.CommitRequest, answers_ours=schema.CommittedAnswer),
     ("put", "/_diff"): Operation(schema.DiffAnswer, schema.DiffRequest),
     ("put", "/_discard"): Operation(_MOUNTS, schema.DiscardRequest),
     ("put", "/_refresh"): Operation(_MOUNTS, schema.RefreshRequest),
     ("put", "/_remount"): Operation(_MOUNTS, schema.RemountRequest),
     ("put", "/_follow"): Operation(_MOUNTS, schema.FollowRequest),
     ("get", "/datums"): _theirs(schema.DatumsAnswer),
-    ("put", "/_mount_datums"): _theirs(None),
-    ("put", "/_show_datum"): _theirs(None, query={"idx": _NUMBER, "id": _TEXT}),
-    ("put", "/datums/_mount"): _theirs(None),
-    ("put", "/datums/_next"): _theirs(None),
-    ("put", "/datums/_prev"): _theirs(None),
+    ("put", "/_mount_datums"): _theirs(schema.DatumAnswer),
+    ("put", "/_show_datum"): _theirs(schema.DatumAnswer, query={"idx": _NUMBER, "id": _TEXT}),
+    ("put", "/datums/_mount"): _theirs(schema.DatumAnswer),
+    ("put", "/datums/_next"): _theirs(schema.DatumAnswer),
+    ("put", "/datums/_prev"): _theirs(schema.DatumAnswer),
+    ("get", "/datums/_list"): Operation(schema.DatumPageAnswer, query={"start": _NUMBER, "number": _NUMBER}),
+    ("put", "/datums/_unmount"): Operation(schema.DatumsAnswer),
     ("get", "/warmups"): Operation(schema.WarmupsAnswer),
     ("put", "/_warmup"): Operation(schema.WarmupStatus, schema.WarmupRequest),
     ("put", "/_warmup_cancel"): Operation(schema.WarmupStatus, schema.WarmupCancelRequest),
@@ -94,7 +100,8 @@ and all with that header, use 409, 503, 504 and 507 as well.\
 
 def document() -> dict[str, Any]:
     """The whole of it as nested dicts."""
-    models = {model for operation in OPERATIONS.values() for model in (operation.reads, operation.answers) if model}
+    told = [(each.reads, each.answers, each.answers_ours) for each in OPERATIONS.values()]
+    models = {model for each in told for model in each if model}
     models.add(schema.ErrorAnswer)
     ordered = sorted(models, key=lambda model: model.__name__)
     inputs = {operation.reads for operation in OPERATIONS.values()}
@@ -129,6 +136,8 @@ def _described(path: str, method: str) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "Done."}
     if operation.answers is not None:
         found = _reference(operation.answers)
+        if operation.answers_ours is not None:
+            found = {"anyOf": [found, _reference(operation.answers_ours)]}
         answer["content"] = {operation.content: {"schema": _many(found) if operation.is_list else found}}
     elif operation.content != "application/json":
         answer["content"] = {operation.content: {"schema": _TEXT}}

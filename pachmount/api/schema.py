@@ -207,6 +207,44 @@ class DatumsAnswer(Model):
     all_datums_received: bool = False
 
 
+class DatumAnswer(Model):
+    """The datum that is shown now. `num_datums` counts those received so far until all are."""
+
+    id: str
+    idx: int
+    num_datums: int
+    all_datums_received: bool
+
+
+class DatumFileAnswer(Model):
+    """A file or directory of a datum: `/pfs/<input><path>` in a pipeline."""
+
+    input: str
+    project: str
+    repo: str
+    branch: str
+    commit: str
+    path: str
+    type: Literal["file", "dir"]
+    size_bytes: int
+    hash: str
+
+
+class DatumEntry(Model):
+    idx: int
+    id: str
+    files: list[DatumFileAnswer]
+
+
+class DatumPageAnswer(Model):
+    """`next` is the `start` of the following page, None at the end of what is known."""
+
+    datums: list[DatumEntry]
+    next: int | None
+    num_datums: int
+    all_datums_received: bool
+
+
 class RepoAnswer(Model):
     project: str
     repo: str
@@ -497,6 +535,23 @@ class KeptChanges(Model):
     bytes: int = 0
 
 
+class DatumStatus(Model):
+    """The datum that is shown. `matched` counts what the cluster told of so far, `received` the datums that are known;
+    `error` is why their listing ended early.
+    """
+
+    id: str
+    idx: int
+    num_datums: int
+    received: int
+    matched: int
+    all_datums_received: bool
+    error: ErrorAnswer | None = None
+    input: dict[str, Any]
+    out: str
+    files: list[DatumFileAnswer]
+
+
 class StatusAnswer(Model):
     version: str
     pid: int
@@ -519,6 +574,7 @@ class StatusAnswer(Model):
     mounts: list[MountStatus] = Field(default_factory=list)
     kept_changes: list[KeptChanges] = []
     warmups: list[WarmupStatus] = Field(default_factory=list)
+    datum: DatumStatus | None = None
 
 
 class NamedMountStatistics(MountStatistics):

@@ -52,6 +52,8 @@ ROUTES: dict[str, type[Handler]] = {
     "/datums/_mount": datums.MountDatumsHandler,
     "/datums/_next": datums.OtherDatumHandler,
     "/datums/_prev": datums.OtherDatumHandler,
+    "/datums/_list": datums.DatumPageHandler,
+    "/datums/_unmount": datums.UnmountDatumsHandler,
     "/warmups": warmups.WarmupsHandler,
     "/_warmup": warmups.WarmupHandler,
     "/_warmup_cancel": warmups.WarmupCancelHandler,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pachmount.api import prometheus, schema
 from pachmount.api.handlers import Handler
-from pachmount.errors import PachmountError
 
 
 class StatsHandler(Handler):
@@ -14,22 +13,14 @@ class StatsHandler(Handler):
 
     async def get(self) -> None:
         names = self.get_query_arguments("mount")
-        self.answer(await self.look(lambda: self._stats(names)))
+        self.answer(await self.poll(lambda: self._stats(names)))
 
     def _stats(self, names: list[str]) -> schema.StatsAnswer:
-        wanted = {self._name(name) for name in names}
+        wanted = {self.services.manager.get(name).spec.name for name in names}
         answer = self.services.stats()
         if wanted:
             answer.mounts = [mount for mount in answer.mounts if mount.name in wanted]
         return answer
-
-    def _name(self, name: str) -> str:
-        try:
-            return self.services.manager.get(name).spec.name
-        except PachmountError as error:
-            error.what = f"no mount '{name}'"
-            error.why = ""
-            raise
 
 
 class MetricsHandler(Handler):
@@ -38,6 +29,6 @@ class MetricsHandler(Handler):
     compatible = False
 
     async def get(self) -> None:
-        text = await self.look(lambda: prometheus.text(self.services.stats()))
+        text = await self.poll(lambda: prometheus.text(self.services.stats()))
         self.set_header("Content-Type", prometheus.CONTENT_TYPE)
         self.finish(text)

@@ -11,6 +11,8 @@ from pachmount.errors import UsageError
 class WarmupsHandler(Handler):
     """GET /warmups (ours): those that run, and the last ones that ended."""
 
+    compatible = False
+
     async def get(self) -> None:
         warmups = [answers.warmup(warmup) for warmup in self.services.warmups.all()]
         self.answer(schema.WarmupsAnswer(warmups=warmups))
@@ -18,6 +20,8 @@ class WarmupsHandler(Handler):
 
 class WarmupHandler(Handler):
     """PUT /_warmup (ours): begin; the answer comes at once and has the id to ask about."""
+
+    compatible = False
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.WarmupRequest)
@@ -35,6 +39,8 @@ class WarmupHandler(Handler):
 
 class WarmupCancelHandler(Handler):
     """PUT /_warmup_cancel (ours): stop one; what it fetched stays in the cache."""
+
+    compatible = False
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.WarmupCancelRequest)

@@ -205,7 +205,8 @@ def run(
       pachmount daemon run
       pachmount daemon run --log-format json --mount-dir /pfs
 
-    For service managers and containers. SIGTERM, SIGINT and SIGHUP end it cleanly: everything is unmounted.
+    For service managers and containers. SIGTERM, SIGINT, SIGHUP and SIGQUIT end it cleanly:
+    everything is unmounted.
     """
     command = [sys.executable, "-m", "pachmount.daemon", "--foreground", "--mount-dir", str(state.places.mount_dir)]
     command += _flags(log_level, log_format, allow_other, cache_dir, cache_size)

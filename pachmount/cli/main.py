@@ -15,7 +15,7 @@ from pachmount.cli import (
     cache,
     contexts,
     daemon,
-    datums,
+    datum,
     doctor,
     execute,
     importing,
@@ -105,7 +105,7 @@ def build() -> App:
     app.add(mount_server.mount_server, "mount-server", _PROGRAM)
     app.add(doctor.doctor, "doctor", _PROGRAM)
     app.add(version.version, "version", _PROGRAM)
-    app.add_typer(datums.build(), name="datum", rich_help_panel=_DATA)
+    app.add_typer(datum.build(), name="datum", rich_help_panel=_DATA)
     app.add_typer(contexts.build(), name="context", rich_help_panel=_CLUSTER)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
     app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pachmount.cli import process
 from pachmount.cli.daemon import LogFormat, LogLevel
 from pachmount.cli.state import State
 from pachmount.errors import DaemonUnreachableError
@@ -69,6 +70,7 @@ def mount_server(
     if sock_path is not None:
         os.environ["PFS_SOCK_PATH"] = os.path.abspath(sock_path)
     where = state.places
+    _refuse_without_mounts(where.mount_dir)
     command = [sys.executable, "-m", "pachmount.daemon", "--foreground", "--mount-dir", str(where.mount_dir)]
     named = {
         "--listen": listen or ("" if sock_path is not None else ORIGINAL_ADDRESS),
@@ -89,11 +91,20 @@ def mount_server(
         raise DaemonUnreachableError("cannot run the daemon", error.strerror or str(error)) from error
 
 
+def _refuse_without_mounts(mount_dir: Path) -> None:
+    """CannotMountError, as the original's end, where nothing could ever be mounted."""
+    from pachmount.fuse.kernel import check_fuse
+
+    process.check_mount_dir(mount_dir)
+    check_fuse()
+
+
 def go_flags(arguments: list[str]) -> list[str]:
     """The original's spelling of a flag in ours: `--allow-other=false`."""
     if "mount-server" not in arguments:
         return arguments
-    spelled = {"true": "--allow-other", "1": "--allow-other", "false": "--no-allow-other", "0": "--no-allow-other"}
+    spelled = dict.fromkeys(("1", "t", "true"), "--allow-other")
+    spelled |= dict.fromkeys(("0", "f", "false"), "--no-allow-other")
     found = []
     for argument in arguments:
         name, sign, value = argument.partition("=")

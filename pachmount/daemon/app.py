@@ -19,7 +19,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +27,9 @@ from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
 from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
+from pachmount.api.datums import status as datum_status
 from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.pools import Pools
 from pachmount.api.server import RestServer
 from pachmount.cache.blocks import BlockCache
 from pachmount.cache.disk import DiskBlocks
@@ -40,6 +41,7 @@ from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
 from pachmount.mounts.warmups import Warmups
@@ -60,9 +62,9 @@ SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
 MEMORY_POOLS = 2
 _M_ARENA_MAX = -8
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The same as the original's."""
 WAITING_REQUESTS = 64
-WORKERS = 8
-LOOKERS = 16
 STOP_SECONDS = 30.0
 JITTER = 0.8
 """The shortest time between two looks at the cluster, as a part of the poll interval."""
@@ -106,14 +108,13 @@ class Daemon:
             parse_owner(settings.file_owner, "file_owner") if settings.file_owner else (os.getuid(), os.getgid()),
         )
         store = MountStore(where.mounts_file)
-        staged, ignored = Path(os.path.realpath(where.staged)), paths.config_dir() / "ignore"
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size, ignored)
+        staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
+        writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
         self._poll_interval = settings.poll_interval
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="work")
-        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._pools = Pools()
         self._logins = Logins()
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
@@ -124,17 +125,16 @@ class Daemon:
         self._stop_asked_at = 0.0
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once."""
+        """Serve until one of STOP_SIGNALS comes; a second one ends the process at once."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
-        await loop.run_in_executor(self._workers, self._bring_up)
+        await loop.run_in_executor(self._pools.work, self._bring_up)
         services = Services(
             self._manager,
             self._cluster,
-            self._workers,
-            self._lookers,
+            self._pools,
             self.status,
             self.stats,
             self._requests,
@@ -160,9 +160,7 @@ class Daemon:
 
     def close(self) -> None:
         """Release what `run` leaves: caches, connections, the embedded server, the lock."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
-        self._lookers.shutdown(wait=False, cancel_futures=True)
-        self._logins.executor.shutdown(wait=False, cancel_futures=True)
+        self._pools.close()
         self._contents.close()
         self._cache.close()
         self._cluster.close()
@@ -193,6 +191,7 @@ class Daemon:
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
             kept_changes=[schema.KeptChanges(**asdict(each)) for each in self._manager.kept_changes()],
             warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
+            datum=datum_status(self._manager.datums),
         )
 
     def stats(self) -> schema.StatsAnswer:

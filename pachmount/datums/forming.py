@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import chain, islice, product
 from typing import Generic, TypeVar, overload
 
-from pachmount.datums.model import Cross, Input, Join, PfsInput, Union
+from pachmount.datums.model import Cross, Input, Join, PfsInput, Union, leaves
 
 FileT = TypeVar("FileT")
 
@@ -109,6 +109,34 @@ def _encoded(key: tuple[str, ...]) -> bytes:
 def form_datums(source: Input, match: Matcher[FileT]) -> FormedDatums[FileT]:
     """The datums of an input. `match` gives the files that a PFS input's glob matches."""
     return _formed(sort_input(source), match)
+
+
+def expand(source: Input, match: Matcher[FileT]) -> Iterator[FormedDatum[FileT]]:
+    """The datums of an input of crosses and unions alone, in the order in which they are written down."""
+    rank = {id(leaf): number for number, leaf in enumerate(leaves(sort_input(source)))}
+    for parts in _expanded(source, match):
+        ordered = tuple(sorted(parts, key=lambda part: rank[id(part.input)]))
+        yield FormedDatum(blake2b(_bytes_of(ordered), digest_size=_DIGEST_BYTES).hexdigest(), parts)
+
+
+def is_expandable(source: Input) -> bool:
+    """Whether an input is of crosses and unions alone."""
+    if isinstance(source, PfsInput):
+        return True
+    return isinstance(source, Cross | Union) and all(map(is_expandable, source.inputs))
+
+
+def _expanded(source: Input, match: Matcher[FileT]) -> Iterator[Parts[FileT]]:
+    if isinstance(source, PfsInput):
+        key = source.directory, source.repo, source.branch
+        for found in match(source):
+            yield (Part(source, found, _encoded((*key, found.path))),)
+    elif isinstance(source, Cross):
+        members = [list(_expanded(member, match)) for member in source.inputs]
+        yield from (sum(combination, ()) for combination in product(*members))
+    else:
+        for member in source.inputs:
+            yield from _expanded(member, match)
 
 
 def sort_input(source: Input) -> Input:

@@ -20,7 +20,8 @@ class Rules:
     """How a spec is read. The texts in front of errors are those of that version.
 
     `strict`: what 2.9 checks is checked: repo and glob given, one kind of input a node, names used once, no s3. `name`:
-    the default name, of {project}, {repo} and {_branch} ("" for the branch master).
+    the default name, of {project}, {repo} and {_branch} ("" for the branch master). `expanded`: datums of crosses and
+    unions are in the order in which they are written down, not in that of their ids.
     """
 
     strict: bool
@@ -34,6 +35,7 @@ class Rules:
     cron: str = "cron input type not supported in mounting datums"
     none_set: str = "no input set"
     no_datums: str = "spec produces zero datums; nothing to mount"
+    expanded: bool = False
 
     def zero_datums(self) -> NoDatumsError:
         """The error for an input that nothing matches."""
@@ -52,6 +54,7 @@ V2_9 = Rules(
     parsing="error parsing datum input: ",
     names="invalid names in datum input: ",
     listing="error listing spec's datums: ",
+    expanded=True,
 )
 
 V2_6 = Rules(

@@ -127,6 +127,21 @@ def unmount(mountpoint: Path, *, lazy: bool) -> None:
     _fusermount(mountpoint, lazy=lazy)
 
 
+def check_fuse() -> None:
+    """Raise CannotMountError, saying what is missing, where this process cannot mount with FUSE."""
+    device = "/dev/fuse"
+    if not os.path.exists(device):
+        hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
+    if not may_mount():
+        find_fusermount()
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        hint = "run in a container with CAP_SYS_ADMIN and --device /dev/fuse, or fix the permissions of /dev/fuse"
+        raise CannotMountError("cannot mount with FUSE", f"{device}: {error.strerror}", hint) from error
+
+
 def find_fusermount() -> str:
     """The program with which an ordinary user mounts and unmounts; CannotMountError if there is none."""
     program = shutil.which("fusermount") or shutil.which("fusermount3")

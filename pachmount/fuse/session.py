@@ -75,7 +75,7 @@ class Session:
 
     def start(self) -> None:
         """Mount; returns when the kernel shows the mount. Raises CannotMountError, leaving nothing mounted."""
-        check_fuse()
+        kernel.check_fuse()
         if self._allow_other and not kernel.others_are_permitted():
             why = f"other users may see it only if {kernel.FUSE_CONF} permits that"
             hint = f"add the line user_allow_other to {kernel.FUSE_CONF}, or do without allow_other"
@@ -185,18 +185,3 @@ def _stderr_since(size: int) -> str:
             return " ".join(stderr.read(4096).decode(errors="replace").split())
     except OSError:
         return ""
-
-
-def check_fuse() -> None:
-    """Raise CannotMountError, saying what is missing, where this process cannot mount with FUSE."""
-    device = "/dev/fuse"
-    if not os.path.exists(device):
-        hint = "load the kernel module (modprobe fuse), or give the container the device: --device /dev/fuse"
-        raise CannotMountError("cannot mount with FUSE", f"{device} does not exist", hint)
-    if not kernel.may_mount():
-        kernel.find_fusermount()
-    try:
-        os.close(os.open(device, os.O_RDWR))
-    except OSError as error:
-        hint = "run in a container with CAP_SYS_ADMIN and --device /dev/fuse, or fix the permissions of /dev/fuse"
-        raise CannotMountError("cannot mount with FUSE", f"{device}: {error.strerror}", hint) from error

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 DIAL_SECONDS = 5.0
 HEALTH_SECONDS = 2.0
 RECONNECT_SECONDS = 0.1
+REPOS_SECONDS = 2.0
 IDENTITY_SECONDS = 2.0
 """How long an answer to "who am I" is good for."""
 
@@ -81,7 +84,9 @@ class Cluster:
         self._identity: tuple[float, Identity] | None = None
         self._version = ""
         self._cluster_id: tuple[Connection, str] | None = None
-        self._repos: list[RepoInfo] = []
+        self._repos: list[RepoInfo] | None = None
+        self._asking = ThreadPoolExecutor(2, thread_name_prefix="repos")
+        self._asked: tuple[Connection, Future[list[RepoInfo]]] | None = None
         self._exchanged_for: Connection | None = None
 
     def connect(self) -> None:
@@ -168,15 +173,25 @@ class Cluster:
         return connection is not None and connection.embedded
 
     def repos(self) -> list[RepoInfo]:
-        """All repos; the last ones known while the cluster does not answer."""
-        client = self.client
+        """All repos; the last ones known, if there are any, when the cluster does not answer in REPOS_SECONDS.
+
+        A question goes on after its caller gave up.
+        """
+        connection = self.connection
         if self._unreachable_since is not None:
-            return self._repos
+            return self._repos or []
+        with self._lock:
+            asked = self._asked
+            if asked is None or asked[0] is not connection or asked[1].done():
+                asked = self._asked = (connection, self._asking.submit(connection.client.list_repos))
         try:
-            self._repos = client.list_repos()
-        except ClusterUnreachableError as error:
+            found = asked[1].result(None if self._repos is None else REPOS_SECONDS)
+        except (ClusterUnreachableError, FutureTimeoutError) as error:
             log.debug("listing repos: %s", error)
-        return self._repos
+            return self._repos or []
+        if self._connection is connection:
+            self._repos = found
+        return found
 
     def switch(self, address: str, server_cas: str, token: str, before_leaving: Callable[[], None]) -> None:
         """Connect to another cluster, then save it as the active context; on failure all stays as it was.
@@ -286,6 +301,7 @@ class Cluster:
     def close(self) -> None:
         """End the connection and the embedded server, if it is ours."""
         connection, self._connection = self._connection, None
+        self._asking.shutdown(wait=False, cancel_futures=True)
         if connection is not None:
             connection.client.close()
         self._embedded.stop()
@@ -307,7 +323,7 @@ class Cluster:
             former, self._connection = self._connection, connection
             self._error = self._unreachable_since = self._identity = None
             self._version = ""
-            self._repos = []
+            self._repos = None
         if former is not None:
             former.client.close()
             if former.embedded and not connection.embedded:

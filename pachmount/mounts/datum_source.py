@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pachmount.datums.forming import Match, form_datums
+from pachmount.datums.forming import FormedDatum, Match, Matcher, expand, form_datums, is_expandable
 from pachmount.datums.glob import BadPatternError, Glob, compile_glob
 from pachmount.datums.model import Datum, DatumFile, Input, PfsInput, leaves
 from pachmount.datums.rules import OURS, Rules
@@ -85,14 +85,25 @@ class DatumSource:
             try:
                 known[source] = resolve(self._client, source, self._finish_timeout)
             except (NotFoundError, NotPermittedError) as error:
-                error.what = self._rules.processing + self._rules.parsing + error.what
+                error.what = self._rules.processing + self._rules.parsing + self._words(leaf, error)
                 raise
         found = known[source]
         repo = RepoRef(leaf.project, leaf.repo)
         return _Leaf(leaf, CommitRef(repo, found.source.commit, found.source.branch), found.head != found.source.commit)
 
+    def _words(self, leaf: PfsInput, error: PachmountError) -> str:
+        """Ours, or for clients of the original the cluster's when it looks for the branch."""
+        if self._rules is not OURS and isinstance(error, NotFoundError) and not leaf.commit:
+            try:
+                self._client.inspect_branch(RepoRef(leaf.project, leaf.repo), leaf.branch)
+            except NotFoundError as told:
+                return told.what
+        return error.what
+
     def _found(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
         by_key = {leaf.key: leaf for leaf in resolved}
+        if self._rules.expanded and is_expandable(self._source):
+            return self._expanded(resolved, progress)
         if len(by_key) < len(resolved) or any(leaf.input.commit or leaf.moved for leaf in resolved):
             return self._formed(resolved, progress)
         return self._listed_or_formed(resolved, by_key, progress)
@@ -103,17 +114,14 @@ class DatumSource:
         listed = self._listed({key: _Files(leaf) for key, leaf in by_key.items()}, progress)
         try:
             first = next(listed, None)
-        except _BranchMovedError:
-            first = None
-            listed = self._formed(resolved, progress)
         except PachmountError as error:
-            if not is_call_missing(error):
+            if not (isinstance(error, _BranchMovedError) or is_call_missing(error)):
                 raise
-            first = None
-            listed = self._formed(resolved, progress)
+            yield from self._formed(resolved, progress)
+            return
         if first is not None:
             yield first
-        yield from listed
+            yield from listed
 
     def _listed(self, files: dict[tuple[RepoRef, str], _Files], progress: Progress) -> Iterator[DatumBatch]:
         """What the cluster lists. Raises _BranchMovedError when it reads other commits than those in `files`."""
@@ -134,24 +142,42 @@ class DatumSource:
         if waiting:
             yield DatumBatch(tuple(waiting), count)
 
-    def _formed(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
-        """What is formed here out of the very commits that were resolved."""
+    def _matcher(self, resolved: list[_Leaf], progress: Progress) -> Matcher[DatumFile]:
+        """The files of the very commits that were resolved."""
         counted = 0
+        leaf_of = {id(leaf.input): leaf for leaf in resolved}
 
-        def matches(leaf: _Leaf) -> Iterator[Match[DatumFile]]:
+        def matches(source: PfsInput) -> Iterator[Match[DatumFile]]:
             nonlocal counted
+            leaf = leaf_of[id(source)]
             files = _Files(leaf)
             for entries in self._client.glob(leaf.commit, leaf.input.glob or "/"):
                 yield from map(files.match, entries)
                 counted += len(entries)
                 progress(counted)
 
-        leaf_of = {id(leaf.input): leaf for leaf in resolved}
-        formed = form_datums(self._source, lambda source: matches(leaf_of[id(source)]))
+        return matches
+
+    def _formed(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
+        """What is formed here."""
+        formed = form_datums(self._source, self._matcher(resolved, progress))
         for start in range(0, len(formed), self._batch):
-            found = formed[start : start + self._batch]
-            datums = (Datum(datum.id, tuple(part.match.file for part in datum.parts)) for datum in found)
-            yield DatumBatch(tuple(datums), len(formed))
+            yield DatumBatch(tuple(map(_datum, formed[start : start + self._batch])), len(formed))
+
+    def _expanded(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
+        """The same in the order of the spec; of datums that are equal the first one counts."""
+        found = expand(self._source, self._matcher(resolved, progress))
+        seen: set[str] = set()
+        waiting: list[Datum] = []
+        for datum in map(_datum, found):
+            if datum.id not in seen:
+                seen.add(datum.id)
+                waiting.append(datum)
+            if len(waiting) == self._batch:
+                yield DatumBatch(tuple(waiting), None)
+                waiting.clear()
+        if seen:
+            yield DatumBatch(tuple(waiting), len(seen))
 
 
 class _BranchMovedError(BusyError):
@@ -193,6 +219,10 @@ class _Files:
             join_on=self._glob.replace(path, source.join_on) if self._glob else source.join_on,
             group_by=self._glob.replace(path, source.group_by) if self._glob else source.group_by,
         )
+
+
+def _datum(formed: FormedDatum[DatumFile]) -> Datum:
+    return Datum(formed.id, tuple(part.match.file for part in formed.parts))
 
 
 def _glob_with_captures(source: PfsInput) -> Glob | None:

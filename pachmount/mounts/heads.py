@@ -80,7 +80,10 @@ class HeadWatch:
         except NotFoundError:
             gone = _is_gone(client, branch.repo)
             what = f"repo {branch.repo}" if gone else f"branch '{branch.name}'"
-            _note(mounts, f"{what} does not exist any more")
+            had_it = [mount for mount in mounts if gone or mount.spec.source.commit]  # or its first commit makes it
+            _note(had_it, f"{what} does not exist any more")
+            for mount in had_it:
+                mount.lost_branch = not gone
             return mounts if gone else []
         except ClusterUnreachableError as error:
             log.debug("cannot look at %s@%s: %s", *branch, error)
@@ -101,6 +104,7 @@ class HeadWatch:
     def _place(self, client: PfsClient, branch: Branch, mount: Mount, head: str) -> None:
         spec, known = mount.spec, mount.position
         commit = spec.source.commit
+        mount.lost_branch = False
         if not spec.follow or (head == commit and spec.complete):
             mount.note = ""
         if spec.follow and (head != commit or not spec.complete):

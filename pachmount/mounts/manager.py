@@ -1,27 +1,26 @@
 """The manager of all mounts: make, move, remove, remember, restore.
 
-Locks: `_lock` guards the table of mounts and is held for moments only; `Mount.operation` is held while one mount
-changes, never together with another mount's. Calls to the cluster and to the kernel happen without `_lock`.
+Locks: those of `MountTable`. Calls to the cluster and to the kernel happen while at most a mount's operation is held.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
+from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Progress
+from pachmount.mounts.datum_mode import DatumMode
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
@@ -30,6 +29,7 @@ from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
 from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
+from pachmount.mounts.table import NOT_MOUNTED, MountTable
 from pachmount.mounts.wishes import Wish, refuse_difference, refuse_to_follow
 from pachmount.mounts.writing import Writing, require_clean
 from pachmount.names import check_mount_name
@@ -39,9 +39,6 @@ from pachmount.vfs.filters import PathFilter
 
 log = logging.getLogger(__name__)
 
-OPERATION_SECONDS = 60.0
-"""How long an operation waits for another one on the same mount."""
-NOT_MOUNTED = "can't unmount when we're already unmounted"
 FRESH_HEAD_SECONDS = 0.25
 HEAD_PATIENCE = 1.0
 SHUTDOWN_COMMITS = 4
@@ -71,31 +68,23 @@ class MountManager:
         self.mount_dir = places.real_place(mount_dir)
         self._cluster = cluster
         self._mounter = mounter
-        self._store = store
+        self._table = MountTable(store)
         self._call_timeout = call_timeout
         self._follower = Follower(cluster, self.mounts, self._show)
         self._heads = HeadWatch(self._follower.notice)
-        self._lock = threading.Lock()
-        self._save_lock = threading.Lock()
-        self._mounts: dict[str, Mount] = {}
         self._sessions = Sessions(mounter, writing, self.mount_dir)
+        lists = writing.places.directory.parent / "datums"
+        self.datums = DatumMode(self._table, self._sessions, mounter, self.mount_dir, lists)
 
     # --- looking
 
     def mounts(self) -> list[Mount]:
         """All mounts, by name."""
-        with self._lock:
-            return [self._mounts[name] for name in sorted(self._mounts)]
+        return self._table.all()
 
     def get(self, name: str) -> Mount:
         """One mount by name or mount point; NotFoundError."""
-        with self._lock:
-            found = self._mounts.get(name)
-            if found is None:
-                found = next((m for m in self._mounts.values() if str(m.spec.mountpoint) == name), None)
-        if found is None:
-            raise NotFoundError(NOT_MOUNTED, f"nothing is mounted as '{name}'", "pachmount status")
-        return found
+        return self._table.get(name)
 
     @property
     def lingering(self) -> int:
@@ -123,10 +112,16 @@ class MountManager:
         if not mounts:
             return
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
-            if unmount_deleted and not mount.spec.follow and mount.spec.mode == "ro":
+            is_theirs = not mount.spec.follow and mount.spec.mode == "ro" and mount.spec.datum is None
+            if unmount_deleted and is_theirs:
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
                 with suppress(NotFoundError):  # somebody else did it
                     self._unmount(mount, "keep")
+
+    def refuse_in_datum_mode(self, what: str) -> None:
+        """UsageError if datums are shown in the place of the mounts."""
+        if self.datums.is_on:
+            raise UsageError(what, "datums are shown in their place", "pachmount datum unmount")
 
     # --- making
 
@@ -142,14 +137,16 @@ class MountManager:
     def mount(self, wish: Wish, resolved: Resolved | None = None) -> Mount:
         """Make a mount. The same wish again is fine and changes nothing; NameTakenError for another under that name."""
         check_mount_name(wish.name)
+        self.refuse_in_datum_mode("can't mount repos while in mounted datum mode")
         if wish.mountpoint is not None:
             wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
         path_filter = PathFilter(wish.paths)
-        mount, is_new = self._reserve(wish, resolved, path_filter)
+        spec = partial(self._new_spec, wish, resolved, path_filter)
+        mount, is_new = self._table.reserve(wish.name, spec)
         while not is_new:
             try:
-                with self._operation(mount):
+                with self._table.operation(mount):
                     refuse_difference(mount.spec, wish, resolved, path_filter)
                     if mount.state is State.ERROR:
                         self._sessions.restart(mount)
@@ -157,53 +154,43 @@ class MountManager:
                     self.follow(wish.name)
                 return mount
             except NotFoundError:
-                if self._is_listed(mount):
+                if self._table.has(mount):
                     raise
-            mount, is_new = self._reserve(wish, resolved, path_filter)  # the other ended while it was waited for
+            mount, is_new = self._table.reserve(wish.name, spec)  # the other ended while it was waited for
         try:
             self._sessions.start(mount)
             if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
                 self.writing.catch_up(mount)
         except BaseException:
-            with self._lock:
-                self._mounts.pop(wish.name, None)
+            self._table.drop(mount)
             raise
         finally:
             mount.operation.release()
-        self._save()
+        self._table.save()
         self._follower.listen()
         log.info("mounted %s at %s", mount.spec.source, mount.spec.mountpoint)
         return mount
 
-    def _reserve(self, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> tuple[Mount, bool]:
-        """The mount of a name. If there is none, a new one and True: it is still to be started, its operation held."""
-        with self._lock:
-            existing = self._mounts.get(wish.name)
-            if existing is not None:
-                return existing, False
-            spec = MountSpec(
-                name=wish.name,
-                source=resolved.source,
-                mountpoint=wish.mountpoint or self.mount_dir / wish.name,
-                paths=path_filter.paths,
-                mode=wish.mode,
-                time=resolved.time,
-                pinned=resolved.pinned,
-                complete=resolved.complete,
-                own_directory=wish.mountpoint is None,
-                follow=wish.follow,
-            )
-            mount = Mount(spec)
-            mount.operation.acquire()
-            mount.on(Event.MOUNT)
-            self._mounts[wish.name] = mount
-            return mount, True
+    def _new_spec(self, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> MountSpec:
+        return MountSpec(
+            name=wish.name,
+            source=resolved.source,
+            mountpoint=wish.mountpoint or self.mount_dir / wish.name,
+            paths=path_filter.paths,
+            mode=wish.mode,
+            time=resolved.time,
+            pinned=resolved.pinned,
+            complete=resolved.complete,
+            own_directory=wish.mountpoint is None,
+            follow=wish.follow,
+        )
 
     def refresh(self, name: str, commit: str = "") -> Mount:
         """Move a mount to the newest commit of its branch, or to `commit` (an id, a branch, an ancestry).
 
         A mount that is moved to a commit does not follow its branch any more.
         """
+        self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         mount = self.get(name)
         source = mount.spec.source
         if not commit:
@@ -212,9 +199,9 @@ class MountManager:
             if commit:
                 why = "it has staged changes over one commit, which only move to the newest"
                 raise UsageError(f"mount '{name}' is read-write", why, f"pachmount refresh {name}")
-            with self._operation(mount):
+            with self._table.operation(mount):
                 self.writing.refresh(mount)
-            self._save()
+            self._table.save()
             return mount
         resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
         self._show(mount, resolved, follow=False if commit else None)
@@ -222,15 +209,16 @@ class MountManager:
 
     def follow(self, name: str, *, on: bool = True) -> Mount:
         """Let a mount move along with its branch, beginning now; or leave it where it is."""
+        self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         mount = self.get(name)
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
             resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
-        with self._operation(mount):
+        with self._table.operation(mount):
             if on and mount.spec.mode == "rw":
                 refuse_to_follow()
             mount.spec, mount.note = replace(mount.spec, follow=on), ""
-        self._save()
+        self._table.save()
         self._follower.listen()
         if on:
             self._follower.step(mount)
@@ -256,7 +244,7 @@ class MountManager:
                 view.tree.wait_complete(LISTING_PATIENCE)
                 if view.tree.error is not None:
                     raise view.tree.error
-            with self._operation(mount):
+            with self._table.operation(mount):
                 if expected not in (None, mount.spec):
                     return
                 if mount.spec.mode == "rw":
@@ -272,7 +260,7 @@ class MountManager:
             if view is not None and view is not mount.view:
                 view.close()
         if spec != before:
-            self._save()
+            self._table.save()
             self._follower.listen()
             log.info("mount %s shows %s", spec.name, spec.source)
 
@@ -283,7 +271,7 @@ class MountManager:
         mount = self.get(name)
         if mount.spec.mode != "rw":
             return None
-        with self._operation(mount):
+        with self._table.operation(mount):
             self._revive(mount)
             return self._commit(mount, wish)
 
@@ -298,7 +286,7 @@ class MountManager:
     def discard(self, name: str, paths: Collection[str]) -> None:
         """Give up staged changes at some paths (with a leading slash) and below; none = all."""
         mount = self.get(name)
-        with self._operation(mount):
+        with self._table.operation(mount):
             if paths:
                 self._revive(mount)
                 self.writing.discard(mount, [os.fsencode(path) for path in paths])
@@ -311,8 +299,9 @@ class MountManager:
         What is staged in a mount that becomes read-only is kept, and shows again when it becomes read-write. Files that
         are open keep what they are. If it fails the mount is as before.
         """
+        self.refuse_in_datum_mode("can't change mounts while in mounted datum mode")
         mount = self.get(name)
-        with self._operation(mount):
+        with self._table.operation(mount):
             before = mount.spec
             if before.mode == mode and mount.state is State.MOUNTED:
                 return mount
@@ -332,7 +321,7 @@ class MountManager:
                 mount.spec = before
                 self._sessions.start_again(mount, error)
                 raise
-        self._save()
+        self._table.save()
         return mount
 
     def settle_commits(self) -> None:
@@ -345,7 +334,7 @@ class MountManager:
                 if self.writing.is_unsettled(mount):
                     self.writing.settle(mount)
                 if mount.spec != before:
-                    self._save()
+                    self._table.save()
             except PachmountError as error:
                 log.info("a commit of %s is still unsettled: %s", mount.spec.name, error)
             finally:
@@ -378,7 +367,7 @@ class MountManager:
     def kept_changes(self) -> list[Kept]:
         """What is staged under names that no read-write mount shows."""
         shown = {mount.spec.name for mount in self.mounts() if mount.overlay is not None}
-        return [each for each in kept_in(self.writing.directory) if each.name not in shown]
+        return [each for each in kept_in(self.writing.places.directory) if each.name not in shown]
 
     def _commit(self, mount: Mount, wish: CommitWish) -> Committed | None:
         mount.on(Event.COMMIT)
@@ -394,7 +383,7 @@ class MountManager:
             mount.progress = None
             mount.on(Event.DONE)
             if mount.spec != before:
-                self._save()
+                self._table.save()
         if made is not None:
             log.info("committed %s as %s", mount.spec.name, made.info.commit)
         return made
@@ -412,16 +401,24 @@ class MountManager:
         What is staged in it is committed before, or discarded, or kept for the next mount of that name. If the commit
         fails the mount stays.
         """
-        return self._unmount(self.get(name), staged, wish)
+        self.refuse_in_datum_mode("can't unmount repos while in mounted datum mode")
+        try:
+            mount = self.get(name)
+        except NotFoundError as error:
+            error.what, error.why = NOT_MOUNTED, error.what
+            raise
+        return self._unmount(mount, staged, wish)
 
     def unmount_all(self, staged: AtUnmount = "commit") -> None:
-        """Remove all mounts; the first failure is raised after all were tried."""
+        """Remove all mounts, and leave datum mode; the first failure is raised after all were tried."""
+        self.datums.leave(restore=False)
         self._for_each(partial(self._unmount, staged=staged))
 
     def shut_down(self) -> None:
         """Take all mounts away but remember them for the next daemon."""
         self._heads.close()
         self._follower.close()
+        self.datums.close()
         try:
             self._for_each(self._stop)
         except PachmountError as error:
@@ -430,41 +427,22 @@ class MountManager:
 
     def restore(self) -> None:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""
-        specs = self._store.load()
+        specs = self._table.load()
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
-        self.writing.tidy_all([spec.name for spec in specs])
+        self.writing.places.tidy_all([spec.name for spec in specs])
         for spec in specs:
-            mount = Mount(spec)
-            mount.on(Event.MOUNT)
-            with self._lock:
-                self._mounts[spec.name] = mount
+            mount, _ = self._table.reserve(spec.name, lambda spec=spec: spec)  # type: ignore[misc]
             try:
                 self._sessions.start(mount)
             except PachmountError as error:
                 mount.on(Event.FAIL, error)
                 log.warning("could not mount %s again: %s", spec.name, error)
+            finally:
+                mount.operation.release()
         self._follower.listen()
 
     # --- inside
-
-    def _is_listed(self, mount: Mount) -> bool:
-        """False when a mount was ended, or could not be made."""
-        with self._lock:
-            return self._mounts.get(mount.spec.name) is mount
-
-    @contextmanager
-    def _operation(self, mount: Mount) -> Iterator[None]:
-        """Nothing else happens to a mount meanwhile; NotFoundError if it ended while that was waited for."""
-        if not mount.operation.acquire(timeout=OPERATION_SECONDS):
-            why = f"another operation on it did not end within {OPERATION_SECONDS:.0f} s"
-            raise BusyError(f"mount '{mount.spec.name}' is busy", why)
-        try:
-            if not self._is_listed(mount):
-                raise NotFoundError(NOT_MOUNTED, f"'{mount.spec.name}' was just unmounted", "pachmount status")
-            yield
-        finally:
-            mount.operation.release()
 
     def _for_each(self, action: Callable[[Mount], object]) -> None:
         first: PachmountError | None = None
@@ -472,7 +450,7 @@ class MountManager:
             try:
                 action(mount)
             except PachmountError as error:
-                if self._is_listed(mount):  # else somebody else did it
+                if self._table.has(mount):  # else somebody else did it
                     log.warning("%s: %s", mount.spec.name, error)
                     first = first or error
         if first is not None:
@@ -480,7 +458,7 @@ class MountManager:
 
     def _unmount(self, mount: Mount, staged: AtUnmount = "commit", wish: CommitWish | None = None) -> Committed | None:
         made = None
-        with self._operation(mount):
+        with self._table.operation(mount):
             if mount.overlay is not None and staged != "keep":
                 require_clean(mount)
             if mount.spec.mode == "rw" and staged == "commit" and self.writing.has_changes_of(mount):
@@ -490,25 +468,15 @@ class MountManager:
             elif mount.spec.mode == "rw" and staged == "discard":
                 self.writing.discard_all(mount)
             self._sessions.take_away(mount)
-            with self._lock:
-                self._mounts.pop(mount.spec.name, None)
-        self._save()
+            self._table.drop(mount)
+        self._table.save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
         return made
 
     def _stop(self, mount: Mount) -> None:
-        with self._operation(mount):
+        with self._table.operation(mount):
             self._sessions.take_away(mount)
-
-    def _save(self) -> None:
-        with self._save_lock:
-            with self._lock:
-                specs = [self._mounts[name].spec for name in sorted(self._mounts)]
-            try:
-                self._store.save(specs)
-            except OSError as error:
-                raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
 
 
 def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:

@@ -11,6 +11,7 @@ from typing import Any
 from pachmount.errors import PachmountError
 from pachmount.fuse.session import Session
 from pachmount.mounts.committing import Pending, Progress
+from pachmount.mounts.datum_readers import DatumPart
 from pachmount.mounts.states import Event, State, next_state
 from pachmount.names import Source
 from pachmount.overlay.overlay import Overlay
@@ -25,7 +26,7 @@ class MountSpec:
     `time` is what files show as their time (s since the epoch); `pinned` tells that the user named the commit;
     `complete` is False for an open commit without a finished ancestor, shown as empty until it is refreshed.
     `own_directory` tells that the mount point was made by us and goes with the mount. `follow` tells that it moves
-    along when its branch does.
+    along when its branch does. `datum`: what a datum has of it; such a mount is not remembered.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MountSpec:
     complete: bool = True
     own_directory: bool = True
     follow: bool = False
+    datum: DatumPart | None = None
 
     def at(self, commit: str, finished: float, *, complete: bool, pinned: bool) -> MountSpec:
         """The same mount on another commit."""
@@ -109,7 +111,7 @@ class Mount:
 
     `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way,
     `pending` one that was cut off. `note` says, for
-    people, why it does not show what it might: a branch that is gone, a commit that is not finished.
+    people, why it does not show what it might: a branch that is gone (`lost_branch`), a commit that is not finished.
     """
 
     spec: MountSpec
@@ -123,6 +125,7 @@ class Mount:
     mounted_at: float = field(default_factory=time.time)
     position: BranchPosition = field(default_factory=BranchPosition)
     note: str = ""
+    lost_branch: bool = False
     operation: threading.Lock = field(default_factory=threading.Lock)
     pace: Pace = field(default_factory=Pace)
     statistics: MountStatistics = field(default_factory=MountStatistics)

@@ -10,10 +10,11 @@ from pachmount.fuse import kernel
 from pachmount.fuse.session import Session
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.datum_readers import DatumReader
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.readers import EmptyReader, LiveReader
 from pachmount.overlay.overlay import Overlay
-from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listings import Former, Listings, SavedListing
@@ -44,7 +45,7 @@ class Mounter:
         """
         live = LiveReader(self.cluster, self.read_timeout, statistics)
         view = CommitView(
-            live if spec.complete else EmptyReader(),
+            _reader(spec, live),
             spec.source,
             spec.time,
             PathFilter(spec.paths),
@@ -52,7 +53,7 @@ class Mounter:
             self.gate,
             self.read_timeout,
             statistics,
-            self._saved(spec, live, former) if spec.complete else None,
+            self._saved(spec, live, former) if spec.complete and spec.datum is None else None,
             self.owner,
         )
         view.tree.start()
@@ -111,3 +112,9 @@ class Mounter:
             return None
         finally:
             places.remove_own_directory(staging)
+
+
+def _reader(spec: MountSpec, live: LiveReader) -> CommitReader:
+    if not spec.complete:
+        return EmptyReader()
+    return live if spec.datum is None else DatumReader(live, spec.datum)

@@ -104,7 +104,7 @@ class Sessions:
         if mount.spec.own_directory:
             places.remove_own_directory(mount.spec.mountpoint)
         if not self._is_in_use(mount.spec.name):
-            self._writing.tidy(mount.spec.name)
+            self._writing.places.tidy(mount.spec.name)
         mount.on(Event.DONE)
 
     def detach(self, mount: Mount) -> None:
@@ -127,7 +127,7 @@ class Sessions:
         if self._is_in_use(mount.spec.name):
             why = "files of its former mount are still open"
             raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
-        mount.spec, store = self._writing.open(mount.spec)
+        mount.spec, store = self._writing.places.open(mount.spec)
         view = self._mounter.view(mount.spec, mount.statistics)
         try:
             overlay = self._writing.overlay(view, store)
@@ -144,7 +144,7 @@ class Sessions:
 
     def _is_in_use(self, name: str) -> bool:
         """Whether files are open in a former mount for writing of that name."""
-        place = self._writing.place(name)
+        place = self._writing.places.of(name)
         with self._lock:
             overlays = [session.overlay for session in self._lingering if session.alive]
         return any(overlay is not None and overlay.directory == place for overlay in overlays)

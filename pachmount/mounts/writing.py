@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pachmount.errors import (
     BusyError,
-    CannotMountError,
     ConflictError,
     DataError,
     NotPermittedError,
@@ -28,15 +26,14 @@ from pachmount.mounts.ignoring import ignoring
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import finish_time, require_writable
+from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
-from pachmount.overlay.kept import kept
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.patch import patch
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
-from pachmount.overlay.standing import BASE_NOTE
 from pachmount.overlay.tree import Owner
 from pachmount.pfs.commits import Attempt, settle, usable_branch
 from pachmount.pfs.model import BranchInfo, CommitInfo, RepoRef
@@ -55,72 +52,23 @@ LISTING_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Writing:
-    """What all read-write mounts share: a directory for each below `directory`, at most `limit` staged bytes each.
+    """What all read-write mounts share: the places of what is staged, at most `limit` bytes each.
 
     `ignore_file`: patterns of the user, of what stays local in all of them.
     """
 
     cluster: Cluster
     mounter: Mounter
-    directory: Path
+    places: StagedPlaces
     limit: int
     ignore_file: Path
-
-    def open(self, spec: MountSpec) -> tuple[MountSpec, Staging]:
-        """The store of a mount, and the mount on the commit that the changes in it were made on.
-
-        CannotMountError if there are changes to another source.
-        """
-        place = self.place(spec.name)
-        if kept(place) is None:
-            _remove(place)
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Staging(place)
-        try:
-            noted = store.about(BASE_NOTE)
-            if noted:
-                known = MountSpec.from_dict(json.loads(noted))
-                if _identity(known) != _identity(spec):
-                    why = f"there are staged changes to {known.source} under that name"
-                    hint = f"give this mount another name, or mount {known.source.at('')} --rw and discard them"
-                    raise CannotMountError(f"cannot mount '{spec.name}' for writing", why, hint)
-                spec = replace(spec, source=known.source, time=known.time, complete=known.complete, pinned=known.pinned)
-            else:
-                store.note(BASE_NOTE, json.dumps(spec.to_dict()))
-        except BaseException:
-            store.close()
-            raise
-        return spec, store
 
     def overlay(self, view: CommitView, store: Staging) -> Overlay:
         return Overlay(view, store, Owner(*view.owner), self.limit)
 
-    def place(self, name: str) -> Path:
-        """Where the changes of a mount are staged."""
-        return self.directory / name
-
-    def tidy(self, name: str) -> None:
-        """Free the room of a name that is not mounted for writing, if nothing is staged under it."""
-        place = self.place(name)
-        try:
-            if place.exists() and kept(place) is None:
-                _remove(place)
-        except PachmountError as error:
-            log.warning("%s stays: %s", place, error)
-
-    def tidy_all(self, mounted: Collection[str]) -> None:
-        """The same for all names but those."""
-        with suppress(FileNotFoundError):
-            for name in sorted(set(os.listdir(self.directory)) - set(mounted)):
-                self.tidy(name)
-
-    def has_changes(self, name: str) -> bool:
-        """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
-        return kept(self.place(name)) is not None
-
     def has_changes_of(self, mount: Mount) -> bool:
         """Whether changes are staged in a mount, be it shown or not."""
-        return mount.overlay.is_changed if mount.overlay is not None else self.has_changes(mount.spec.name)
+        return mount.overlay.is_changed if mount.overlay is not None else self.places.has_changes(mount.spec.name)
 
     def is_unsettled(self, mount: Mount) -> bool:
         """Whether it is not known what became of a commit of a mount."""
@@ -158,7 +106,7 @@ class Writing:
             mount.overlay.discard([b"/"])
             _forget(mount, staged)
         elif mount.spec.mode == "rw":
-            _remove(self.place(mount.spec.name))
+            self.places.clear(mount.spec.name)
         else:
             _overlay(mount)
 
@@ -290,7 +238,8 @@ class Writing:
         require_writable(client, repo, f"the changes stay staged in {mount.spec.mountpoint}")
         if branch not in self._branches(mount) and not wish.branch and base:
             why = f"the changes were made on commit {base[:8]}; they stay staged"
-            raise ConflictError(f"branch '{branch}' does not exist any more", why, elsewhere)
+            what = f"branch '{branch}' does not exist any more" if branch else "no branch is mounted to commit to"
+            raise ConflictError(what, why, elsewhere)
         try:
             info = usable_branch(client, repo, branch)
         except NotPermittedError as error:
@@ -412,18 +361,6 @@ def require_clean(mount: Mount) -> None:
     if written:
         what = f"cannot unmount '{mount.spec.name}'"
         raise BusyError(what, f"{written} file{'s are' if written > 1 else ' is'} open for writing", "close them")
-
-
-def _remove(place: Path) -> None:
-    try:
-        if place.exists():
-            shutil.rmtree(place)
-    except OSError as error:
-        raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
-
-
-def _identity(spec: MountSpec) -> tuple[object, ...]:
-    return spec.source.project, spec.source.repo, spec.source.branch, spec.paths
 
 
 def _commit(spec: MountSpec) -> str:

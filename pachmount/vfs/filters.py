@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from pachmount.names import normalize_path
@@ -22,6 +23,7 @@ class PathFilter:
             if not roots or not _is_at_or_below(path, roots[-1]):
                 roots.append(path)
         self.paths: tuple[str, ...] = () if "" in roots else tuple(roots)
+        self._keys = [f"{path}/" for path in self.paths]
 
     @property
     def everything(self) -> bool:
@@ -29,10 +31,18 @@ class PathFilter:
 
     def leads_to(self, directory: str) -> bool:
         """Whether `directory` ("" = root) lies strictly above one of the paths."""
-        return any(path != directory and _is_at_or_below(path, directory) for path in self.paths)
+        above = f"{directory}/" if directory else ""
+        following = bisect_right(self._keys, above)
+        return following < len(self._keys) and self._keys[following].startswith(above)
 
     def visible(self, path: str) -> bool:
-        return self.everything or self.leads_to(path) or any(_is_at_or_below(path, root) for root in self.paths)
+        return self.everything or self.leads_to(path) or self._holds(path)
+
+    def _holds(self, path: str) -> bool:
+        """Whether a path is one of ours or below one: that could only be the last one that is not behind it."""
+        key = f"{path}/"
+        before = bisect_right(self._keys, key)
+        return before > 0 and key.startswith(self._keys[before - 1])
 
     def select(self, entries: Iterable[FileEntry]) -> Iterator[FileEntry]:
         return (entry for entry in entries if self.visible(entry.path))

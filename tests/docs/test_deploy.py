@@ -15,12 +15,12 @@ import pytest
 import typer.main
 
 from pachmount import __version__, paths
-from pachmount.api.access import parse_users
 from pachmount.api.server import ROUTES
 from pachmount.cli.main import build
 from pachmount.daemon.app import STOP_SECONDS
 from pachmount.errors import ExitCode
 from pachmount.settings import Settings, parse_size
+from pachmount.users import parse_users
 from tests.docs import manifests
 from tests.docs.manifests import DEPLOY, DOCUMENTS, NOTEBOOK, ROOT, SIDE, Yaml
 
@@ -83,7 +83,9 @@ def test_both_containers_mean_the_same_daemon(pod: Yaml) -> None:
     assert not ours.socket.is_relative_to(ours.mount_dir)
     state = [path for path in where[SIDE] if ours.mounts_file.is_relative_to(path)]
     assert state == [side["HOME"]]
-    assert parse_users(side["PACHMOUNT_SOCKET_USERS"]) == frozenset([found[NOTEBOOK]["securityContext"]["runAsUser"]])
+    assert parse_users(side["PACHMOUNT_SOCKET_USERS"], "") == frozenset(
+        [found[NOTEBOOK]["securityContext"]["runAsUser"]]
+    )
 
 
 @each_pod

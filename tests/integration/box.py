@@ -282,6 +282,8 @@ class Box:
     def clean(self) -> None:
         """Unmount everything; what is staged goes."""
         with self.daemon() as client:
+            if client.status().datum is not None:
+                client.unmount_datums()
             names = [mount.name for mount in client.status().mounts]
             if names:
                 client.unmount(names, staged="discard")

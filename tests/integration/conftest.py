@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.integration.box import Box
+from tests.integration.rest_client import Rest, client_of
 
 
 @pytest.fixture(scope="module")
-def shared_box(fuse: None) -> Iterator[Box]:
-    """A running daemon for one module. Use `box`."""
-    box = Box()
+def shared_box(fuse: None, request: pytest.FixtureRequest) -> Iterator[Box]:
+    """A running daemon for one module, with the module's BOX_ENV in its environment. Use `box`."""
+    box = Box(getattr(request.module, "BOX_ENV", None))
     try:
         box.start()
         yield box
@@ -29,6 +30,13 @@ def box(shared_box: Box) -> Iterator[Box]:
     left = shared_box.mounts_in_kernel()
     assert not left, f"still mounted after unmount --all: {left}"
     assert not shared_box.log_problems()
+
+
+@pytest.fixture(params=["socket", "tcp"])
+def rest(box: Box, request: pytest.FixtureRequest) -> Iterator[Rest]:
+    """Somebody else's client of `box`, over both transports; the module has BOX_ENV = rest_client.SERVED."""
+    with client_of(box, request.param) as rest:
+        yield rest
 
 
 @pytest.fixture

@@ -12,20 +12,21 @@ from tests.integration.box import Box, wait_until
 
 
 class MountServer:
-    """Runs while the context is open; `log` is what it wrote to standard error."""
+    """Runs while the context is open; `log` is what it wrote to standard error, `output` the file of the rest."""
 
     def __init__(self, box: Box, *flags: str, **env: str) -> None:
         self._box = box
         self._log = box.root / "mount-server.log"
+        self.output = box.root / "mount-server.out"
         self._env = {**box.env, **env}
         self._flags = flags
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> MountServer:
         command = [sys.executable, "-m", "pachmount.cli.main", "mount-server", *self._flags]
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, cwd=self._box.root
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=self._env, cwd=self._box.root
             )
         wait_until(lambda: " ready: " in self.log or self.process.poll() is not None, "the mount server is ready")
         assert self.process.poll() is None, self.log

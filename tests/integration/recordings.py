@@ -12,32 +12,11 @@ from typing import Any
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "conformance" / "rest"
 VERSIONS = ("2.6.4", "2.9.7")
-NO_DATUMS = "datums cannot be mounted yet"
 OURS = {
     "commit rw": "the mount stands on the commit that was made",
     "after commit": "the mount stands on the commit that was made",
     "unmount it": "no change is no commit, and so no new branch",
     "null entry": "400 instead of a closed connection",
-    "mount in datum mode": NO_DATUMS,
-    "unmount in datum mode": NO_DATUMS,
-    "datums": NO_DATUMS,
-    "get datums": NO_DATUMS,
-    "show idx": NO_DATUMS,
-    "next": NO_DATUMS,
-    "prev": NO_DATUMS,
-    "prev at first": NO_DATUMS,
-    "show none": NO_DATUMS,
-    "show word": NO_DATUMS,
-    "show bad id": NO_DATUMS,
-    "datum 0": NO_DATUMS,
-    "second datum": NO_DATUMS,
-    **{
-        f"datums: {what}": NO_DATUMS
-        for what in (
-            *("no glob", "no repo", "zero datums", "unknown repo", "cron"),
-            *("commit", "twice a name", "union", "two kinds"),
-        )
-    },
 }
 BY_INTENTION = {
     "2.6.4": {
@@ -92,6 +71,8 @@ def _json_differences(version: str, step: dict[str, Any], ours: Any, recorded: A
         ours, recorded = _only_theirs(ours), _only_theirs(recorded)
         return [] if ours == recorded else [f"{ours} instead of {recorded}"]
     if "mounted" not in recorded:
+        if recorded.get("id") == "":  # since 2.8 it is never told
+            recorded = {key: value for key, value in recorded.items() if key != "id"}
         mine = {key: value for key, value in ours.items() if key in recorded}  # ours has the keys of all versions
         return [] if mine == recorded else [f"{ours} instead of {recorded}"]
     found = []

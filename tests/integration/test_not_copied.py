@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -135,6 +136,26 @@ def test_a_cluster_that_does_not_answer_is_invalid_within_seconds(new_box: NewBo
         assert ask(box, "PUT", "/config", {"pachd_address": "127.0.0.1:1"}).status == 500
         assert ask(box, "GET", "/config").json["pachd_address"] == server.address
         assert time.monotonic() - started < 3 * SOON
+    finally:
+        server.thaw()
+
+
+def test_requests_that_wait_for_the_cluster_keep_no_poll_waiting(new_box: NewBox) -> None:
+    box = new_box()
+    server = box.server()
+    box.ok("login", server.address)
+    assert ask(box, "GET", "/mounts").status == 200
+    server.freeze()
+    try:
+        with ThreadPoolExecutor(40) as many:
+            waiting = [many.submit(ask, box, "GET", "/repos") for _ in range(30)]
+            waiting += [many.submit(ask, box, "PUT", "/_mount", mount("r", str(number))) for number in range(10)]
+            for route in ("/health", "/status", "/mounts", "/config", "/stats"):
+                started = time.monotonic()
+                assert ask(box, "GET", route).status == 200
+                assert time.monotonic() - started < SOON
+            server.thaw()
+            assert all(future.result().status in (200, 400, 500) for future in waiting)
     finally:
         server.thaw()
 

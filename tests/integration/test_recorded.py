@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,17 @@ from tests.integration.test_rest import ask
 from tests.localpfs.sdk_venv import sdk_python
 
 pytestmark = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings are not beside the project")
+
+
+BOTH_GENERATIONS = {
+    *("datums", "get datums", "datum 0", "show idx", "next", "second datum", "prev", "prev at first"),
+    *("show none", "show word", "show bad id", "next outside", "show outside", "yaml garbage"),
+}
+"""Steps that show something else where the routes of the other generation, which come between, work as well."""
+
+
+OWN_DATUMS = {"2.6.4": 1, "2.9.7": 2}
+"""Of the two times that datums are mounted, which one is by the routes of a version."""
 
 
 @dataclass
@@ -48,6 +60,7 @@ class Replay:
             text = text.replace(ours, recorded)
         for tag, commit in self.ids.items():
             text = text.replace(commit, tag).replace(commit[:8], f"{tag}[:8]")
+        text = re.sub(r"\b[0-9a-f]{64}\b", "<datum id>", text)
         return re.sub(r"\b[0-9a-f]{32}\b", "<id>", text).replace(self.box.address, "$PACHD")
 
     def differences(self, step: dict[str, Any]) -> list[str]:
@@ -55,8 +68,9 @@ class Replay:
         if "root" in step:
             top = self.box.mount_dir
             shown = {str(path.relative_to(top)): path.stat().st_size for path in top.rglob("*") if path.is_file()}
+            root, files = json.loads(self.to_recorded(json.dumps([sorted(os.listdir(top)), shown])))
             expected = (step["root"], step["files"])
-            return [] if (sorted(os.listdir(top)), shown) == expected else [f"{shown} instead of {expected}"]
+            return [] if (root, files) == expected else [f"{files} instead of {expected}"]
         request = step["request"]
         body = None if request is None else self.to_ours(request if isinstance(request, str) else json.dumps(request))
         answer = ask(self.box, step["method"], step["path"], body)
@@ -88,6 +102,8 @@ def test_answers_are_those_of_the_original(box: Box, recorded_repos: dict[str, s
             box.cluster().delete_branch(RepoRef("default", recorded_repos["rest_a"]), "master", force=True)
         elif note == "repo deleted":
             box.cluster().delete_repo(RepoRef("default", recorded_repos["rest_a"]), force=True)
+        if _is_of_other_generation(step):
+            continue
         differences = replay.differences(step)
         if note == "rw":
             box.path("w", "new.txt").write_bytes(b"new")
@@ -95,11 +111,12 @@ def test_answers_are_those_of_the_original(box: Box, recorded_repos: dict[str, s
             found = ask(box, "GET", "/mounts").json["mounted"]
             assert [(each["state"], each["how_many_commits_behind"]) for each in found] == [("mounted", 0)]
             assert server_tree(box, recorded_repos["rest_b"])["/new.txt"] == b"new"
-        if note not in BY_INTENTION[version] and not _is_of_other_generation(step):
+        by_id = version == "2.6.4" and note in ("datum 0", "second datum")  # the order is another with other names
+        if note not in BY_INTENTION[version] and not by_id:
             compared += 1
             differing += [f"{note}: {difference}" for difference in differences]
     assert not differing, "\n".join(differing)
-    assert compared > 48
+    assert compared > 70
 
 
 def _is_of_other_generation(step: dict[str, Any]) -> bool:
@@ -124,8 +141,14 @@ def test_the_recorder_finds_the_same_with_our_mount_server(
     recorded, ours = recordings.steps(version), json.loads(out.read_text())["steps"]
     assert [step["note"] for step in ours] == [step["note"] for step in recorded]
     differing = []
+    seen: Counter[str] = Counter()
     for mine, theirs in zip(ours, recorded, strict=True):
-        if theirs["note"] in BY_INTENTION[version] or _is_of_other_generation(theirs):
+        note = theirs["note"]
+        seen[note] += 1
+        is_first_shown = note in ("datums", "get datums", "datum 0") and seen[note] == OWN_DATUMS[version]
+        if note in BY_INTENTION[version] or _is_of_other_generation(theirs):
+            continue
+        if note in BOTH_GENERATIONS and not is_first_shown:
             continue
         if "root" in theirs:
             found = [] if mine == theirs else [f"{mine} instead of {theirs}"]

@@ -237,7 +237,7 @@ def test_following_is_asked_for_and_told_as_json(box: Box, repo: str) -> None:
     assert entry["follow"] is True, "a client that does not know of it changes nothing"
     (entry,) = ask(box, "PUT", "/_follow", {"mounts": ["m"], "follow": False}).json["mounted"]
     assert entry["follow"] is False
-    assert ask(box, "PUT", "/_follow", {"mounts": ["other"]}).status == 500
+    assert ask(box, "PUT", "/_follow", {"mounts": ["other"]}).status == 404
     assert ask(box, "PUT", "/_follow", {"mounts": "m"}).status == 400
     pinned = mount(repo, "n", commit=entry["commit"], follow=True)
     assert "only the mount of a branch can follow it" in ask(box, "PUT", "/_mount", pinned).body
@@ -255,7 +255,7 @@ def test_warming_up_is_asked_for_and_told_as_json(box: Box, repo: str) -> None:
     for path, body in (("/_warmup", {}), ("/_warmup", {"mounts": [{"name": "m", "paths": ["/../x"]}]})):
         assert ask(box, "PUT", path, body).status == 400
     for path, body in (("/_warmup", {"mounts": [{"name": "x"}]}), ("/_warmup_cancel", {"id": "x"})):
-        assert ask(box, "PUT", path, body).status == 500
+        assert ask(box, "PUT", path, body).status == 404
 
 
 def test_errors_for_our_own_clients_are_json(box: Box) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,6 +13,7 @@ import pytest
 
 from pachmount.api.access import PeerAccess
 from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.pools import Pools
 from pachmount.api.schema import CLIENT_HEADER
 from pachmount.api.server import RestServer
 from tests.integration.test_rest import Connection
@@ -38,15 +38,14 @@ def test_a_bug_is_an_answer_and_in_the_log(
             connection.close()
 
     async def run() -> tuple[int, str, str]:
-        with ThreadPoolExecutor(2) as pool:
-            services = Services(
-                Mock(), Mock(), pool, pool, Mock(side_effect=broken), Mock(), RequestCounts(), Mock(), Logins()
-            )
-            server = RestServer(services)
-            server.listen(tmp_path / "s", PeerAccess(frozenset({os.getuid()})))
-            answer = await asyncio.get_running_loop().run_in_executor(None, asked)
-            server.stop()
-            return answer
+        pools = Pools()
+        services = Services(Mock(), Mock(), pools, Mock(side_effect=broken), Mock(), RequestCounts(), Mock(), Logins())
+        server = RestServer(services)
+        server.listen(tmp_path / "s", PeerAccess(frozenset({os.getuid()})))
+        answer = await asyncio.get_running_loop().run_in_executor(None, asked)
+        server.stop()
+        pools.close()
+        return answer
 
     with caplog.at_level(logging.ERROR):
         status, kind, body = asyncio.run(run())

@@ -12,6 +12,7 @@ import pytest
 from pachmount.errors import DataError
 from pachmount.mounts import writing as module
 from pachmount.mounts.mount import Mount
+from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.mounts.writing import Writing
 from pachmount.overlay.difference import Difference
 from tests.unit.mounts.test_mount import spec
@@ -20,7 +21,7 @@ from tests.unit.mounts.test_mount import spec
 @pytest.fixture
 def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Difference]:
     """The difference of a mount whose staged bytes cannot be read so many times."""
-    writing = Writing(MagicMock(), MagicMock(), tmp_path, 1, tmp_path / "ignore")
+    writing = Writing(MagicMock(), MagicMock(), StagedPlaces(MagicMock(), tmp_path), 1, tmp_path / "ignore")
     mount = Mount(spec(mode="rw"), overlay=MagicMock())
     monkeypatch.setattr(module, "snapshot", MagicMock())
     monkeypatch.setattr(module, "ignoring", MagicMock())

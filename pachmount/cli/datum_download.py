@@ -1,4 +1,4 @@
-"""`datum`: the datums of a pipeline's input."""
+"""`datum download`: the files of a datum as copies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from pachmount.cli import connecting, output
 from pachmount.cli import options as opt
-from pachmount.cli.app import App
 from pachmount.cli.state import State
 from pachmount.errors import UsageError
 
@@ -18,13 +17,6 @@ Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A pipeline's spec, or only its input: YAML or JSON; '-': stdin.")
 ]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A directory that is new or empty.")]
-
-
-def build() -> App:
-    """The command group."""
-    app = App(help="The datums of a pipeline's input.")
-    app.add(download, "download")
-    return app
 
 
 def download(state: State, which: Which, spec: Spec, directory: Directory, as_json: opt.Json = False) -> None:

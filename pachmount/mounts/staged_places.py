@@ -1,0 +1,112 @@
+"""Where changes are staged: a directory for the name of each read-write mount, opened, tidied and told apart here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pachmount.errors import CannotMountError, ClusterUnreachableError, DataError, PachmountError
+from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.mount import MountSpec
+from pachmount.overlay.kept import kept
+from pachmount.overlay.staging import Staging
+from pachmount.overlay.standing import BASE_NOTE
+
+log = logging.getLogger(__name__)
+
+CLUSTER_NOTE = "cluster"
+"""The key under which a store tells the id of the cluster that its commit is of."""
+
+
+@dataclass(frozen=True)
+class StagedPlaces:
+    """All of them, below `directory`."""
+
+    cluster: Cluster
+    directory: Path
+
+    def open(self, spec: MountSpec) -> tuple[MountSpec, Staging]:
+        """The store of a mount, and the mount on the commit that the changes in it were made on.
+
+        CannotMountError if there are changes to another source, or of another cluster.
+        """
+        place = self.of(spec.name)
+        if kept(place) is None:
+            _remove(place)
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = Staging(place)
+        try:
+            self._require_cluster(store, spec.name)
+            noted = store.about(BASE_NOTE)
+            if not noted:
+                store.note(BASE_NOTE, json.dumps(spec.to_dict()))
+                return spec, store
+            known = MountSpec.from_dict(json.loads(noted))
+            if _identity(known) != _identity(spec):
+                why = f"there are staged changes to {known.source} under that name"
+                hint = f"give this mount another name, or mount {known.source.at('')} --rw and discard them"
+                raise CannotMountError(f"cannot mount '{spec.name}' for writing", why, hint)
+        except BaseException:
+            store.close()
+            raise
+        spec = replace(spec, source=known.source, time=known.time, complete=known.complete, pinned=known.pinned)
+        return spec, store
+
+    def of(self, name: str) -> Path:
+        """Where the changes of a mount are staged."""
+        return self.directory / name
+
+    def has_changes(self, name: str) -> bool:
+        """Whether changes are staged under a name that is not mounted; what cannot be read counts as changes."""
+        return kept(self.of(name)) is not None
+
+    def clear(self, name: str) -> None:
+        """Give up what is staged under a name that is not mounted. Raises DataError."""
+        _remove(self.of(name))
+
+    def tidy(self, name: str) -> None:
+        """Free the room of a name that is not mounted for writing, if nothing is staged under it."""
+        place = self.of(name)
+        try:
+            if place.exists() and kept(place) is None:
+                _remove(place)
+        except PachmountError as error:
+            log.warning("%s stays: %s", place, error)
+
+    def tidy_all(self, mounted: Collection[str]) -> None:
+        """The same for all names but those."""
+        with suppress(FileNotFoundError):
+            for name in sorted(set(os.listdir(self.directory)) - set(mounted)):
+                self.tidy(name)
+
+    def _require_cluster(self, store: Staging, name: str) -> None:
+        """A commit means nothing on another cluster. While it does not answer, the one in use is taken for the same."""
+        try:
+            current = self.cluster.cluster_id()
+        except ClusterUnreachableError:
+            return
+        known = store.about(CLUSTER_NOTE)
+        if known and known != current:
+            why = "there are staged changes under that name, which were made on another cluster"
+            hint = "give this mount another name, or go back to that cluster: pachmount login ADDRESS"
+            raise CannotMountError(f"cannot mount '{name}' for writing", why, hint)
+        if not known:
+            store.note(CLUSTER_NOTE, current)
+
+
+def _remove(place: Path) -> None:
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+    except OSError as error:
+        raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
+
+
+def _identity(spec: MountSpec) -> tuple[object, ...]:
+    return spec.source.project, spec.source.repo, spec.source.branch, spec.paths

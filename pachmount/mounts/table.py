@@ -1,0 +1,95 @@
+"""The table of mounts: which there are, what happens to each one at a time, what the next daemon remembers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pachmount.errors import BusyError, CannotMountError, NotFoundError
+from pachmount.mounts.mount import Mount, MountSpec
+from pachmount.mounts.states import Event
+from pachmount.mounts.store import MountStore
+
+OPERATION_SECONDS = 60.0
+"""How long an operation waits for another one on the same mount."""
+NOT_MOUNTED = "can't unmount when we're already unmounted"
+
+
+class MountTable:
+    """Thread-safe. Its lock is held for moments; `operation` is held while one mount changes, never with another's."""
+
+    def __init__(self, store: MountStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._save_lock = threading.Lock()
+        self._mounts: dict[str, Mount] = {}
+        self._remembered: list[MountSpec] | None = None
+
+    def all(self) -> list[Mount]:
+        """All mounts, by name."""
+        with self._lock:
+            return [self._mounts[name] for name in sorted(self._mounts)]
+
+    def get(self, name: str) -> Mount:
+        """One mount by name or mount point; NotFoundError."""
+        with self._lock:
+            found = self._mounts.get(name)
+            if found is None:
+                found = next((m for m in self._mounts.values() if str(m.spec.mountpoint) == name), None)
+        if found is None:
+            raise NotFoundError(f"no mount '{name}'", "", "pachmount status")
+        return found
+
+    def has(self, mount: Mount) -> bool:
+        """False when a mount was ended, or could not be made."""
+        with self._lock:
+            return self._mounts.get(mount.spec.name) is mount
+
+    def reserve(self, name: str, spec: Callable[[], MountSpec]) -> tuple[Mount, bool]:
+        """The mount of a name. If there is none, a new one and True: it is still to be started, its operation held."""
+        with self._lock:
+            existing = self._mounts.get(name)
+            if existing is not None:
+                return existing, False
+            mount = Mount(spec())
+            mount.operation.acquire()
+            mount.on(Event.MOUNT)
+            self._mounts[name] = mount
+            return mount, True
+
+    def drop(self, mount: Mount) -> None:
+        with self._lock:
+            self._mounts.pop(mount.spec.name, None)
+
+    @contextmanager
+    def operation(self, mount: Mount) -> Iterator[None]:
+        """Nothing else happens to a mount meanwhile; NotFoundError if it ended while that was waited for."""
+        if not mount.operation.acquire(timeout=OPERATION_SECONDS):
+            why = f"another operation on it did not end within {OPERATION_SECONDS:.0f} s"
+            raise BusyError(f"mount '{mount.spec.name}' is busy", why)
+        try:
+            if not self.has(mount):
+                raise NotFoundError(NOT_MOUNTED, f"'{mount.spec.name}' was just unmounted", "pachmount status")
+            yield
+        finally:
+            mount.operation.release()
+
+    def load(self) -> list[MountSpec]:
+        """What a former daemon had mounted."""
+        return self._store.load()
+
+    def remember(self, specs: list[MountSpec] | None) -> None:
+        """Let the next daemon know these, whatever is mounted; None: what is mounted, again."""
+        self._remembered = specs
+        self.save()
+
+    def save(self) -> None:
+        """Let the next daemon know what is mounted now. CannotMountError if that cannot be written."""
+        with self._save_lock:
+            remembered = self._remembered
+            specs = [mount.spec for mount in self.all()] if remembered is None else remembered
+            try:
+                self._store.save(specs)
+            except OSError as error:
+                raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
