@@ -103,8 +103,13 @@ class Places:
     token_file: Path
 
 
+def runs_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where `pachmount run` keeps logs and outputs of datums."""
+    return state_dir(env) / "runs"
+
+
 def exec_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """An empty directory over which `pachmount exec` mounts the private files of its daemon."""
+    """An empty directory over which `pachmount exec` and `run` mount the private files of its daemon."""
     usual = state_dir(env) / "exec"
     socket = private_places(SYSTEM_MOUNT_DIR, usual).socket
     return usual if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES else Path(f"/tmp/pachmount-{os.getuid()}/exec")  # noqa: S108

@@ -45,13 +45,21 @@ class Command(TyperCommand):
 class RunningCommand(Command):
     """A command that runs what follows `--`, which it finds in `State.program`."""
 
+    program_usage: tuple[str, ...] = ("--", "COMMAND", "[ARGUMENT]...")
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = args.index("--") if "--" in args else len(args)
         ctx.ensure_object(State).program = args[own + 1 :]
         return super().parse_args(ctx, args[:own])
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "--", "COMMAND", "[ARGUMENT]..."]
+        return [*super().collect_usage_pieces(ctx), *self.program_usage]
+
+
+class PerhapsRunningCommand(RunningCommand):
+    """The same where there may be nothing to run."""
+
+    program_usage = ("[-- COMMAND [ARGUMENT]...]",)
 
 
 class Group(TyperGroup):

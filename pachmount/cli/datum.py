@@ -1,4 +1,4 @@
-"""`datum mount|status|next|prev|show|list|unmount`: see what a pipeline's code would see, datum by datum."""
+"""`datum mount|status|next|prev|show|list|unmount|download`: see what a pipeline's code would see, datum by datum."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pachmount.cli import datum_download, output
 from pachmount.cli import options as opt
-from pachmount.cli import output
 from pachmount.cli.app import App
 from pachmount.cli.state import State
 from pachmount.errors import ConfigurationError, NotFoundError, UsageError
@@ -53,6 +53,7 @@ def build() -> App:
         app.add(function, name)
     app.add(list_, "list")
     app.add(unmount, "unmount")
+    app.add(datum_download.download, "download")
     return app
 
 

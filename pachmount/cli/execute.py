@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pachmount import paths
-from pachmount.cli import mounts, output, process, program
+from pachmount.cli import mounts, output, private_daemon, process, program
 from pachmount.cli.state import State
 from pachmount.errors import CannotMountError, PachmountError, UsageError
 
@@ -18,12 +17,7 @@ if TYPE_CHECKING:
     from pachmount.api.schema import MountEntry
     from pachmount.paths import Places
 
-STOP_SECONDS = 10.0
-"""How long the mounts may take to go; nothing is staged in them."""
 _PFS = paths.SYSTEM_MOUNT_DIR
-_FOREIGN = ("PFS_SOCK_PATH", "PFS_MOUNT_DIR", "SIDECAR_MODE", "PACHMOUNT_URL", "DEFAULT_SCHEMA")
-"""Variables that lead to another daemon, which serves the mounts that the user has otherwise."""
-
 Sources = Annotated[
     list[str],
     typer.Argument(metavar="SOURCE", help="[PROJECT/]REPO[@BRANCH|@COMMIT][:/PATH], as for 'mount'; one or more."),
@@ -51,24 +45,13 @@ def execute(state: State, sources: Sources, name: Name = "") -> int:
     entries = _entries(sources, name)
     if not state.program:
         raise UsageError("nothing to run", "a command is missing", "pachmount exec SOURCE -- COMMAND")
-    from pachmount.daemon import spawn
-    from pachmount.namespace import entering, tree
+    from pachmount.namespace import tree
 
-    entering.check_device()
-    private = _private_dir()
-    entering.enter()
-    tree.prepare(_PFS, private)
-    places = paths.private_places(_PFS, private)
-    flags = ["--private-dir", str(private), "--parent", str(os.getpid())]
-    for variable in _FOREIGN:
-        os.environ.pop(variable, None)
-    daemon = spawn.spawn_daemon(places, [*flags, "--allow-other", "--listen", ""])
-    try:
+    private = private_daemon.enter()
+    with private_daemon.started(_PFS, private) as (places, daemon):
         _mount(places, entries)
         tree.forbid_writing(_PFS)
         return _run(state, {**os.environ, "PFS_MOUNT_DIR": str(_PFS), "PFS_SOCK_PATH": str(places.socket)}, daemon)
-    finally:
-        process.stop(daemon, STOP_SECONDS)
 
 
 def _entries(sources: list[str], name: str) -> list[MountEntry]:
@@ -79,14 +62,6 @@ def _entries(sources: list[str], name: str) -> list[MountEntry]:
     if twice:
         raise UsageError(f"two sources have the name '{twice}'", "each needs its own below /pfs")
     return entries
-
-
-def _private_dir() -> Path:
-    """An empty directory of the user's, over which the files of the daemon are mounted."""
-    directory = paths.exec_dir()
-    paths.make_private_dir(directory.parent)
-    paths.make_private_dir(directory)
-    return directory
 
 
 def _mount(places: Places, entries: list[MountEntry]) -> None:

@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pachmount import names
+from pachmount.cli import connecting, output
 from pachmount.cli import options as opt
-from pachmount.cli import output
 from pachmount.cli.state import State
-from pachmount.errors import NotConnectedError, NotFoundError, UsageError
+from pachmount.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import ClusterStatus
-    from pachmount.pfs.client import PfsClient
-    from pachmount.pfs.upload import ImportResult, Progress
+    from pachmount.pfs.upload import ImportResult
 
 SKIPPED_SHOWN = 10
-FILE_COST = 16 << 10
-"""Bytes that a file counts for in the progress bar beside its own: small files take their time, too."""
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory whose contents are imported.")]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="[PROJECT/]REPO[@BRANCH][:/PATH]. Branch: master.")]
@@ -71,7 +67,7 @@ def import_(
         raise NotFoundError(f"cannot import '{directory}'", "no such directory", "check the path")
     names.parse_source(target)
     cluster = state.client(start=True).status().cluster
-    with _connect(cluster) as (client, project), output.progress(enabled=not state.quiet) as bar:
+    with connecting.connect(cluster) as (client, project), output.progress(enabled=not state.quiet) as bar:
         from pachmount.pfs.upload import import_tree
 
         result = import_tree(
@@ -83,52 +79,12 @@ def import_(
             skip_invalid=skip_invalid,
             create_project=create_project,
             replace=replace,
-            progress=_shown_on(bar),
+            progress=connecting.shown_on(bar),
         )
     if as_json:
         output.json_answer(_as_dict(result))
     else:
         _report(state, result)
-
-
-class _Connection:
-    """A client of our own for the cluster that the daemon uses, and the project of its context."""
-
-    def __init__(self, client: PfsClient, project: str) -> None:
-        self._client = client
-        self._project = project
-
-    def __enter__(self) -> tuple[PfsClient, str]:
-        return self._client, self._project
-
-    def __exit__(self, *_exception: object) -> None:
-        self._client.close()
-
-
-def _connect(cluster: ClusterStatus) -> _Connection:
-    from pachmount.pfs.client import PfsClient
-    from pachmount.pfs.contexts import Context, ContextFile
-
-    if cluster.state == "none" or not cluster.address:
-        why = (cluster.error.why or cluster.error.error) if cluster.error else ""
-        raise NotConnectedError(
-            "not connected to a cluster", why, "pachmount login ADDRESS, or pachmount login --local"
-        )
-    context = Context("") if cluster.embedded else ContextFile.load().active()
-    if not cluster.embedded and context.address != cluster.address:
-        context = Context("")  # the file was changed under the daemon: its token is for somebody else
-    client = PfsClient(cluster.address, token=context.session_token, server_cas=context.server_cas)
-    return _Connection(client, context.project)
-
-
-def _shown_on(bar: output.Bar) -> Any:
-    def show(progress: Progress) -> None:
-        text = f"{progress.files:,}/{progress.total_files:,} files, {output.size(progress.bytes)}"
-        done = progress.bytes + progress.files * FILE_COST
-        total = progress.total_bytes + progress.total_files * FILE_COST
-        bar.update(f"importing {text}" if progress.phase == "upload" else f"finishing {text}", done, total)
-
-    return show
 
 
 def _as_dict(result: ImportResult) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from pachmount.cli import (
 )
 from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
-from pachmount.cli.app import App, RunningCommand, apply_flags
+from pachmount.cli import run as running
+from pachmount.cli.app import App, PerhapsRunningCommand, RunningCommand, apply_flags
 from pachmount.cli.state import State
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
@@ -90,6 +91,7 @@ def build() -> App:
     app.add(writing.discard, "discard", _MOUNTS)
     app.add(writing.remount, "remount", _MOUNTS)
     app.add(execute.execute, "exec", _MOUNTS, uses_daemon=False, cls=RunningCommand)
+    app.add(running.run, "run", _DATA, uses_daemon=False, cls=PerhapsRunningCommand)
     app.add(warmup.warmup, "warmup", _MOUNTS)
     app.add(status.status, "status", _MOUNTS)
     app.add(stats.stats, "stats", _MOUNTS)

@@ -19,7 +19,10 @@ MS_REC = 16384
 MS_UNBINDABLE = 1 << 17
 MS_SLAVE = 1 << 19
 
+MNT_DETACH = 2
+
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -52,6 +55,16 @@ def mount(source: str | Path, target: str | Path, fs_type: str = "", flags: int 
     _check(done, str(target))
 
 
+def setns(descriptor: int, kind: int) -> None:
+    """Go into the namespace of that kind that an open file of /proc/PID/ns stands for."""
+    _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)))
+
+
+def umount(target: str | Path, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), str(target))
+
+
 class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
@@ -82,3 +95,8 @@ def signal_at_parents_end(number: int, parent: int) -> bool:
     """Have the kernel send this process a signal when its parent ends; False if process `parent` is gone already."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0))
     return os.getppid() == parent
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all that our children leave running, instead of the machine's first process."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0))

@@ -1,0 +1,208 @@
+"""A run from the first mount to the last: a daemon for it alone, workers, outputs."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pachmount import names, paths
+from pachmount.cli import connecting, output, private_daemon, run_report
+from pachmount.cli.state import State
+from pachmount.client import DaemonClient
+from pachmount.datums.model import Datum, Input
+from pachmount.errors import UsageError
+from pachmount.running import merge, reports
+from pachmount.running.choose import choose, user_of
+from pachmount.running.command import User
+from pachmount.running.commits import Commits, Prefetch
+from pachmount.running.environment import of_datum
+from pachmount.running.job import Job, Numbered, Tally
+from pachmount.running.messages import Order
+from pachmount.running.pool import Pool
+from pachmount.running.records import RunDirectory, code_key
+from pachmount.running.transform import Transform
+from pachmount.running.worker import Setup
+
+if TYPE_CHECKING:
+    from pachmount.pfs.client import PfsClient
+
+USUAL_JOBS = 4
+_MERGED = "merged"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be run, and what becomes of it; all paths are absolute. `source` is the input, given the project of
+    repos that name none."""
+
+    title: str
+    source: Callable[[str], Input]
+    transform: Transform
+    jobs: int
+    datums: tuple[str, ...]
+    fail_fast: bool
+    again: bool
+    out: Path | None
+    replace: bool
+    commit_out: str
+    run_dir: Path
+    code: tuple[Path, ...]
+    junit: Path | None
+
+
+def run(state: State, wishes: Wishes) -> int:
+    """Run it; the exit code."""
+    _check(wishes)
+    setup_directory, user = _surroundings(state, wishes.transform)
+    with ExitStack() as stack:
+        directory = stack.enter_context(RunDirectory(wishes.run_dir))
+        private = private_daemon.enter()
+        commits_dir = private / "commits"
+        setup = Setup(wishes.transform, dict(os.environ), setup_directory, paths.SYSTEM_MOUNT_DIR, private, user)
+        jobs = wishes.jobs or min(USUAL_JOBS, os.cpu_count() or 1)
+        pool = stack.enter_context(Pool(setup, jobs))  # before anything in this process has threads
+        commits_dir.mkdir(exist_ok=True)
+        places, _ = stack.enter_context(private_daemon.started(commits_dir, private))
+        daemon = stack.enter_context(DaemonClient(places.socket))
+        client, project = stack.enter_context(connecting.connect(daemon.status().cluster))
+        session = _Session(state, wishes, directory, daemon, client, project)
+        tally = session.run_all(pool, commits_dir)
+        return session.conclude(tally)
+
+
+def _check(wishes: Wishes) -> None:
+    """Refuse what would fail after everything was run."""
+    for path in (wishes.out, wishes.run_dir, wishes.junit):
+        if path is not None and path.is_relative_to(paths.SYSTEM_MOUNT_DIR):
+            raise UsageError(f"cannot write to '{path}'", "a run has another /pfs", "choose another place")
+    if wishes.out is not None:
+        merge.check_target(wishes.out, replace=wishes.replace)
+    if wishes.commit_out:
+        target = names.parse_source(wishes.commit_out)
+        if target.commit or target.path:
+            raise UsageError(f"cannot commit to '{wishes.commit_out}'", "it is a repo and a branch", "REPO[@BRANCH]")
+    for path in wishes.code:
+        if not path.exists():
+            raise UsageError(f"no '{path}'", "--code names a file or directory")
+
+
+def _surroundings(state: State, transform: Transform) -> tuple[str, User]:
+    """The working directory, and whom the command runs as."""
+    here = os.getcwd()
+    directory = os.path.join(here, transform.working_dir)
+    if not os.path.isdir(directory):
+        why = f"there is no directory '{directory}' here"
+        raise UsageError("cannot use the spec's working_dir", why, "give a command: pachmount run SPEC -- COMMAND")
+    user = user_of(transform.user)
+    if user is None:
+        state.note(f"the command runs as you, not as '{transform.user}'")
+    return directory, user or User()
+
+
+class _Session:
+    """What a run needs after its daemon has started."""
+
+    def __init__(
+        self,
+        state: State,
+        wishes: Wishes,
+        directory: RunDirectory,
+        daemon: DaemonClient,
+        client: PfsClient,
+        project: str,
+    ) -> None:
+        self._state = state
+        self._wishes = wishes
+        self._directory = directory
+        self._daemon = daemon
+        self._client = client
+        self._project = project
+        self._datums: Sequence[Numbered] = ()
+
+    def run_all(self, pool: Pool, commits_dir: Path) -> Tally:
+        """Run the datums that are asked for; what became of them."""
+        source = self._wishes.source(self._project)
+        self._datums = choose(list(self._listed(source)), self._wishes.datums)
+        if self._wishes.again:
+            self._directory.forget(one.datum.id for one in self._datums)
+        commits = Commits(commits_dir, source)
+        commits.mount(self._daemon, (one.datum for one in self._datums))
+        job_id, token = uuid.uuid4().hex, self._client.token
+
+        def order(datum: Datum, directory: str) -> Order:
+            return Order(datum.id, directory, commits.place(datum), of_datum(datum, job_id, token))
+
+        wishes = self._wishes
+        code = code_key(wishes.transform, os.getcwd(), wishes.code)
+        job = Job(self._directory, code, order, Prefetch(self._daemon, commits), wishes.fail_fast)
+        tally = Tally(len(self._datums))
+        try:
+            with output.progress(enabled=not self._state.quiet) as bar:
+                for now in job.run(pool, self._datums, tally):
+                    run_report.show(bar, now)
+        except KeyboardInterrupt:
+            done = f"{len(tally.outcomes):,} of {output.count(tally.total, 'datum')} done"
+            self._state.note(f"stopped, {done}; the same command goes on from here")
+            raise
+        return tally
+
+    def _listed(self, source: Input) -> Iterator[Datum]:
+        from pachmount.mounts.datum_source import DatumSource
+
+        with output.progress(enabled=not self._state.quiet) as bar:
+
+            def show(count: int) -> None:
+                bar.update(f"looking for datums: {count:,}", 0, 1)
+
+            for batch in DatumSource(self._client, source).batches(show):
+                yield from batch.datums
+
+    def conclude(self, tally: Tally) -> int:
+        """Bring the outputs where they are wanted and tell how it went; the exit code."""
+        wishes, answer = self._wishes, reports.summary(self._datums, tally, self._directory)
+        if wishes.junit is not None:
+            reports.write_junit(wishes.junit, wishes.title, self._datums, tally, self._directory)
+        if not self._state.as_json:
+            run_report.table(answer, everything=bool(self._state.verbose))
+        if tally.succeeded and (wishes.out is not None or wishes.commit_out):
+            answer |= self._deliver(tally)
+        if self._state.as_json:
+            output.json_answer(answer)
+        else:
+            run_report.conclusion(self._state, answer)
+        return 0 if tally.succeeded else 1
+
+    def _deliver(self, tally: Tally) -> dict[str, Any]:
+        """Merge the outputs, and put them where they are wanted."""
+        wishes = self._wishes
+        delivering = [one for one in self._datums if tally.outcomes[one.index].state != "recovered"]
+        merged = merge.merge((one.datum.id, self._directory.output_of(one.datum.id)) for one in delivering)
+        delivered: dict[str, Any] = {"output_files": len(merged.files), "output_bytes": merged.bytes}
+        if wishes.out is not None:
+            merge.put(merged, wishes.out)
+            delivered["out"] = str(wishes.out)
+        if wishes.commit_out:
+            delivered["commit"] = self._commit(merged)
+        return delivered
+
+    def _commit(self, merged: merge.Merged) -> str:
+        import shutil
+
+        from pachmount.pfs.upload import import_tree
+
+        together = self._directory.path / _MERGED
+        merge.link(merged, together)
+        try:
+            with output.progress(enabled=not self._state.quiet) as bar:
+                target = names.parse_source(self._wishes.commit_out, self._project)
+                message = f"pachmount run: {self._wishes.title}"
+                show = connecting.shown_on(bar)
+                made = import_tree(self._client, together, target, description=message, replace=True, progress=show)
+        finally:
+            shutil.rmtree(together, ignore_errors=True)
+        return f"{made.commit.repo.project}/{made.commit.repo.name}@{made.commit.branch}={made.commit.id}"
