@@ -59,6 +59,9 @@ Code = Annotated[
         "--code", metavar="PATH", help="Belongs to the code: when it changes, all runs anew; may be repeated."
     ),
 ]
+Serial = Annotated[
+    bool, typer.Option("--serial", metavar="", help="Without namespaces: one at a time, in the mount directory.")
+]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Also write the outcome as JUnit's XML.")]
 
 
@@ -77,6 +80,7 @@ def run(
     run_dir: RunDir = None,
     code: Code = None,
     junit: Junit = None,
+    serial: Serial = False,
     as_json: opt.Json = False,  # noqa: ARG001 (State.as_json has it)
 ) -> int:
     """Run code over datums here, as a pipeline would.
@@ -94,7 +98,7 @@ def run(
     of the spec is run. Datums that were done before, by the same code on the
     same files, are skipped: after Ctrl-C the same command goes on. The exit
     code is 1 if a datum failed; then no output is merged. Needs what
-    'pachmount exec' needs (docs/deploy/hpc.md).
+    'pachmount exec' needs (docs/deploy/hpc.md), or --serial.
     """
     from pachmount.cli import run_session
 
@@ -116,6 +120,7 @@ def run(
         run_dir=where,
         code=tuple(path.absolute() for path in code or ()),
         junit=junit.absolute() if junit is not None else None,
+        serial=serial,
     )
     return run_session.run(state, wishes)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pachmount import names, paths
-from pachmount.cli import connecting, output, private_daemon, run_report
+from pachmount.cli import connecting, output, run_report
+from pachmount.cli.run_places import Place, PrivatePlace, SharedPlace
 from pachmount.cli.state import State
 from pachmount.client import DaemonClient
 from pachmount.datums.model import Datum, Input
@@ -19,7 +20,6 @@ from pachmount.errors import UsageError
 from pachmount.running import merge, reports
 from pachmount.running.choose import choose, user_of
 from pachmount.running.command import User
-from pachmount.running.commits import Commits, Prefetch
 from pachmount.running.environment import of_datum
 from pachmount.running.job import Job, Numbered, Tally
 from pachmount.running.messages import Order
@@ -53,33 +53,33 @@ class Wishes:
     run_dir: Path
     code: tuple[Path, ...]
     junit: Path | None
+    serial: bool
 
 
 def run(state: State, wishes: Wishes) -> int:
     """Run it; the exit code."""
-    _check(wishes)
+    _check(wishes, state.places.mount_dir if wishes.serial else paths.SYSTEM_MOUNT_DIR)
     setup_directory, user = _surroundings(state, wishes.transform)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(wishes.run_dir))
-        private = private_daemon.enter()
-        commits_dir = private / "commits"
-        setup = Setup(wishes.transform, dict(os.environ), setup_directory, paths.SYSTEM_MOUNT_DIR, private, user)
-        jobs = wishes.jobs or min(USUAL_JOBS, os.cpu_count() or 1)
+        place: Place = SharedPlace(state) if wishes.serial else PrivatePlace()
+        setup = Setup(wishes.transform, dict(os.environ), setup_directory, place.stage, user)
+        jobs = 1 if wishes.serial else wishes.jobs or min(USUAL_JOBS, os.cpu_count() or 1)
         pool = stack.enter_context(Pool(setup, jobs))  # before anything in this process has threads
-        commits_dir.mkdir(exist_ok=True)
-        places, _ = stack.enter_context(private_daemon.started(commits_dir, private))
-        daemon = stack.enter_context(DaemonClient(places.socket))
+        daemon = place.start(stack)
         client, project = stack.enter_context(connecting.connect(daemon.status().cluster))
         session = _Session(state, wishes, directory, daemon, client, project)
-        tally = session.run_all(pool, commits_dir)
+        tally = session.run_all(pool, place)
         return session.conclude(tally)
 
 
-def _check(wishes: Wishes) -> None:
+def _check(wishes: Wishes, pfs: Path) -> None:
     """Refuse what would fail after everything was run."""
+    if wishes.serial and wishes.jobs > 1:
+        raise UsageError("--serial and --jobs given", "in one directory there is one datum at a time", "leave one out")
     for path in (wishes.out, wishes.run_dir, wishes.junit):
-        if path is not None and path.is_relative_to(paths.SYSTEM_MOUNT_DIR):
-            raise UsageError(f"cannot write to '{path}'", "a run has another /pfs", "choose another place")
+        if path is not None and path.is_relative_to(pfs):
+            raise UsageError(f"cannot write to '{path}'", f"a run has another {pfs}", "choose another place")
     if wishes.out is not None:
         merge.check_target(wishes.out, replace=wishes.replace)
     if wishes.commit_out:
@@ -124,25 +124,25 @@ class _Session:
         self._project = project
         self._datums: Sequence[Numbered] = ()
 
-    def run_all(self, pool: Pool, commits_dir: Path) -> Tally:
+    def run_all(self, pool: Pool, place: Place) -> Tally:
         """Run the datums that are asked for; what became of them."""
         source = self._wishes.source(self._project)
         self._datums = choose(list(self._listed(source)), self._wishes.datums)
         if self._wishes.again:
             self._directory.forget(one.datum.id for one in self._datums)
-        commits = Commits(commits_dir, source)
-        commits.mount(self._daemon, (one.datum for one in self._datums))
         job_id, token = uuid.uuid4().hex, self._client.token
 
         def order(datum: Datum, directory: str) -> Order:
-            return Order(datum.id, directory, commits.place(datum), of_datum(datum, job_id, token))
+            return Order(datum.id, directory, scene.place(datum), of_datum(datum, job_id, token, place.pfs))
 
         wishes = self._wishes
         code = code_key(wishes.transform, os.getcwd(), wishes.code)
-        job = Job(self._directory, code, order, Prefetch(self._daemon, commits), wishes.fail_fast)
         tally = Tally(len(self._datums))
         try:
-            with output.progress(enabled=not self._state.quiet) as bar:
+            with ExitStack() as stack, output.progress(enabled=not self._state.quiet) as bar:
+                scene = place.prepare(self._daemon, stack, source, [one.datum for one in self._datums])
+                stack.callback(pool.stop)
+                job = Job(self._directory, code, order, scene.prefetch, wishes.fail_fast)
                 for now in job.run(pool, self._datums, tally):
                     run_report.show(bar, now)
         except KeyboardInterrupt:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from pachmount.datums.model import Datum
 
 PFS = PurePosixPath("/pfs")
 
 
-def of_datum(datum: Datum, job_id: str, token: str = "") -> dict[str, str]:
+def of_datum(datum: Datum, job_id: str, token: str = "", pfs: PurePath = PFS) -> dict[str, str]:
     """What a datum and its job add to the environment; of several files of one input, the last one wins."""
     variables: dict[str, str] = {}
     for file in datum.files:
-        variables[file.input] = str(PFS / file.input / file.path.lstrip("/"))
+        variables[file.input] = str(pfs / file.input / file.path.lstrip("/"))
         variables[f"{file.input}_COMMIT"] = file.commit
         if file.join_on:
             variables[f"PACH_DATUM_{file.input}_JOIN_ON"] = file.join_on

@@ -75,7 +75,7 @@ class Pool:
         return outcomes
 
     def stop(self) -> None:
-        """End the workers and all that they run."""
+        """End the workers and all that they run. May be called again."""
         self._selector.close()
         for one in self._workers:
             one.channel.close()

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pachmount.errors import PachmountError
 from pachmount.namespace import syscalls
 from pachmount.running import command, links, place
 from pachmount.running.command import OURSELVES, End, User
 from pachmount.running.messages import DatumState, Order, Outcome
+from pachmount.running.stages import Stage
 from pachmount.running.transform import Transform
 
 STDOUT, STDERR = "stdout", "stderr"
@@ -23,13 +25,12 @@ STDOUT, STDERR = "stdout", "stderr"
 
 @dataclass(frozen=True)
 class Setup:
-    """What is the same for all datums: `env` is what the command finds besides, `hidden` the place of the commits."""
+    """What is the same for all datums: `env` is what the command finds besides."""
 
     transform: Transform
     env: Mapping[str, str]
     directory: str
-    pfs: Path
-    hidden: Path
+    stage: Stage
     user: User = OURSELVES
 
 
@@ -84,12 +85,14 @@ class _Datum:
         recovered = False
         try:
             self._empty_out()
-            with place.own_namespace():
-                setup = self._setup
-                place.show(setup.pfs, self._order.placed, self._out, setup.hidden, setup.user)
+            stage, user = self._setup.stage, self._setup.user
+            with stage.shown(self._order, self._out, user) as seen:
                 end = self._execute(self._transform.cmd, self._transform.stdin, stdout, stderr)
                 if self._accepts(end):
-                    links.follow_links(setup.pfs / place.OUT, self._copy)
+                    links.follow_links(
+                        seen, lambda source, target: self._copy(source, target.relative_to(seen), target)
+                    )
+                    stage.collect(seen, self._out)
                 elif last and self._transform.err_cmd:
                     recovered = self._execute(
                         self._transform.err_cmd, self._transform.err_stdin, stdout, stderr
@@ -98,6 +101,8 @@ class _Datum:
                 shutil.copyfile(source, target)
         except links.OutputError as error:
             return End(0, f"output: {error}"), False
+        except PachmountError as error:
+            return End(0, str(error)), False
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             return End(0, f"{error.strerror}{where}"), False
@@ -115,13 +120,14 @@ class _Datum:
         if user.uid is not None:
             os.chown(self._out, user.uid, -1 if user.gid is None else user.gid)
 
-    def _copy(self, source: Path, target: Path) -> None:
+    def _copy(self, source: Path, below: Path, target: Path) -> None:
         """Copy a file that the code sees; one that it sees as empty is fetched when its commit can be seen again."""
         for entry in self._order.placed:
             if entry.empty and source.is_relative_to(entry.target):
-                below = source.relative_to(entry.target)
-                self._fetched.append(
-                    (Path(entry.source, below), self._out / target.relative_to(self._setup.pfs / place.OUT))
-                )
+                if not entry.source:
+                    raise links.OutputError(
+                        f"link '{below}' leads to a file of 'empty_files', which --serial cannot fetch"
+                    )
+                self._fetched.append((Path(entry.source, source.relative_to(entry.target)), self._out / below))
                 return
         shutil.copyfile(source, target)

@@ -522,6 +522,7 @@ def test_user_namespaces_that_are_off(spec: Spec, repo: str, box: Box) -> None:
     done = box.sh('exec "$@"', *command, *ours)
     assert done.returncode == 73, done
     assert done.stderr.startswith("error: cannot make a mount namespace — user namespaces are switched off here")
+    assert "or add --serial" in done.stderr
 
 
 # --- what people see
@@ -561,6 +562,54 @@ def test_ctrl_c_on_a_terminal(spec: Spec, repo: str, box: Box) -> None:
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 130
+
+
+# --- one after the other
+
+
+def test_serial(spec: Spec, repo: str, box: Box) -> None:
+    before = box.mount(repo, name="before")["commit"]
+    spec.write(pfs(repo, "/*", name="in"))
+    counting = spec.directory / "count"
+    script = f"""
+        test -z "$(ls -A out)" || exit 9
+        echo x >> {counting}
+        touch out/left
+        test $(wc -l < {counting}) -gt 1 || exit 1
+        rm out/left; ls -R in; ln -s "$(find $in -type f | sort | head -1)" out/$(basename $in); echo $in
+    """
+    command = ["sh", "-c", f"cd {box.mount_dir}; {script}"]
+    answer = spec.answer("--serial", "--out", "result", "--", *command)
+    assert (answer["success"], sum(one["tries"] for one in answer["datums"])) == (3, 4)
+    assert tree(spec.directory / "result") == {"a": "first", "b": "second", "sub": "third"}
+    shown = {text.splitlines()[-1]: text for text in outputs(answer)}
+    assert shown[f"{box.mount_dir}/in/a"] == f"in:\na\n{box.mount_dir}/in/a\n"
+    assert box.mount_status("before")["commit"] == before
+    assert not box.path("out").exists()
+    assert spec.answer("--serial", "--out", "result", "--replace", "--", *command)["skipped"] == 3
+    assert "leave one out" in spec.run("--serial", "-j", "2", "--", "true").stderr
+    box.ok("unmount", "before")
+
+
+def test_serial_while_a_datum_is_shown(spec: Spec, repo: str, box: Box) -> None:
+    spec.write(pfs(repo, "/*", name="in"))
+    box.ok("datum", "mount", str(spec.file))
+    done = spec.run("--serial", "--", "true")
+    box.ok("datum", "unmount")
+    assert done.returncode == 75
+    assert "datums are mounted already" in done.stderr
+
+
+def test_ctrl_c_of_a_serial_run(spec: Spec, repo: str, box: Box) -> None:
+    spec.write(pfs(repo, "/*", name="in"))
+    box.mount(repo, name="before")
+    with spec.popen("--serial", "--", "sh", "-c", f"touch {box.mount_dir}/out/ready; sleep 60 & sleep 60") as process:
+        wait_until(box.path("out", "ready").exists, "a datum runs")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [entry["name"] for entry in box.status()["mounts"]] == ["before"]
+    box.ok("unmount", "before")
 
 
 # --- without a mount
