@@ -115,7 +115,11 @@ def _mounts(answer: StatusAnswer) -> None:
         output.line(f"nothing is mounted in {answer.mount_dir}")
         _kept(answer)
         return
-    output.line(f"{output.count(len(answer.mounts), 'mount')}:")
+    if answer.datum is not None:
+        number = f"{answer.datum.num_datums}{'' if answer.datum.all_datums_received else ' or more'}"
+        output.line(f"datum {answer.datum.idx} of {number} is shown in the place of the mounts:")
+    else:
+        output.line(f"{output.count(len(answer.mounts), 'mount')}:")
     rows = [
         [f"  {entry.name}", views.source_text(entry), entry.mountpoint, _condition(entry)] for entry in answer.mounts
     ]
@@ -165,6 +169,8 @@ def _advise(state: State, answer: StatusAnswer) -> None:
         state.hint("pachmount login")
     elif answer.cluster.state == "unreachable":
         state.hint("cached data stays readable; 'pachmount doctor' looks for the cause")
+    elif answer.datum is not None:
+        state.hint("'pachmount datum unmount' brings back what was mounted before")
     elif behind:
         state.hint(f"'pachmount refresh {' '.join(behind)}' moves to the newest commit")
     elif not answer.mounts:

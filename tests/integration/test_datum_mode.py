@@ -216,6 +216,7 @@ def test_the_commands(box: Box, repos: tuple[str, str], tmp_path: Path) -> None:
     listed = [line.split() for line in box.ok("datum", "list").splitlines()]
     assert [line[0] for line in listed] == ["0", "1", "2"]
     assert box.ok("datum", "next").startswith("datum 1 of 3: ")
+    assert "datum 1 of 3 is shown in the place of the mounts:" in box.ok("status")
     assert box.ok("datum", "show", "2").startswith("datum 2 of 3: ")
     first = json.loads(box.ok("datum", "list", "--json", "--limit", "1"))
     assert json.loads(box.ok("datum", "show", first["id"], "--json"))["idx"] == 0
