@@ -100,7 +100,7 @@ def kill_children(process: subprocess.Popen[bytes] | None = None) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     while True:
-        for child in _children():
+        for child in children():
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
@@ -131,7 +131,8 @@ def _wait(process: subprocess.Popen[bytes], deadline: float | None) -> bool:
     return True
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The processes whose parent we are."""
     return [int(pid) for pid in Path("/proc/thread-self/children").read_text().split()]
 
 

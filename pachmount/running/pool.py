@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pachmount.errors import PachmountError
 from pachmount.namespace import syscalls
 from pachmount.running import worker
-from pachmount.running.command import StopError
+from pachmount.running.command import StopError, children
 from pachmount.running.messages import Order, Outcome
 from pachmount.running.worker import Setup
 
@@ -35,6 +35,8 @@ class Pool:
 
     def __init__(self, setup: Setup, number: int) -> None:
         self._workers: list[_Worker] = []
+        self._others: set[int] | None = None
+        syscalls.adopt_orphans()  # what a worker leaves behind that is killed
         self._selector = selectors.DefaultSelector()
         for _ in range(number):
             self._workers.append(_fork(setup, self._workers))
@@ -58,6 +60,8 @@ class Pool:
 
     def begin(self, order: Order) -> None:
         """Have an idle worker run a datum."""
+        if self._others is None:
+            self._others = set(children()) - {one.pid for one in self._workers}
         chosen = next(one for one in self._workers if not one.datum)
         chosen.datum = order.datum
         with contextlib.suppress(BrokenPipeError):  # `wait` tells that it is gone
@@ -109,7 +113,16 @@ class Pool:
         one.channel.close()
         _signal(one.pid, signal.SIGKILL)
         os.waitpid(one.pid, 0)
+        self._end_orphans()
         return Outcome(one.datum, "failed", why="its worker was killed") if one.datum else None
+
+    def _end_orphans(self) -> None:
+        """End what ran below a worker that is gone: all our children but workers and those that we had before."""
+        while orphans := set(children()) - {one.pid for one in self._workers} - (self._others or set()):
+            for pid in orphans:
+                _signal(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
 
 
 def _fork(setup: Setup, others: list[_Worker]) -> _Worker:

@@ -466,7 +466,7 @@ def test_an_end_at_any_moment_leaves_nothing(spec: Spec, repo: str, number: sign
 
 def test_a_killed_worker_is_a_failed_datum(spec: Spec, repo: str) -> None:
     spec.write(pfs(repo, "/*"))
-    answer = spec.shell("kill -KILL $PPID; sleep 5", "-j", "2", "--datum", "0", code=1)
+    answer = spec.shell("(setsid sleep 60 &); sleep 60 & kill -KILL $PPID; sleep 5", "-j", "2", "--datum", "0", code=1)
     assert answer["datums"][0]["why"] == "its worker was killed"
 
 
