@@ -5,7 +5,9 @@ PachmountError
 │   ├── InvalidNameError           a mount, project, repo or branch name
 │   ├── InvalidSourceError         a source such as repo@branch:/path
 │   ├── InvalidAddressError        a cluster address
-│   └── InvalidPathError           a path that a cluster cannot store
+│   ├── InvalidPathError           a path that a cluster cannot store
+│   ├── NoInputError               a pipeline without input
+│   └── NoDatumsError              no file matches an input
 ├── NotFoundError              no such project, repo, branch, commit or file
 ├── AlreadyExistsError
 ├── NotADirectoryInSourceError a path leads through a file
@@ -21,6 +23,7 @@ PachmountError
 │   ├── DaemonUnreachableError
 │   └── DaemonNotRunningError
 ├── BusyError                  try again later
+│   └── BranchMovedError           while its datums were listed
 ├── ConflictError              somebody else changed the same
 ├── CannotMountError           no FUSE, no usable directory, name taken
 │   └── NameTakenError
@@ -104,6 +107,14 @@ class InvalidPathError(UsageError):
     id = "invalid-path"
 
 
+class NoInputError(UsageError):
+    id = "no-input"
+
+
+class NoDatumsError(UsageError):
+    id = "no-datums"
+
+
 class NotFoundError(PachmountError):
     id = "not-found"
     errno = errno.ENOENT
@@ -185,6 +196,10 @@ class BusyError(PachmountError):
     id = "busy"
     errno = errno.EBUSY
     exit_code = ExitCode.BUSY
+
+
+class BranchMovedError(BusyError):
+    id = "branch-moved"
 
 
 class ConflictError(PachmountError):

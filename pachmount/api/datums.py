@@ -6,9 +6,9 @@ from pachmount.api import schema
 from pachmount.api.handlers import Handler
 from pachmount.datums import rules
 from pachmount.datums.model import Datum
-from pachmount.datums.rules import NoInputError, Rules
+from pachmount.datums.rules import Rules
 from pachmount.datums.spec import parse, to_dict
-from pachmount.errors import NotFoundError, PachmountError, UsageError
+from pachmount.errors import NoInputError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts.datum_mode import DatumMode, Shown
 from pachmount.mounts.datum_source import DatumSource
 from pachmount.names import DEFAULT_PROJECT

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pachmount.errors import UsageError
-
-
-class NoInputError(UsageError):
-    """A pipeline without input (2.6 answers 500 to it, not 400)."""
-
-
-class NoDatumsError(UsageError):
-    """No file matches the input."""
+from pachmount.errors import NoDatumsError
 
 
 @dataclass(frozen=True)

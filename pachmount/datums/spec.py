@@ -9,8 +9,8 @@ from typing import Any
 from pachmount.datums.document import MALFORMED, Value, first_document
 from pachmount.datums.glob import BadPatternError, compile_glob
 from pachmount.datums.model import DEFAULT_REPO_TYPE, Combination, Cross, Group, Input, Join, PfsInput, Union, leaves
-from pachmount.datums.rules import OURS, NoInputError, Rules
-from pachmount.errors import InvalidNameError, UsageError
+from pachmount.datums.rules import OURS, Rules
+from pachmount.errors import InvalidNameError, NoInputError, UsageError
 from pachmount.names import DEFAULT_BRANCH, DEFAULT_PROJECT, check_mount_name, parse_source
 
 MOST_INPUTS = 1_000

@@ -9,7 +9,7 @@ from pachmount.datums.forming import FormedDatum, Match, Matcher, expand, form_d
 from pachmount.datums.glob import BadPatternError, Glob, compile_glob
 from pachmount.datums.model import Datum, DatumFile, Input, PfsInput, leaves
 from pachmount.datums.rules import OURS, Rules
-from pachmount.errors import BusyError, NotFoundError, NotPermittedError, PachmountError
+from pachmount.errors import BranchMovedError, NotFoundError, NotPermittedError, PachmountError
 from pachmount.mounts.resolve import Resolved, resolve
 from pachmount.names import Source
 from pachmount.pfs.client import PfsClient
@@ -115,7 +115,7 @@ class DatumSource:
         try:
             first = next(listed, None)
         except PachmountError as error:
-            if not (isinstance(error, _BranchMovedError) or is_call_missing(error)):
+            if not (isinstance(error, BranchMovedError) or is_call_missing(error)):
                 raise
             yield from self._formed(resolved, progress)
             return
@@ -124,7 +124,7 @@ class DatumSource:
             yield from listed
 
     def _listed(self, files: dict[tuple[RepoRef, str], _Files], progress: Progress) -> Iterator[DatumBatch]:
-        """What the cluster lists. Raises _BranchMovedError when it reads other commits than those in `files`."""
+        """What the cluster lists. Raises BranchMovedError when it reads other commits than those in `files`."""
         count = 0
         waiting: list[Datum] = []
 
@@ -178,10 +178,6 @@ class DatumSource:
                 waiting.clear()
         if seen:
             yield DatumBatch(tuple(waiting), len(seen))
-
-
-class _BranchMovedError(BusyError):
-    """The head of a branch is not the one that was resolved a moment ago."""
 
 
 class _Files:
@@ -238,5 +234,5 @@ def _glob_with_captures(source: PfsInput) -> Glob | None:
 def _known(files: dict[tuple[RepoRef, str], _Files], commit: CommitRef) -> _Files:
     found = files.get((commit.repo, commit.id))
     if found is None:
-        raise _BranchMovedError(f"a branch of {commit.repo} moved while its datums were listed", "", "try again")
+        raise BranchMovedError(f"a branch of {commit.repo} moved while its datums were listed", "", "try again")
     return found

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from local_server import unused_name
 
 from pachmount.datums.model import Combination, Cross, Datum, Group, Input, Join, PfsInput, Union
-from pachmount.datums.rules import V2_6, V2_9, NoDatumsError
-from pachmount.errors import ClusterError, NotFoundError, PachmountError
+from pachmount.datums.rules import V2_6, V2_9
+from pachmount.errors import ClusterError, NoDatumsError, NotFoundError, PachmountError
 from pachmount.mounts.datum_source import DatumBatch, DatumSource
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitRef, FileEntry, ListedDatum, RepoRef

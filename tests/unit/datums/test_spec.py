@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachmount.datums.model import Cross, Group, Join, PfsInput, Union, leaves
-from pachmount.datums.rules import OURS, V2_6, V2_9, NoInputError, Rules
+from pachmount.datums.rules import OURS, V2_6, V2_9, Rules
 from pachmount.datums.spec import MOST_INPUTS, parse, parse_pipeline, parse_short, to_dict
-from pachmount.errors import InvalidNameError, InvalidSourceError, UsageError
+from pachmount.errors import InvalidNameError, InvalidSourceError, NoInputError, UsageError
 
 _READING = "error reading next CreatePipeline request: "
 _PROCESSING = "error processing input: "
