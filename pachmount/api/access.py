@@ -141,7 +141,12 @@ def _read_token(path: Path) -> str:
 def _peer(request: tornado.httputil.HTTPServerRequest) -> int:
     """The user id at the other end of a unix socket (SO_PEERCRED: struct ucred of unix(7))."""
     connection = request.connection.stream.socket  # type: ignore[union-attr]
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    if connection is None:
+        raise AccessDeniedError("nobody waits for the answer", "the connection was closed")
+    try:
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError as error:
+        raise AccessDeniedError("nobody waits for the answer", error.strerror or str(error)) from error
     return int(uid)
 
 

@@ -141,7 +141,7 @@ def test_archives(place: Place, tmp_path: Path) -> None:
     with zipfile.ZipFile(place.top / "docs.zip") as archive:
         assert archive.testzip() is None
         names = archive.namelist()
-    assert names == sorted(path.name for path in (PROJECT / "docs").iterdir())
+    assert [name.rstrip("/") for name in names] == sorted(path.name for path in (PROJECT / "docs").iterdir())
     assert committed["/docs/semantics.md"] == (PROJECT / "docs/semantics.md").read_bytes()
 
 
