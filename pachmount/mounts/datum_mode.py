@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachmount.datums.model import Datum, DatumFile, Input, leaves
-from pachmount.errors import BusyError, CannotMountError, PachmountError, UsageError
+from pachmount.errors import BusyError, CannotMountError, UsageError
 from pachmount.mounts.datum_list import Batches, DatumList
 from pachmount.mounts.datum_readers import DatumPart
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.restoring import bring_back
 from pachmount.mounts.sessions import Sessions
-from pachmount.mounts.states import Event
 from pachmount.mounts.table import MountTable
 from pachmount.mounts.writing import require_clean
 from pachmount.names import Source
@@ -192,18 +192,7 @@ class DatumMode:
 
     def _restore(self) -> None:
         """Bring back what was mounted; what fails is in state error, and can be tried again."""
-        there = {mount.spec.name for mount in self._table.all()}
-        for spec in self._former:
-            if spec.name in there:
-                continue
-            mount, _ = self._table.reserve(spec.name, lambda spec=spec: spec)  # type: ignore[misc]
-            try:
-                self._sessions.start(mount)
-            except PachmountError as error:
-                mount.on(Event.FAIL, error)
-                log.warning("could not mount %s again: %s", spec.name, error)
-            finally:
-                mount.operation.release()
+        bring_back(self._table, self._sessions, self._former)
         self._former = []
         self._table.remember(None)
 

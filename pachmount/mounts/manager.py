@@ -26,6 +26,7 @@ from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
+from pachmount.mounts.restoring import bring_back
 from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.states import Event, State
 from pachmount.mounts.store import MountStore
@@ -431,15 +432,7 @@ class MountManager:
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
         self.writing.places.tidy_all([spec.name for spec in specs])
-        for spec in specs:
-            mount, _ = self._table.reserve(spec.name, lambda spec=spec: spec)  # type: ignore[misc]
-            try:
-                self._sessions.start(mount)
-            except PachmountError as error:
-                mount.on(Event.FAIL, error)
-                log.warning("could not mount %s again: %s", spec.name, error)
-            finally:
-                mount.operation.release()
+        bring_back(self._table, self._sessions, specs)
         self._follower.listen()
 
     # --- inside
