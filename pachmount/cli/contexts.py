@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from pachmount.cli.account import Keep
 from pachmount.cli.app import App
 from pachmount.cli.state import State
 from pachmount.errors import ClusterUnreachableError, NotFoundError
+
+if TYPE_CHECKING:
+    from pachmount.pfs.contexts import ContextFile
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False)]
 OptionalName = Annotated[
@@ -102,10 +105,7 @@ def _place(address: str) -> str:
     return address or "the embedded server"
 
 
-def _row(file: object, name: str, active: str) -> dict[str, str | bool]:
-    from pachmount.pfs.contexts import ContextFile
-
-    assert isinstance(file, ContextFile)  # noqa: S101  # for the type checker
+def _row(file: ContextFile, name: str, active: str) -> dict[str, str | bool]:
     try:
         context = file.get(name)
     except NotFoundError as error:

@@ -16,7 +16,7 @@ from pachmount.cli.state import State
 from pachmount.client import DaemonClient
 from pachmount.datums.model import Datum, Input, PfsInput, leaves
 from pachmount.datums.spec import to_dict
-from pachmount.errors import BusyError, CannotMountError, UsageError
+from pachmount.errors import BusyError, CannotMountError, UsageError, from_dict
 from pachmount.running.commits import Commits, Prefetch
 from pachmount.running.messages import Placed
 from pachmount.running.stages import OwnNamespace, SharedDirectory, Stage
@@ -95,8 +95,7 @@ class SharedPlace:
         spec = json.dumps({"input": to_dict(_pinned(source, datums))})
         daemon.mount_datums(spec)
         stack.callback(daemon.unmount_datums)
-        while not daemon.datums(0, 1).all_datums_received:
-            time.sleep(_LOOK_SECONDS)
+        _wait_for_all(daemon)
         empty = {leaf.directory for leaf in leaves(source) if leaf.empty_files}
 
         def place(datum: Datum) -> list[Placed]:
@@ -118,3 +117,16 @@ def _pinned(source: Input, datums: Sequence[Datum]) -> Input:
         return replace(part, inputs=tuple(map(pinned, part.inputs)))
 
     return pinned(source)
+
+
+def _wait_for_all(daemon: DaemonClient) -> None:
+    """Until the daemon knows all datums; the cluster's calls have deadlines. Raises what ended their listing early."""
+    while True:
+        shown = daemon.status().datum
+        if shown is None:
+            raise BusyError("the datums are gone", "somebody else unmounted them", "run it again")
+        if shown.error is not None:
+            raise from_dict(shown.error.model_dump())
+        if shown.all_datums_received:
+            return
+        time.sleep(_LOOK_SECONDS)

@@ -136,7 +136,9 @@ class DatumMode:
             if wanted < 0:
                 raise UsageError("already at first datum")
             if wanted >= len(datums):
-                if not datums.complete and datums.error is None:
+                if datums.error is not None:
+                    raise datums.error
+                if not datums.complete:
                     raise BusyError("the next datum is not known yet", "the datums are being listed", "try again")
                 raise UsageError("already at last datum")
             self._show(wanted, datums.at(wanted))
