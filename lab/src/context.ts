@@ -1,0 +1,61 @@
+/**
+ * What every view gets: the model, translations, commands, and which view and directory are shown.
+ */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { CommandRegistry } from '@lumino/commands';
+import { Signal, type ISignal } from '@lumino/signaling';
+import type { Contents } from '@jupyterlab/services';
+
+import type { MountModel } from './model';
+
+export type View = 'explore' | 'test' | 'publish' | 'settings';
+
+/** Which view and which directory of the drive the panel shows. */
+export class ViewModel {
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  get view(): View {
+    return this._view;
+  }
+
+  set view(view: View) {
+    if (view !== this._view) {
+      this._view = view;
+      this._changed.emit();
+    }
+  }
+
+  /** The directory shown by the file browser: a path of the drive without its name, "" for the mounts. */
+  get directory(): string {
+    return this._directory;
+  }
+
+  set directory(path: string) {
+    if (path !== this._directory) {
+      this._directory = path;
+      this._changed.emit();
+    }
+  }
+
+  private readonly _changed = new Signal<this, void>(this);
+  private _view: View = 'explore';
+  private _directory = '';
+}
+
+export interface IContext {
+  readonly model: MountModel;
+  readonly shown: ViewModel;
+  readonly trans: TranslationBundle;
+  readonly commands: CommandRegistry;
+  readonly contents: Contents.IManager;
+}
+
+/** The ids of our commands, `pachmount:verb-noun`. */
+export namespace CommandIDs {
+  export const showPanel = 'pachmount:show-panel';
+  export const showView = 'pachmount:show-view';
+  export const openFile = 'pachmount:open-file';
+  export const browse = 'pachmount:browse-directory';
+}

@@ -1,0 +1,57 @@
+/**
+ * The plugins: the panel with its commands; nothing else happens here.
+ */
+import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { CommandIDs, ViewModel, type IContext, type View } from './context';
+import { pachmountIcon } from './icons';
+import { MountModel } from './model';
+import { MountPanel, PANEL_ID } from './panel';
+
+const DOMAIN = 'pachmount-lab';
+
+const panelPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'pachmount-lab:panel',
+  description: 'The panel of mounts, datums, publishing and settings.',
+  autoStart: true,
+  optional: [ILayoutRestorer, ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    const context: IContext = {
+      model: new MountModel(),
+      shown: new ViewModel(),
+      trans,
+      commands: app.commands,
+      contents: app.serviceManager.contents
+    };
+    const panel = new MountPanel(context);
+    addCommands(app, context);
+    palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
+    app.shell.add(panel, 'left', { rank: 600 });
+    restorer?.add(panel, PANEL_ID);
+  }
+};
+
+function addCommands(app: JupyterFrontEnd, { shown, trans }: IContext): void {
+  app.commands.addCommand(CommandIDs.showPanel, {
+    label: trans.__('Show the Pachyderm Panel'),
+    caption: trans.__('Mounts, datums, publishing and settings'),
+    icon: pachmountIcon,
+    describedBy: { args: { type: 'object', properties: { view: { type: 'string' } } } },
+    execute: args => {
+      if (args.view) {
+        shown.view = args.view as View;
+      }
+      app.shell.activateById(PANEL_ID);
+    }
+  });
+}
+
+export default [panelPlugin];
