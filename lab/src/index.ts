@@ -6,6 +6,7 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs, ViewModel, type IContext, type View } from './context';
+import { resumeDatums } from './datums/resume';
 import { pachmountIcon } from './icons';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
@@ -33,6 +34,7 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     };
     const panel = new MountPanel(context);
     addCommands(app, context);
+    resumeDatums(context);
     palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
     app.shell.add(panel, 'left', { rank: 600 });
     restorer?.add(panel, PANEL_ID);
