@@ -33,7 +33,7 @@ async function show(answers: Record<string, Answer> = {}): Promise<IContext> {
     'GET repos': () => [],
     'GET projects': () => [],
     'PUT datums/_mount': () => (datum = someDatum()),
-    'PUT datums/_next': () => (datum = someDatum({ idx: (datum?.idx ?? 0) + 1 })),
+    'PUT _show_datum': ({ route }) => (datum = someDatum({ idx: Number(/idx=(\d+)/.exec(route)?.[1] ?? 0) })),
     'PUT datums/_unmount': () => ({ num_datums: (datum = null) }),
     ...answers
   });
