@@ -79,7 +79,9 @@ export class PfsDrive implements Contents.IDrive {
   async save(path: string, options: Partial<Contents.IModel> = {}): Promise<Contents.IModel> {
     const { type, format, content, chunk } = options;
     const model = await this._change('PUT', path, { type, format, content, chunk });
-    this._fileChanged.emit({ type: 'save', oldValue: null, newValue: model });
+    if (chunk === undefined || chunk === -1) {
+      this._fileChanged.emit({ type: 'save', oldValue: null, newValue: model });
+    }
     return model;
   }
 

@@ -88,10 +88,11 @@ export class Listing {
     return this._load([], '');
   }
 
-  /** Fetch pages until the row `index` is known. */
+  /** Fetch pages until the row `index` is known, and one more when it is the last one that is. */
   need(index: number): void {
     this._needed = index;
-    if (!this.loading && !this._error && this._loaded && !this._complete && index >= this._entries.length) {
+    const isMissing = !this._complete && index >= this._entries.length - 1;
+    if (isMissing && this._loaded && !this.loading && !this._error) {
       void this._load(this._entries, this._next);
     }
   }

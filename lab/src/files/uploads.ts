@@ -11,6 +11,9 @@ import { globalPath, joinPath } from './path';
 /** Bytes per request; the last chunk has the number -1, as Jupyter's contents have it. */
 export const CHUNK = 1024 * 1024;
 
+/** Arguments that a call takes in every browser. */
+const ARGUMENTS = 8192;
+
 export interface IUpload {
   readonly name: string;
   readonly path: string;
@@ -138,14 +141,11 @@ class Sending implements IUpload {
   cancelled = false;
 }
 
-function asBase64(part: Blob): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => {
-      const url = reader.result as string; // "data:…;base64,…"
-      resolve(url.slice(url.indexOf(',') + 1));
-    };
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(part);
-  });
+async function asBase64(part: Blob): Promise<string> {
+  const bytes = new Uint8Array(await part.arrayBuffer());
+  const pieces: string[] = [];
+  for (let start = 0; start < bytes.length; start += ARGUMENTS) {
+    pieces.push(String.fromCharCode(...bytes.subarray(start, start + ARGUMENTS)));
+  }
+  return btoa(pieces.join(''));
 }
