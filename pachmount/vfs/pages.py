@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Literal, NamedTuple
@@ -13,6 +14,8 @@ from pachmount.vfs.view import CommitView
 
 Kind = Literal["file", "dir", "link", "other"]
 NO_DIGEST = b""
+TOTAL_SECONDS = 0.25
+"""How long a page waits for the rest of its directory, so that the total is known of all but very large ones."""
 
 
 class Entry(NamedTuple):
@@ -53,8 +56,9 @@ class Asked(NamedTuple):
 def page_of(view: CommitView, path: bytes, asked: Asked) -> Page:
     """A page of a directory of a commit. NotFoundError if there is none, PachmountError if the cluster does not tell.
 
-    A directory whose listing is under way is not waited for if the page is there already.
+    A directory whose listing is under way is waited for up to TOTAL_SECONDS if the page is there already.
     """
+    started = time.monotonic()
 
     def following(listing: Listing) -> list[int]:
         """The page as far as it has come, and one more."""
@@ -69,7 +73,8 @@ def page_of(view: CommitView, path: bytes, asked: Asked) -> Page:
         return [child for _, child in islice(listing.children(index, first), asked.number + 1)]
 
     def is_enough(growing: Listing) -> bool:
-        return not asked.wanted and len(following(growing)) > asked.number
+        is_due = not asked.wanted and time.monotonic() - started > TOTAL_SECONDS
+        return is_due and len(following(growing)) > asked.number
 
     listing, index = view.directory(path, is_enough)
     if not listing.has_all(index):
