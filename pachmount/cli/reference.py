@@ -63,7 +63,7 @@ _MEANINGS = {
     ExitCode.USAGE: "wrong use: an unknown option, an invalid name, source, path or address",
     ExitCode.NOT_RUNNING: "`status`: the daemon is not running",
     ExitCode.NOT_FOUND: "no such project, repo, branch, commit, file or mount",
-    ExitCode.UNREACHABLE: "the daemon or the cluster cannot be reached",
+    ExitCode.UNREACHABLE: "the daemon or the cluster cannot be reached, or it takes a cluster that runs pipelines",
     ExitCode.BUG: "a bug in pachmount",
     ExitCode.CANNOT_CREATE: "cannot mount, or it exists already",
     ExitCode.BUSY: "busy: try again later",
