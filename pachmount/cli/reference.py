@@ -42,6 +42,8 @@ the command begins, such as an unknown option, are plain text.)
 | `stats` | the answer of `GET /stats`; with `--watch` one a line |
 | `list` | an array of projects, repos, branches, commits or files; files one a line, as they come |
 | `import` | `project`, `repo`, `branch`, `commit`, `files`, `bytes`, `empty_directories`, `skipped`, `created_repo`, `changed`, `finished` |
+| `publish` | the answer of `PUT /pipelines/_publish` |
+| `pipelines` | the answer of `GET /pipelines` |
 | `login` | the `cluster` part of `status` |
 | `cache info` | `directory`, `disk_bytes`, `disk_limit`, `disk_blocks`, `contents`, `segments`, `oldest_use` (seconds since 1970, or null), `listing_bytes` |
 | `cache clear` | `directory`, `freed_bytes`, `blocks` |
