@@ -164,7 +164,7 @@ def code_files(script: str, requirements: Path | None, others: Sequence[Path]) -
 
 def beside(notebook: Path, name: str) -> Path:
     """The file of that name beside a notebook. Raises UsageError for a path into another directory."""
-    if Path(name).name != name:
+    if Path(name).name != name or name == "..":
         raise UsageError(f"cannot publish '{name}'", "external files must sit beside the notebook", "give a name alone")
     return notebook.parent / name
 
@@ -182,13 +182,20 @@ def _by_nbconvert(content: dict[str, Any]) -> str | None:
         from nbconvert import PythonExporter
     except ImportError:
         return None
-    script, _ = PythonExporter().from_notebook_node(nbformat.from_dict(_joined(content)))
+    script, _ = PythonExporter().from_notebook_node(nbformat.from_dict(_plain(content)))
     return str(script)
 
 
-def _joined(content: dict[str, Any]) -> dict[str, Any]:
-    """With each cell's source in one piece, as nbformat has it in memory."""
-    return {**content, "cells": [{**cell, "source": _source(cell)} for cell in content["cells"]]}
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    """A notebook with nothing but its cells' sources, valid whatever else was wrong with it."""
+    plain = []
+    for cell in content["cells"]:
+        told = {"cell_type": cell.get("cell_type"), "metadata": {}, "source": _source(cell)}
+        if told["cell_type"] == "code":
+            plain.append({**told, "outputs": [], "execution_count": cell.get("execution_count")})
+        elif told["cell_type"] == "markdown":
+            plain.append(told)
+    return {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": plain}
 
 
 def _source(cell: dict[str, Any]) -> str:

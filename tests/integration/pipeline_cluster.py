@@ -129,6 +129,11 @@ class _Faults(grpc.ServerInterceptor):  # type: ignore[misc]
         return continuation(details) if fault is None else rpc.refuse(fault)
 
 
+def context(name: str, project: str = "default") -> RepoRef:
+    """The context repo of a pipeline."""
+    return RepoRef(project, f"{name}__context")
+
+
 @contextlib.contextmanager
 def pipeline_cluster(root: Path) -> Iterator[PipelineCluster]:
     """A running one, for the length of the block."""
