@@ -9,7 +9,7 @@ import pytest
 from pachmount.pfs.model import RepoRef
 from tests.integration.box import Box
 from tests.integration.pipeline_cluster import PipelineCluster, pipeline_cluster
-from tests.integration.rest_client import Rest, client_of
+from tests.integration.rest_client import SERVED, Rest, client_of
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def cluster(running_pipelines: PipelineCluster) -> Iterator[PipelineCluster]:
 
 @pytest.fixture(scope="module")
 def connected_box(fuse: None, running_pipelines: PipelineCluster) -> Iterator[Box]:
-    """A running daemon that uses it, for one module. Use `pipeline_box`."""
-    box = Box()
+    """A running daemon that uses it, over both transports, for one module. Use `pipeline_box`."""
+    box = Box(SERVED)
     try:
         box.ok("daemon", "start")
         box.ok("login", running_pipelines.address)
