@@ -43,7 +43,8 @@ describe('FileBrowser', () => {
     return screen.getByTestId('Files__list');
   }
 
-  const rowNames = () => screen.queryAllByTestId('Files__row').map(row => row.querySelector('.pach-Files-text')!.textContent);
+  const rowNames = () =>
+    screen.queryAllByTestId('Files__row').map(row => row.querySelector('.pach-Files-text')!.textContent);
   const chosen = () => screen.getByRole('row', { selected: true });
   const answerDialog = (accept: boolean) =>
     (apputils.showDialog as jest.Mock).mockResolvedValue({ button: { accept } });
@@ -74,7 +75,10 @@ describe('FileBrowser', () => {
   });
 
   it('keeps the document small with 100,000 entries', async () => {
-    server.add('big', Array.from({ length: 100000 }, (_, index) => `f${index}`));
+    server.add(
+      'big',
+      Array.from({ length: 100000 }, (_, index) => `f${index}`)
+    );
     context.shown.directory = 'big';
     model.state = stateOf([mountOf('big')]);
     render(<FileBrowser {...context} />);
@@ -261,7 +265,9 @@ describe('FileBrowser', () => {
     const file = new File([new Uint8Array(2 * CHUNK + 1)], 'new.bin');
     await user.upload(screen.getByTestId('Files__uploadInput'), file);
     expect(await screen.findByTestId('Files__uploadError')).toHaveTextContent('no space left');
-    expect(server.requests.some(({ method, path }) => method === 'DELETE' && path === 'results/new.bin')).toBe(true);
+    expect(
+      server.requests.some(({ method, path }) => method === 'DELETE' && path === 'results/new.bin')
+    ).toBe(true);
   });
 });
 

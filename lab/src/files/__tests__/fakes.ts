@@ -79,7 +79,10 @@ export class FakeServer {
     const end = start + content.length;
     const next = end < found.length ? content[content.length - 1].name : '';
     const writable = this.writable.has(path);
-    return { status: 200, body: { ...entryOf(path, 'directory'), content, next, writable, total: found.length } };
+    return {
+      status: 200,
+      body: { ...entryOf(path, 'directory'), content, next, writable, total: found.length }
+    };
   }
 }
 

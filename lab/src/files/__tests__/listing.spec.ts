@@ -83,7 +83,12 @@ describe('Listing', () => {
   });
 
   it('does without a total', async () => {
-    const page: IDirectoryPage = { ...entryOf('d', 'directory'), content: [entryOf('d/a')], next: 'a', total: null };
+    const page: IDirectoryPage = {
+      ...entryOf('d', 'directory'),
+      content: [entryOf('d/a')],
+      next: 'a',
+      total: null
+    };
     const other = new Listing(async () => page);
     await other.show('d');
     expect([other.rowCount, other.isCounted]).toEqual([1, false]);
