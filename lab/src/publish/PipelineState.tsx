@@ -18,23 +18,25 @@ export function PipelineState({ trans, project, name }: IPipelineStateProps): JS
   const job = pipeline?.last_job;
   return (
     <div ref={element} className="pach-Publish-state" data-testid="Pipeline__state">
-      <dl role="status" className="pach-Facts">
-        <dt>{trans.__('Pipeline')}</dt>
-        <dd data-testid="Pipeline__pipelineState">
-          <State trans={trans} state={pipeline?.state ?? ''} reason={pipeline?.reason} />
-        </dd>
-        <dt>{trans.__('Last job')}</dt>
-        <dd data-testid="Pipeline__jobState">
-          {job ? (
-            <>
-              <State trans={trans} state={job.state} reason={job.reason} />
-              <Progress trans={trans} job={job} />
-            </>
-          ) : (
-            trans.__('none yet')
-          )}
-        </dd>
-      </dl>
+      <div role="status">
+        <dl className="pach-Facts">
+          <dt>{trans.__('Pipeline')}</dt>
+          <dd data-testid="Pipeline__pipelineState">
+            <State trans={trans} state={pipeline?.state ?? ''} reason={pipeline?.reason} />
+          </dd>
+          <dt>{trans.__('Last job')}</dt>
+          <dd data-testid="Pipeline__jobState">
+            {job ? (
+              <>
+                <State trans={trans} state={job.state} reason={job.reason} />
+                <Progress trans={trans} job={job} />
+              </>
+            ) : (
+              trans.__('none yet')
+            )}
+          </dd>
+        </dl>
+      </div>
       {error && <ErrorMessage trans={trans} error={error} testId="Pipeline__stateError" />}
     </div>
   );
