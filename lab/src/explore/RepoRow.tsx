@@ -9,13 +9,13 @@ import { mountRepo } from './actions';
 import { RepoOptions } from './RepoOptions';
 import { defaultBranch, defaultMountName, mountOf, nameProblem, repoKey, sortedBranches } from './repos';
 
-/** How a repository is to be mounted; `name` is "" until a person gives one. */
+/** How a repository is to be mounted; `name` is null until a person gives one. */
 export interface IChoice {
   branch: string;
   commit: string;
   isWritable: boolean;
   isFollowing: boolean;
-  name: string;
+  name: string | null;
 }
 
 export interface IRepoProps {
@@ -66,13 +66,13 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
     commit: '',
     isWritable: false,
     isFollowing: false,
-    name: ''
+    name: null
   });
   const change = (part: Partial<IChoice>) => setChoice({ ...choice, ...part });
 
   // a branch may be deleted while it is chosen
   const branch = branches.includes(choice.branch) ? choice.branch : defaultBranch(branches);
-  const name = choice.name || defaultMountName(repo, branch, choice.commit);
+  const name = choice.name ?? defaultMountName(repo, branch, choice.commit);
   const key = repoKey(repo);
   const isPending = model.pending.has(name);
   const reason = cannotMount(context, repo, branch, choice.commit, name);
@@ -93,7 +93,7 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
     };
     if (await mountRepo(context, repo, entry)) {
       setOpen(false);
-      change({ name: '' });
+      change({ name: null });
     }
   };
   const browse = () => {
@@ -152,7 +152,8 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
           id={options}
           context={context}
           repo={repo}
-          choice={{ ...choice, branch, name }}
+          choice={{ ...choice, branch }}
+          name={name}
           reason={reason}
           isPending={isPending}
           onChange={change}
