@@ -23,7 +23,9 @@ from pachmount.api.schema import CLIENT_HEADER
 from tests.integration.box import Box, wait_until
 
 TIMEOUT = 60
-_PROBLEM = re.compile(r"Traceback \(most recent call last\)|\[E [^]]*\] (?!5\d\d )|Uncaught exception|never retrieved")
+_PROBLEM = re.compile(
+    r"Traceback \(most recent call last\)|\[E [^]]*\] (?!5\d\d |\{$)|Uncaught exception|never retrieved"
+)
 
 
 class Jupyter:
