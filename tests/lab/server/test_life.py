@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from pachmount import __version__
 from tests.cli.fake_daemon import FakeDaemon, status_answer
@@ -166,8 +167,6 @@ def test_a_slow_answer_holds_nobody_else_up_and_has_no_limit_of_20_seconds(bare_
 
 
 def test_a_request_whose_browser_left_is_given_up(bare_box: Box, slow: SlowDaemon) -> None:
-    import requests
-
     with jupyter(bare_box) as lab:
         with pytest.raises(requests.Timeout):
             lab.session.put(f"{lab.api}/_commit", data="{}", timeout=1)
@@ -196,9 +195,12 @@ def test_one_that_was_there_before_does_not_end_with_jupyter(new_box: NewBox) ->
 
 def test_a_state_that_did_not_change_is_not_sent_again(new_box: NewBox) -> None:
     with jupyter(new_box()) as lab:
-        lab.state()
-        etag = lab.get("/state").headers["ETag"]
-        assert lab.get("/state", headers={"If-None-Match": etag}).status_code == 304
+
+        def is_known() -> bool:
+            etag = lab.get("/state").headers["ETag"]
+            return lab.get("/state", headers={"If-None-Match": etag}).status_code == 304
+
+        wait_until(is_known, "nothing changes any more")
 
 
 def test_without_fuse_the_state_says_why(new_box: NewBox) -> None:
