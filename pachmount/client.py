@@ -224,6 +224,11 @@ class DaemonClient:
         finally:
             connection.close()
 
+    def pipelines(self, project: str = "", name: str = "") -> list[schema.PipelineAnswer]:
+        """The pipelines of a project (all by default), or the one of that name; raises NeedsClusterError."""
+        answer = self._get("/pipelines", CLUSTER_TIMEOUT, project=project, name=name)
+        return _many(schema.PipelineAnswer, answer)
+
     def warmups(self) -> list[schema.WarmupStatus]:
         return _one(schema.WarmupsAnswer, self._get("/warmups", POLL_TIMEOUT)).warmups
 
@@ -307,6 +312,10 @@ class DaemonClient:
     def unmount_datums(self) -> None:
         """Bring back what was mounted before."""
         self._put("/datums/_unmount", MOUNT_TIMEOUT)
+
+    def publish(self, request: schema.PublishRequest) -> schema.PublishedAnswer:
+        """Publish code as a pipeline."""
+        return _one(schema.PublishedAnswer, self._put("/pipelines/_publish", UPLOAD_TIMEOUT, request))
 
     def begin_login(self) -> schema.LoginAnswer:
         """Where to log in with a browser."""

@@ -32,6 +32,7 @@ PachmountError
 ├── DataError                  bytes that do not match their size or hash
 ├── StorageFullError
 ├── ClusterError               the cluster refused for a reason of its own
+├── NeedsClusterError          the embedded server, or an old cluster, cannot do it
 └── InternalError              a bug
 """
 
@@ -242,6 +243,13 @@ class StorageFullError(PachmountError):
 
 class ClusterError(PachmountError):
     id = "cluster-error"
+
+
+class NeedsClusterError(PachmountError):
+    id = "needs-cluster"
+    errno = errno.EOPNOTSUPP
+    http_status = 501
+    exit_code = ExitCode.UNREACHABLE
 
 
 class InternalError(PachmountError):

@@ -32,6 +32,7 @@ from pachmount.mounts.browsing import Browser
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.warmups import Warmups
+from pachmount.names import DEFAULT_PROJECT
 from pachmount.pfs.model import AuthState
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,11 @@ class Handler(tornado.web.RequestHandler):
     def is_own_client(self) -> bool:
         """Whether the request comes from one of our clients, who know more than those of the original."""
         return bool(self.request.headers.get(schema.CLIENT_HEADER))
+
+    @property
+    def default_project(self) -> str:
+        """The project where none is named: for our own clients that of the context in use."""
+        return self.services.cluster.default_project if self.is_own_client else DEFAULT_PROJECT
 
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())

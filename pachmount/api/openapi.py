@@ -88,6 +88,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("put", "/datums/_prev"): _theirs(schema.DatumAnswer),
     ("get", "/datums/_list"): Operation(schema.DatumPageAnswer, query={"start": _NUMBER, "number": _NUMBER}),
     ("put", "/datums/_unmount"): Operation(schema.DatumsAnswer),
+    ("get", "/pipelines"): Operation(schema.PipelineAnswer, is_list=True, query={"project": _TEXT, "name": _TEXT}),
+    ("put", "/pipelines/_publish"): Operation(schema.PublishedAnswer, schema.PublishRequest),
     ("get", "/warmups"): Operation(schema.WarmupsAnswer),
     ("put", "/_warmup"): Operation(schema.WarmupStatus, schema.WarmupRequest),
     ("put", "/_warmup_cancel"): Operation(schema.WarmupStatus, schema.WarmupCancelRequest),
@@ -100,7 +102,7 @@ The REST API of the pachmount daemon, on a unix socket and, if asked for, over T
 _ERROR = """\
 Plain text; with the header `X-Pachmount-Client: 1` JSON. Compatible operations answer 400 (a bad request), 401 (a \
 login or the token is missing), 403 (the daemon is somebody else's), 404 (no cluster is configured) or 500; the rest, \
-and all with that header, use 409, 503, 504 and 507 as well.\
+and all with that header, use 409, 501, 503, 504 and 507 as well.\
 """
 
 

@@ -22,6 +22,7 @@ from pachmount.cli import (
     listing,
     mount_server,
     output,
+    publish,
     serve,
     stats,
     status,
@@ -98,6 +99,8 @@ def build() -> App:
     app.add(listing.list_, "list", _DATA)
     app.add(listing.list_, "ls", hidden=True)
     app.add(importing.import_, "import", _DATA)
+    app.add(publish.publish, "publish", _DATA)
+    app.add(publish.pipelines, "pipelines", _DATA)
     app.add(account.login, "login", _CLUSTER)
     app.add(account.logout, "logout", _CLUSTER)
     app.add(account.whoami, "whoami", _CLUSTER)
