@@ -36,7 +36,10 @@ def uses_ipython(script: str) -> bool:
 def _parse(code: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strange escapes, say: they are the author's business
-        ast.parse(code)
+        try:
+            ast.parse(code)
+        except ValueError as error:  # a null byte, up to Python 3.11
+            raise SyntaxError(str(error)) from error
 
 
 def _is_python(code: str) -> bool:

@@ -48,6 +48,11 @@ def test_cells_become_what_ipython_makes_of_them(cell: str) -> None:
     assert uses_ipython(expected) == ("get_ipython" in expected)
 
 
+def test_a_null_byte_is_no_python() -> None:
+    with pytest.raises(SyntaxError, match="null byte"):
+        to_python("x = 1\0")
+
+
 def test_python_stays_as_it_is() -> None:
     code = "class A:\n    pattern = '\\d'  # !ls\n\n    async def f(self):\n        return 7 % 3"
     assert to_python(code) == code
