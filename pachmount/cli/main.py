@@ -13,6 +13,7 @@ from pachmount import __version__
 from pachmount.cli import (
     account,
     cache,
+    config,
     contexts,
     daemon,
     datum,
@@ -107,6 +108,7 @@ def build() -> App:
     app.add(version.version, "version", _PROGRAM)
     app.add_typer(datum.build(), name="datum", rich_help_panel=_DATA)
     app.add_typer(contexts.build(), name="context", rich_help_panel=_CLUSTER)
+    app.add_typer(config.build(), name="config", rich_help_panel=_PROGRAM)
     app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
     app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)
     return app
