@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pachmount import errors
 from pachmount.api import schema
 from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError, UsageError
+from pachmount.glance import START_HINT
 
 CONNECT_TIMEOUT = 2.0
 POLL_TIMEOUT = 10.0
@@ -37,8 +38,6 @@ LOGIN_TIMEOUT = 200.0
 """For the request that waits until a person has logged in."""
 DEFAULT_PORT = 9002
 """That of the original."""
-
-START_HINT = "pachmount daemon start"
 
 log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
