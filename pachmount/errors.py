@@ -6,6 +6,7 @@ PachmountError
 │   ├── InvalidSourceError         a source such as repo@branch:/path
 │   ├── InvalidAddressError        a cluster address
 │   ├── InvalidPathError           a path that a cluster cannot store
+│   ├── OutOfRangeError            bytes behind the end of a file
 │   ├── NoInputError               a pipeline without input
 │   └── NoDatumsError              no file matches an input
 ├── NotFoundError              no such project, repo, branch, commit or file
@@ -105,6 +106,11 @@ class InvalidAddressError(UsageError):
 
 class InvalidPathError(UsageError):
     id = "invalid-path"
+
+
+class OutOfRangeError(UsageError):
+    id = "out-of-range"
+    http_status = 416
 
 
 class NoInputError(UsageError):

@@ -24,6 +24,8 @@ REFERENCE = "#/components/schemas/{model}"
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer", "minimum": 0}
+_PLACE: dict[str, dict[str, Any]] = {"mount": _TEXT, "path": _TEXT, "source": _TEXT}
+"""A place in a mount or, without one, in a commit."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/commits"): Operation(
         schema.CommitAnswer, is_list=True, query={"repo": _TEXT, "branch": _TEXT, "number": _NUMBER}
     ),
-    ("get", "/files"): Operation(schema.FilesAnswer, query={"source": _TEXT, "after": _TEXT, "number": _NUMBER}),
+    ("get", "/files"): Operation(
+        schema.FilesAnswer, query={**_PLACE, "after": _TEXT, "number": _NUMBER, "filter": _TEXT}
+    ),
+    ("get", "/file"): Operation(schema.EntryAnswer, query=_PLACE),
+    ("get", "/content"): Operation(content="application/octet-stream", query=_PLACE),
     ("get", "/config"): _theirs(schema.ConfigAnswer),
     ("put", "/config"): _theirs(schema.ConfigAnswer, schema.ConfigRequest),
     ("put", "/auth/_login"): _theirs(schema.LoginAnswer),

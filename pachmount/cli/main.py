@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pachmount.cli.tree import Root
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
 PROGRAM = "pachmount"
+COMPLETION_VARIABLE = "_PACHMOUNT_COMPLETE"
 EXIT_OUTPUT_CLOSED = 141
 """128 + SIGPIPE, as other programs end when `head` has seen enough."""
 
@@ -151,9 +153,20 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
     return InternalError("this is a bug", why, "run it again with --debug and report what it prints")
 
 
+def _complete(words: Sequence[str]) -> None:
+    """Answer a shell that asks how the line may go on; it must never see an error."""
+    from pachmount.cli.completing import answer
+
+    with contextlib.suppress(Exception):
+        sys.stdout.write("".join(f"{line}\n" for line in answer(words)))
+
+
 def main() -> None:
     """The console script."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # we have none, and looking for them takes a while
+    if os.environ.get(COMPLETION_VARIABLE):
+        _complete(sys.argv[1:])
+        return
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,7 +2,7 @@
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
 2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_remount`, `/_follow`, `/_diff`, `/_discard`, `/warmups`,
-`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits` and `/files` are ours.
+`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits`, `/files` and `/file` are ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pachmount.api.schema.answers import (
     ConfigAnswer,
     ContextAnswer,
     DiffAnswer,
+    EntryAnswer,
     FileAnswer,
     FilesAnswer,
     HealthAnswer,
@@ -101,6 +102,7 @@ __all__ = [
     "DiffAnswer",
     "DiffRequest",
     "DiscardRequest",
+    "EntryAnswer",
     "ErrorAnswer",
     "FileAnswer",
     "FilesAnswer",
