@@ -11,7 +11,7 @@ from pachmount.cli.completion_scripts import SCRIPTS
 from pachmount.cli.state import State
 from pachmount.errors import UsageError
 
-Shell = Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)]
+Shell = Annotated[str, typer.Argument(metavar="SHELL", help="Which one: bash, zsh or fish.", show_default=False)]
 
 
 def completion(state: State, shell: Shell) -> None:  # noqa: ARG001 (every command takes it)

@@ -24,7 +24,7 @@ START = {
 }
 SETUP = {
     "bash": f"PS1='{PROMPT}'; bind 'set enable-bracketed-paste off'; bind 'set show-all-if-ambiguous on'; source {{}}",
-    "zsh": f"PROMPT='{PROMPT}'; unsetopt zle_bracketed_paste prompt_sp; autoload -Uz compinit; compinit -u; source {{}}",
+    "zsh": f"PROMPT='{PROMPT}'; unsetopt prompt_sp; autoload -Uz compinit; compinit -u; source {{}}",
     "fish": f"function fish_prompt; printf '{PROMPT}'; end; source {{}}",
 }
 
