@@ -48,6 +48,7 @@ the command begins, such as an unknown option, are plain text.)
 | `cache info` | `directory`, `disk_bytes`, `disk_limit`, `disk_blocks`, `contents`, `segments`, `oldest_use` (seconds since 1970, or null), `listing_bytes` |
 | `cache clear` | `directory`, `freed_bytes`, `blocks` |
 | `cache verify` | `directory`, `blocks` (good ones), `damaged`, `bytes` |
+| `config show` | an array of `name`, `value`, `source` ("default", a variable or the file), `description`; of one setting the object alone |
 | `doctor` | `{"ok", "checks": [{"name", "verdict": "ok" or "note" or "problem", "found", "advice"}]}` |
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
