@@ -132,6 +132,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def exit_code_meanings() -> list[tuple[ExitCode, str]]:
+    """Every exit code, and in what cases a command ends with it."""
+    return [(code, _MEANINGS[code]) for code in ExitCode]
+
+
 def _exit_codes() -> str:
     rows = []
     for code in ExitCode:
