@@ -67,7 +67,7 @@ export class DatumModel implements IDisposable {
     return this._mounts.status?.datum ?? null;
   }
 
-  /** Which datum of how many is shown, also when no poll told of it yet. */
+  /** Which datum of how many is shown, also before a poll told of it. */
   get position(): IDatum | null {
     return this._answer ?? this.datum;
   }
@@ -109,19 +109,12 @@ export class DatumModel implements IDisposable {
     return this._do('show', '_show_datum', { idx: 0 });
   }
 
-  async previous(): Promise<boolean> {
-    if (this.position?.idx === 0) {
-      return this._stop('first');
-    }
-    return this._do('show', 'datums/_prev');
+  previous(): Promise<boolean> {
+    return this._step(-1);
   }
 
-  async next(): Promise<boolean> {
-    const { position } = this;
-    if (position?.all_datums_received && position.idx + 1 >= position.num_datums) {
-      return this._stop('last');
-    }
-    return this._do('show', 'datums/_next');
+  next(): Promise<boolean> {
+    return this._step(1);
   }
 
   /** Show the last datum of those that are known. */
@@ -132,9 +125,7 @@ export class DatumModel implements IDisposable {
 
   /** Show the datum with a number (from 1) or an id. */
   show(wanted: string): Promise<boolean> {
-    // an id is 64 hexadecimal digits, which may all be decimal
-    const isNumber = /^\d{1,15}$/.test(wanted);
-    return this._do('show', '_show_datum', isNumber ? { idx: Number(wanted) - 1 } : { id: wanted });
+    return this._do('show', '_show_datum', isNumber(wanted) ? { idx: Number(wanted) - 1 } : { id: wanted });
   }
 
   /** Back to what was mounted before. */
@@ -150,6 +141,35 @@ export class DatumModel implements IDisposable {
     this._isDisposed = true;
     this._mounts.changed.disconnect(this._onMounts, this);
     Signal.clearData(this);
+  }
+
+  /** Steps that are wanted while one is under way become one: to where all of them lead. */
+  private async _step(by: 1 | -1): Promise<boolean> {
+    const { position } = this;
+    if (position === null) {
+      return false;
+    }
+    const { num_datums: known, all_datums_received: isComplete } = position;
+    const target = Math.min((this._target ?? position.idx) + by, known);
+    if (target < 0 || (isComplete && target === known)) {
+      return this._stop(by < 0 ? 'first' : 'last');
+    }
+    const isUnderWay = this._target !== null;
+    this._target = target;
+    if (isUnderWay) {
+      return false;
+    }
+    let done: boolean;
+    let reached: number;
+    do {
+      reached = this._target;
+      // whether there is one behind those that are known, the daemon tells
+      done = await (reached === known
+        ? this._do('show', 'datums/_next')
+        : this._do('show', '_show_datum', { idx: reached }));
+    } while (done && this._target !== reached);
+    this._target = null;
+    return done;
   }
 
   private _stop(end: End): boolean {
@@ -179,14 +199,10 @@ export class DatumModel implements IDisposable {
       this._fail(busy, error);
       return false;
     } finally {
-      if (busy === 'show') {
-        this._busy = ''; // the next step need not wait for the poll
-        this._changed.emit();
-        await this._look();
-      } else {
-        await this._look();
-        this._busy = '';
-      }
+      this._changed.emit();
+      await this._mounts.refreshState();
+      this._answer = null; // what the poll told is newer
+      this._busy = '';
       this._changed.emit();
     }
     return true;
@@ -199,15 +215,6 @@ export class DatumModel implements IDisposable {
       this._loadError = failure;
     } else {
       this._stepError = failure;
-    }
-  }
-
-  /** Poll; what it tells is newer than the answer of the request before it, but not than one of a later request. */
-  private async _look(): Promise<void> {
-    const answer = this._answer;
-    await this._mounts.refreshState();
-    if (this._answer === answer) {
-      this._answer = null;
     }
   }
 
@@ -225,11 +232,18 @@ export class DatumModel implements IDisposable {
   private _memory: IMemory;
   private _sent: string | null = null;
   private _answer: IDatum | null = null;
+  /** The index to which the steps under way lead. */
+  private _target: number | null = null;
   private _busy: Busy = '';
   private _end: End = '';
   private _loadError: RequestError | null = null;
   private _stepError: RequestError | null = null;
   private _isDisposed = false;
+}
+
+/** Whether a text is the number of a datum; an id is 64 hexadecimal digits, which may all be decimal. */
+export function isNumber(text: string): boolean {
+  return /^\d{1,15}$/.test(text);
 }
 
 function readMemory(): IMemory {

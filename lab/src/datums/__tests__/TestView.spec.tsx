@@ -33,7 +33,7 @@ async function show(answers: Record<string, Answer> = {}): Promise<IContext> {
     'GET repos': () => [],
     'GET projects': () => [],
     'PUT datums/_mount': () => (datum = someDatum()),
-    'PUT datums/_next': () => (datum = someDatum({ idx: (datum?.idx ?? 0) + 1 })),
+    'PUT _show_datum': ({ route }) => (datum = someDatum({ idx: Number(/idx=(\d+)/.exec(route)?.[1] ?? 0) })),
     'PUT datums/_unmount': () => ({ num_datums: (datum = null) }),
     ...answers
   });
@@ -191,5 +191,13 @@ it('asks for nothing without a spec or a cluster', async () => {
   await show();
   await load();
   expect(screen.getByTestId('Datum__mountDatums')).toHaveAttribute('aria-disabled', 'true');
+  expect(server.sent('PUT')).toEqual([]);
+});
+
+it('refuses a number that no datum has', async () => {
+  datum = someDatum();
+  await show();
+  await userEvent.type(await screen.findByTestId('Datum__indexInput'), '7{enter}');
+  expect(screen.getByText('There are the datums 1 to 6.')).toBeVisible();
   expect(server.sent('PUT')).toEqual([]);
 });

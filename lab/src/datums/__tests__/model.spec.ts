@@ -22,7 +22,7 @@ function begin(answers: Record<string, Answer> = {}): MountModel {
     'GET repos': () => [],
     'GET projects': () => [],
     'PUT datums/_mount': () => (datum = someDatum()),
-    'PUT datums/_next': () => (datum = someDatum({ idx: (datum?.idx ?? 0) + 1 })),
+    'PUT _show_datum': ({ route }) => (datum = someDatum({ idx: Number(/idx=(\d+)/.exec(route)?.[1] ?? 0) })),
     'PUT datums/_unmount': () => ({ num_datums: (datum = null) }),
     ...answers
   });
@@ -88,7 +88,16 @@ describe('stepping', () => {
     expect(model.datums.position?.idx).toBe(5);
     expect(await model.datums.next()).toBe(false);
     expect(model.datums.end).toBe('last');
-    expect(server.sent('PUT')).toEqual(['datums/_next']);
+    expect(server.sent('PUT')).toEqual(['_show_datum?idx=5']);
+  });
+
+  it('goes as far as it was asked to while a step was under way', async () => {
+    datum = someDatum();
+    const model = begin();
+    await model.refreshState();
+    await Promise.all([1, 2, 3, 4].map(() => model.datums.next()));
+    expect(model.datums.position?.idx).toBe(4);
+    expect(server.sent('PUT')).toEqual(['_show_datum?idx=1', '_show_datum?idx=4']);
   });
 
   it('asks the daemon at the end of what is known so far', async () => {
@@ -102,7 +111,7 @@ describe('stepping', () => {
   });
 
   it('shows by number or by id', async () => {
-    const model = begin({ 'PUT _show_datum': () => datum });
+    const model = begin();
     datum = someDatum();
     await model.refreshState();
     await model.datums.show('3');
