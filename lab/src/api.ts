@@ -249,6 +249,25 @@ export interface IDoctor {
   checks: ICheck[];
 }
 
+/** An entry of a directory of the drive, or a file: a model as Jupyter's contents have it. */
+export interface IEntry {
+  name: string;
+  path: string;
+  type: 'directory' | 'file' | 'notebook';
+  writable: boolean;
+  last_modified: string | null;
+  size: number | null;
+}
+
+/** A page of a directory of the drive. */
+export interface IDirectoryPage extends IEntry {
+  content: IEntry[];
+  /** The `after` of the next page, "" or null behind the last one. */
+  next: string | null;
+  /** How many entries the directory has, those with the filter in their names; null if that is not known yet. */
+  total: number | null;
+}
+
 /** A failed request: the sentence of the daemon, why, and what to do about it. */
 export class RequestError extends Error {
   constructor(
@@ -260,6 +279,11 @@ export class RequestError extends Error {
   ) {
     super(why ? `${what} — ${why}` : what);
     this.name = 'RequestError';
+  }
+
+  /** What JupyterLab's documents look at in what a drive throws. */
+  get response(): { status: number } | undefined {
+    return this.status ? { status: this.status } : undefined;
   }
 
   static of(status: number, body: string, fallback: string): RequestError {

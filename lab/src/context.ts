@@ -1,6 +1,7 @@
 /**
  * What every view gets: the model, translations, commands, and which view and directory are shown.
  */
+import type { DocumentRegistry } from '@jupyterlab/docregistry';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import { Signal, type ISignal } from '@lumino/signaling';
@@ -52,6 +53,8 @@ export interface IContext {
   readonly trans: TranslationBundle;
   readonly commands: CommandRegistry;
   readonly contents: Contents.IManager;
+  /** Knows the icons of files. */
+  readonly docRegistry?: Pick<DocumentRegistry, 'getFileTypesForPath'>;
 }
 
 /** The ids of our commands, `pachmount:verb-noun`. */
