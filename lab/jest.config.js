@@ -4,6 +4,7 @@ const esModules = [
   '@codemirror',
   '@jupyter/ydoc',
   '@jupyter/react-components',
+  '@jupyter/web-components',
   '@microsoft/',
   '@jupyterlab/',
   '@rjsf/'

@@ -3,6 +3,8 @@
  */
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs, ViewModel, type IContext, type View } from './context';
@@ -10,6 +12,8 @@ import { resumeDatums } from './datums/resume';
 import { pachmountIcon } from './icons';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
+import { PublishModel } from './publish/model';
+import { followDefaultImage } from './publish/settings';
 
 const DOMAIN = 'pachmount-lab';
 
@@ -17,17 +21,20 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pachmount-lab:panel',
   description: 'The panel of mounts, datums, publishing and settings.',
   autoStart: true,
-  optional: [ILayoutRestorer, ICommandPalette, ITranslator],
+  optional: [ILayoutRestorer, ICommandPalette, ITranslator, INotebookTracker, ISettingRegistry],
   activate: (
     app: JupyterFrontEnd,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    notebooks: INotebookTracker | null,
+    settings: ISettingRegistry | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const context: IContext = {
       model: new MountModel(),
       shown: new ViewModel(),
+      publish: new PublishModel(notebooks, app.serviceManager.contents),
       trans,
       commands: app.commands,
       contents: app.serviceManager.contents
@@ -35,6 +42,9 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new MountPanel(context);
     addCommands(app, context);
     resumeDatums(context);
+    if (settings) {
+      void followDefaultImage(settings, context.publish);
+    }
     palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
     app.shell.add(panel, 'left', { rank: 600 });
     restorer?.add(panel, PANEL_ID);

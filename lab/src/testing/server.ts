@@ -101,7 +101,10 @@ export function someStatus(more: Partial<IDaemonStatus> = {}): IDaemonStatus {
   return {
     version: '0.1.0',
     pid: 1857,
+    started: 1795883672,
     mount_dir: '/home/ada/pfs',
+    socket: '/run/user/1000/pachmount/pfs.sock',
+    listen: '',
     log_file: '/home/ada/daemon.log',
     rss_bytes: 67948544,
     cluster: someCluster(),
