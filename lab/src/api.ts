@@ -112,7 +112,10 @@ export interface IDatumStatus {
 export interface IDaemonStatus {
   version: string;
   pid: number;
+  started: number;
   mount_dir: string;
+  socket: string;
+  listen: string;
   log_file: string;
   rss_bytes: number;
   cluster: IClusterStatus;
@@ -213,6 +216,56 @@ export interface IDirectoryPage extends IEntry {
   next: string | null;
   /** How many entries the directory has, those with the filter in their names; null if that is not known yet. */
   total: number | null;
+}
+
+/** The newest job of a pipeline; times are seconds since the epoch, and `done` counts datums, also skipped ones. */
+export interface IJob {
+  id: string;
+  state: string;
+  reason: string;
+  started: number | null;
+  finished: number | null;
+  done: number;
+  failed: number;
+  total: number;
+}
+
+export interface IPipeline {
+  project: string;
+  name: string;
+  version: number;
+  state: string;
+  reason: string;
+  created: number | null;
+  last_job: IJob | null;
+}
+
+/** What became of a notebook that was published. */
+export interface IPublished {
+  message: string;
+  warnings?: string[];
+}
+
+export interface IConfig {
+  cluster_status: 'INVALID' | 'AUTH_DISABLED' | 'AUTH_ENABLED';
+  pachd_address?: string;
+}
+
+/** The login that was begun: where a person logs in. */
+export interface ILogin {
+  auth_url: string;
+}
+
+export interface ICheck {
+  name: string;
+  verdict: 'ok' | 'note' | 'problem';
+  found: string;
+  advice: string;
+}
+
+export interface IDoctor {
+  ok: boolean;
+  checks: ICheck[];
 }
 
 /** A failed request: the sentence of the daemon, why, and what to do about it. */

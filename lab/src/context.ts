@@ -8,6 +8,7 @@ import { Signal, type ISignal } from '@lumino/signaling';
 import type { Contents } from '@jupyterlab/services';
 
 import type { MountModel } from './model';
+import type { PublishModel } from './publish/model';
 
 export type View = 'explore' | 'test' | 'publish' | 'settings';
 
@@ -48,6 +49,7 @@ export class ViewModel {
 export interface IContext {
   readonly model: MountModel;
   readonly shown: ViewModel;
+  readonly publish: PublishModel;
   readonly trans: TranslationBundle;
   readonly commands: CommandRegistry;
   readonly contents: Contents.IManager;

@@ -4,15 +4,20 @@
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs, ViewModel, type IContext, type View } from './context';
+import { resumeDatums } from './datums/resume';
 import { addFileCommands } from './files/commands';
 import { PfsDrive } from './files/drive';
 import { DocumentReloader } from './files/reloading';
 import { pachmountIcon } from './icons';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
+import { PublishModel } from './publish/model';
+import { followDefaultImage } from './publish/settings';
 
 const DOMAIN = 'pachmount-lab';
 
@@ -30,18 +35,28 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pachmount-lab:panel',
   description: 'The panel of mounts, datums, publishing and settings.',
   autoStart: true,
-  optional: [ILayoutRestorer, ICommandPalette, ITranslator, IDocumentManager],
+  optional: [
+    ILayoutRestorer,
+    ICommandPalette,
+    ITranslator,
+    INotebookTracker,
+    ISettingRegistry,
+    IDocumentManager
+  ],
   activate: (
     app: JupyterFrontEnd,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null,
+    notebooks: INotebookTracker | null,
+    settings: ISettingRegistry | null,
     documents: IDocumentManager | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const context: IContext = {
       model: new MountModel(),
       shown: new ViewModel(),
+      publish: new PublishModel(notebooks, app.serviceManager.contents),
       trans,
       commands: app.commands,
       contents: app.serviceManager.contents,
@@ -52,6 +67,10 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     addFileCommands(app, context);
     if (documents) {
       followMounts(app, context, documents);
+    }
+    resumeDatums(context);
+    if (settings) {
+      void followDefaultImage(settings, context.publish);
     }
     palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
     app.shell.add(panel, 'left', { rank: 600 });
