@@ -23,7 +23,9 @@ from pachmount.api.schema import CLIENT_HEADER
 from tests.integration.box import Box, wait_until
 
 TIMEOUT = 60
-_PROBLEM = re.compile(r"Traceback \(most recent call last\)|\[E [^]]*\] (?!5\d\d )|Uncaught exception|never retrieved")
+_PROBLEM = re.compile(
+    r"Traceback \(most recent call last\)|\[E [^]]*\] (?!5\d\d |\{$)|Uncaught exception|never retrieved"
+)
 
 
 class Jupyter:
@@ -39,18 +41,19 @@ class Jupyter:
         self.origin = f"http://127.0.0.1:{port}"
         self.url = f"{self.origin}{base}"
         self.api = f"{self.url}pachyderm/v2"
-        extensions = {
-            "pachmount_lab": True,
-            "jupyterlab": False,
-            "jupyter_lsp": False,
-            "jupyter_server_terminals": False,
+        off = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook_shim")
+        extensions = {"pachmount_lab": True, **dict.fromkeys(off, False)}
+        settings = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.base_url": base,
+            "ServerApp.root_dir": box.root,
+            "ServerApp.jpserver_extensions": extensions,
+            "IdentityProvider.token": self.token,
         }
-        command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-        command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.base_url={base}"]
-        command += [f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={box.root}"]
-        command += [
-            f"--ServerApp.jpserver_extensions={json.dumps(extensions).replace('true', 'True').replace('false', 'False')}"
-        ]
+        command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
+        command += [f"--{name}={value}" for name, value in settings.items()]
         places = {f"JUPYTER_{kind}_DIR": str(box.root / "jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
         with self._log.open("w") as log:
             self.process = subprocess.Popen(

@@ -87,7 +87,7 @@ def test_what_is_not_mounted_is_below_at(lab: Jupyter, box: Box, repo: str) -> N
 
 def test_models_of_files(lab: Jupyter, ro: str) -> None:
     model = lab.ok("GET", "/contents/ro/a.txt")
-    assert {key: model[key] for key in ("name", "path", "type", "format", "mimetype", "content", "size", "writable")} == {
+    assert {key: value for key, value in model.items() if key not in ("created", "last_modified")} == {
         "name": "a.txt", "path": "ro/a.txt", "type": "file", "format": "text", "mimetype": "text/plain",
         "content": "one\n", "size": 4, "writable": False,
     }  # fmt: skip
@@ -178,7 +178,8 @@ def test_saving_files_and_notebooks(lab: Jupyter, rw: Path) -> None:
 
 @pytest.mark.parametrize("body", [
     {}, {"type": "file"}, {"type": "file", "format": "text"}, {"type": "file", "format": "base64", "content": "???"},
-    {"type": "file", "format": "x", "content": ""}, {"type": "thing", "content": ""}, {"type": "notebook", "content": []},
+    {"type": "file", "format": "x", "content": ""}, {"type": "thing", "content": ""},
+    {"type": "notebook", "content": []},
     {"type": "notebook", "content": {}}, {"type": "file", "format": "text", "content": "", "chunk": "1"},
 ])  # fmt: skip
 def test_what_cannot_be_saved_is_400_and_changes_nothing(lab: Jupyter, rw: Path, body: dict[str, object]) -> None:
@@ -267,7 +268,8 @@ def test_links_lead_nowhere(lab: Jupyter, rw: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("PUT", "ro/a.txt", {"type": "file", "format": "text", "content": ""}), ("POST", "ro", {}),
     ("PATCH", "ro/a.txt", {"path": "ro/b.txt"}), ("DELETE", "ro/a.txt", {}), ("DELETE", "ro", {}), ("DELETE", "", {}),
-    ("POST", "", {"type": "directory"}), ("DELETE", "@/default", {}), ("PUT", "@/default/r/master/f", {"type": "directory"}),
+    ("POST", "", {"type": "directory"}), ("DELETE", "@/default", {}),
+    ("PUT", "@/default/r/master/f", {"type": "directory"}),
 ])  # fmt: skip
 def test_only_read_write_mounts_are_changed(
     lab: Jupyter, ro: str, method: str, path: str, body: dict[str, str]
@@ -288,7 +290,6 @@ def test_downloads(lab: Jupyter, ro: str, repo: str) -> None:
     assert lab.get("/download/ro/dir").status_code == 400
     assert lab.get("/download/ro/nothing", ours=False).status_code == 404
     assert "Content-Disposition" not in lab.get("/download/ro/nothing").headers
-    assert lab.get("/download/ro/a.txt", headers={"Authorization": ""}).status_code == 403
 
 
 def test_what_a_datum_puts_out_is_seen_and_changed(lab: Jupyter, box: Box, repo: str) -> None:
