@@ -4,6 +4,7 @@ const esModules = [
   '@codemirror',
   '@jupyter/ydoc',
   '@jupyter/react-components',
+  '@jupyter/web-components',
   '@microsoft/',
   '@jupyterlab/',
   '@rjsf/'
@@ -26,6 +27,8 @@ module.exports = {
   automock: false,
   testRegex: 'src/.*/__tests__/.*.spec.ts[x]?$|src/__tests__/.*.spec.ts[x]?$',
   modulePathIgnorePatterns: ['<rootDir>/pachmount_lab/labextension'],
+  // its "browser" build is one of ES modules
+  moduleNameMapper: { ...baseConfig.moduleNameMapper, '^yaml$': require.resolve('yaml') },
   transformIgnorePatterns: [`/node_modules/(?!${esModules.join('|')}).+`],
   reporters: ['default']
 };

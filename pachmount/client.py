@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pachmount import errors
 from pachmount.api import schema
 from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError, UsageError
+from pachmount.glance import START_HINT
 
 CONNECT_TIMEOUT = 2.0
 POLL_TIMEOUT = 10.0
@@ -38,7 +39,7 @@ LOGIN_TIMEOUT = 200.0
 DEFAULT_PORT = 9002
 """That of the original."""
 
-START_HINT = "pachmount daemon start"
+PIECE_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -62,6 +63,10 @@ class _Connection(http.client.HTTPConnection):
             why = error.strerror or str(error)
             raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
 
+    def another(self) -> _Connection:
+        """One more to the same daemon, not open yet."""
+        return _Connection(self.host, self.port)
+
     def usable(self, timeout: float) -> None:
         """Connect if needed (also when the other side has closed an idle connection); `timeout` holds from now on."""
         if self.sock is not None and select.select([self.sock], [], [], 0)[0]:
@@ -79,6 +84,9 @@ class _UnixConnection(_Connection):
     def __init__(self, socket_path: str) -> None:
         super().__init__("localhost")
         self._socket_path = socket_path
+
+    def another(self) -> _Connection:
+        return _UnixConnection(self._socket_path)
 
     def open(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -152,18 +160,74 @@ class DaemonClient:
         answer = self._get("/commits", CLUSTER_TIMEOUT, repo=repo, branch=branch, number=number or "")
         return _many(schema.CommitAnswer, answer)
 
-    def files(self, source: str, after: str = "", number: int = 0) -> schema.FilesAnswer:
-        """One page of the directory that `source` names."""
-        answer = self._get("/files", CLUSTER_TIMEOUT, source=source, after=after, number=number or "")
-        return _one(schema.FilesAnswer, answer)
+    def files(
+        self,
+        source: str = "",
+        after: str = "",
+        number: int = 0,
+        *,
+        mount: str = "",
+        path: str = "",
+        containing: str = "",
+    ) -> schema.FilesAnswer:
+        """One page of the directory that `source` names, or `path` in a mount; of names containing some text."""
+        place = _place(source, mount, path)
+        page = {"after": after, "number": number or "", "filter": containing}
+        return _one(schema.FilesAnswer, self._get("/files", CLUSTER_TIMEOUT, **place, **page))
 
-    def file_pages(self, source: str, number: int = 0) -> Iterator[schema.FilesAnswer]:
-        """Every page of the directory that `source` names."""
-        page = self.files(source, number=number)
+    def file_pages(
+        self, source: str = "", number: int = 0, *, mount: str = "", path: str = ""
+    ) -> Iterator[schema.FilesAnswer]:
+        """Every page of a directory."""
+        page = self.files(source, number=number, mount=mount, path=path)
         yield page
         while page.next:
-            page = self.files(source, page.next, number)
+            page = self.files(source, page.next, number, mount=mount, path=path)
             yield page
+
+    def file(self, source: str = "", *, mount: str = "", path: str = "") -> schema.EntryAnswer:
+        """The file or directory that `source` names, or `path` in a mount."""
+        return _one(schema.EntryAnswer, self._get("/file", CLUSTER_TIMEOUT, **_place(source, mount, path)))
+
+    def content(
+        self, source: str = "", *, mount: str = "", path: str = "", start: int = 0, end: int | None = None
+    ) -> Iterator[bytes]:
+        """The bytes [start, end) of a file, in pieces; None = up to its end. OutOfRangeError if it has no byte `start`.
+
+        It has a connection of its own, which ends with the iterator; errors come with the first piece.
+        """
+        if start < 0 or (end is not None and end <= start):
+            raise UsageError(f"invalid range from {start} to {end}", "it has to have a byte at least")
+        headers = dict(self._headers)
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        return self._pieces(f"/content?{urlencode(_place(source, mount, path))}", headers)
+
+    def _pieces(self, target: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+        what = "GET /content"
+        connection = self._connection.another()
+        try:
+            connection.usable(CLUSTER_TIMEOUT)
+            connection.request("GET", target, headers=headers)
+            response = connection.getresponse()
+            if response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
+                raise _error_of(response.status, response.read(), what)
+            left = response.length or 0
+            while left:
+                piece = response.read(min(left, PIECE_BYTES))
+                if not piece:
+                    raise DaemonUnreachableError("the file was cut off", f"{left} bytes are missing", "try again")
+                left -= len(piece)
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise _lost(error, what, CLUSTER_TIMEOUT) from error
+        finally:
+            connection.close()
+
+    def pipelines(self, project: str = "", name: str = "") -> list[schema.PipelineAnswer]:
+        """The pipelines of a project (all by default), or the one of that name; raises NeedsClusterError."""
+        answer = self._get("/pipelines", CLUSTER_TIMEOUT, project=project, name=name)
+        return _many(schema.PipelineAnswer, answer)
 
     def warmups(self) -> list[schema.WarmupStatus]:
         return _one(schema.WarmupsAnswer, self._get("/warmups", POLL_TIMEOUT)).warmups
@@ -249,6 +313,10 @@ class DaemonClient:
         """Bring back what was mounted before."""
         self._put("/datums/_unmount", MOUNT_TIMEOUT)
 
+    def publish(self, request: schema.PublishRequest) -> schema.PublishedAnswer:
+        """Publish code as a pipeline."""
+        return _one(schema.PublishedAnswer, self._put("/pipelines/_publish", UPLOAD_TIMEOUT, request))
+
     def begin_login(self) -> schema.LoginAnswer:
         """Where to log in with a browser."""
         return _one(schema.LoginAnswer, self._put("/auth/_login", CLUSTER_TIMEOUT))
@@ -289,15 +357,9 @@ class DaemonClient:
             content = response.read()
         except PachmountError:
             raise
-        except TimeoutError as error:
-            self.close()
-            why = f"no answer to {what} within {timeout:.0f} s"
-            raise DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart") from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise DaemonUnreachableError(
-                "lost the connection to the daemon", f"{what} was cut off", "pachmount status"
-            ) from error
+            raise _lost(error, what, timeout) from error
         log.debug("%s: %d in %.0f ms", what, response.status, (time.monotonic() - started) * 1000)
         if response.status != http.client.OK:
             raise _error_of(response.status, content, what)
@@ -305,6 +367,17 @@ class DaemonClient:
             return json.loads(content) if content else None
         except ValueError as error:
             raise InternalError(f"the daemon answered {what} with something else than JSON") from error
+
+
+def _place(source: str, mount: str, path: str) -> dict[str, str]:
+    return {"mount": mount, "path": path} if mount else {"source": source}
+
+
+def _lost(error: Exception, what: str, timeout: float) -> DaemonUnreachableError:
+    if isinstance(error, TimeoutError):
+        why = f"no answer to {what} within {timeout:.0f} s"
+        return DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart")
+    return DaemonUnreachableError("lost the connection to the daemon", f"{what} was cut off", "pachmount status")
 
 
 def _error_of(status: int, content: bytes, request: str) -> PachmountError:

@@ -6,6 +6,7 @@ PachmountError
 │   ├── InvalidSourceError         a source such as repo@branch:/path
 │   ├── InvalidAddressError        a cluster address
 │   ├── InvalidPathError           a path that a cluster cannot store
+│   ├── OutOfRangeError            bytes behind the end of a file
 │   ├── NoInputError               a pipeline without input
 │   └── NoDatumsError              no file matches an input
 ├── NotFoundError              no such project, repo, branch, commit or file
@@ -31,6 +32,7 @@ PachmountError
 ├── DataError                  bytes that do not match their size or hash
 ├── StorageFullError
 ├── ClusterError               the cluster refused for a reason of its own
+├── NeedsClusterError          the embedded server, or an old cluster, cannot do it
 └── InternalError              a bug
 """
 
@@ -105,6 +107,11 @@ class InvalidAddressError(UsageError):
 
 class InvalidPathError(UsageError):
     id = "invalid-path"
+
+
+class OutOfRangeError(UsageError):
+    id = "out-of-range"
+    http_status = 416
 
 
 class NoInputError(UsageError):
@@ -236,6 +243,13 @@ class StorageFullError(PachmountError):
 
 class ClusterError(PachmountError):
     id = "cluster-error"
+
+
+class NeedsClusterError(PachmountError):
+    id = "needs-cluster"
+    errno = errno.EOPNOTSUPP
+    http_status = 501
+    exit_code = ExitCode.UNREACHABLE
 
 
 class InternalError(PachmountError):

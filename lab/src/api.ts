@@ -112,7 +112,10 @@ export interface IDatumStatus {
 export interface IDaemonStatus {
   version: string;
   pid: number;
+  started: number;
   mount_dir: string;
+  socket: string;
+  listen: string;
   log_file: string;
   rss_bytes: number;
   cluster: IClusterStatus;
@@ -196,6 +199,75 @@ export interface IDatum {
   all_datums_received: boolean;
 }
 
+/** The newest job of a pipeline; times are seconds since the epoch, and `done` counts datums, also skipped ones. */
+export interface IJob {
+  id: string;
+  state: string;
+  reason: string;
+  started: number | null;
+  finished: number | null;
+  done: number;
+  failed: number;
+  total: number;
+}
+
+export interface IPipeline {
+  project: string;
+  name: string;
+  version: number;
+  state: string;
+  reason: string;
+  created: number | null;
+  last_job: IJob | null;
+}
+
+/** What became of a notebook that was published. */
+export interface IPublished {
+  message: string;
+  warnings?: string[];
+}
+
+export interface IConfig {
+  cluster_status: 'INVALID' | 'AUTH_DISABLED' | 'AUTH_ENABLED';
+  pachd_address?: string;
+}
+
+/** The login that was begun: where a person logs in. */
+export interface ILogin {
+  auth_url: string;
+}
+
+export interface ICheck {
+  name: string;
+  verdict: 'ok' | 'note' | 'problem';
+  found: string;
+  advice: string;
+}
+
+export interface IDoctor {
+  ok: boolean;
+  checks: ICheck[];
+}
+
+/** An entry of a directory of the drive, or a file: a model as Jupyter's contents have it. */
+export interface IEntry {
+  name: string;
+  path: string;
+  type: 'directory' | 'file' | 'notebook';
+  writable: boolean;
+  last_modified: string | null;
+  size: number | null;
+}
+
+/** A page of a directory of the drive. */
+export interface IDirectoryPage extends IEntry {
+  content: IEntry[];
+  /** The `after` of the next page, "" or null behind the last one. */
+  next: string | null;
+  /** How many entries the directory has, those with the filter in their names; null if that is not known yet. */
+  total: number | null;
+}
+
 /** A failed request: the sentence of the daemon, why, and what to do about it. */
 export class RequestError extends Error {
   constructor(
@@ -207,6 +279,11 @@ export class RequestError extends Error {
   ) {
     super(why ? `${what} — ${why}` : what);
     this.name = 'RequestError';
+  }
+
+  /** What JupyterLab's documents look at in what a drive throws. */
+  get response(): { status: number } | undefined {
+    return this.status ? { status: this.status } : undefined;
   }
 
   static of(status: number, body: string, fallback: string): RequestError {

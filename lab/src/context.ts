@@ -1,12 +1,14 @@
 /**
  * What every view gets: the model, translations, commands, and which view and directory are shown.
  */
+import type { DocumentRegistry } from '@jupyterlab/docregistry';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import { Signal, type ISignal } from '@lumino/signaling';
 import type { Contents } from '@jupyterlab/services';
 
 import type { MountModel } from './model';
+import type { PublishModel } from './publish/model';
 
 export type View = 'explore' | 'test' | 'publish' | 'settings';
 
@@ -47,9 +49,12 @@ export class ViewModel {
 export interface IContext {
   readonly model: MountModel;
   readonly shown: ViewModel;
+  readonly publish: PublishModel;
   readonly trans: TranslationBundle;
   readonly commands: CommandRegistry;
   readonly contents: Contents.IManager;
+  /** Knows the icons of files. */
+  readonly docRegistry?: Pick<DocumentRegistry, 'getFileTypesForPath'>;
 }
 
 /** The ids of our commands, `pachmount:verb-noun`. */

@@ -1,43 +1,87 @@
 /**
- * The plugins: the panel with its commands; nothing else happens here.
+ * The plugins: the drive, and the panel with its commands; nothing else happens here.
  */
 import { ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { IDocumentManager } from '@jupyterlab/docmanager';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs, ViewModel, type IContext, type View } from './context';
+import { resumeDatums } from './datums/resume';
+import { addFileCommands } from './files/commands';
+import { PfsDrive } from './files/drive';
+import { DocumentReloader } from './files/reloading';
 import { pachmountIcon } from './icons';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
+import { PublishModel } from './publish/model';
+import { followDefaultImage } from './publish/settings';
 
 const DOMAIN = 'pachmount-lab';
+
+const drivePlugin: JupyterFrontEndPlugin<void> = {
+  id: 'pachmount-lab:drive',
+  description: 'The drive through which documents of mounts are opened and saved.',
+  autoStart: true,
+  activate: (app: JupyterFrontEnd) => {
+    const { contents, serverSettings } = app.serviceManager;
+    contents.addDrive(new PfsDrive(serverSettings));
+  }
+};
 
 const panelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pachmount-lab:panel',
   description: 'The panel of mounts, datums, publishing and settings.',
   autoStart: true,
-  optional: [ILayoutRestorer, ICommandPalette, ITranslator],
+  optional: [ILayoutRestorer, ICommandPalette, ITranslator, INotebookTracker, ISettingRegistry, IDocumentManager],
   activate: (
     app: JupyterFrontEnd,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    notebooks: INotebookTracker | null,
+    settings: ISettingRegistry | null,
+    documents: IDocumentManager | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const context: IContext = {
       model: new MountModel(),
       shown: new ViewModel(),
+      publish: new PublishModel(notebooks, app.serviceManager.contents),
       trans,
       commands: app.commands,
-      contents: app.serviceManager.contents
+      contents: app.serviceManager.contents,
+      docRegistry: app.docRegistry
     };
     const panel = new MountPanel(context);
     addCommands(app, context);
+    resumeDatums(context);
+    addFileCommands(app, context);
+    if (settings) {
+      void followDefaultImage(settings, context.publish);
+    }
+    if (documents) {
+      followMounts(app, context, documents);
+    }
     palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
     app.shell.add(panel, 'left', { rank: 600 });
     restorer?.add(panel, PANEL_ID);
   }
 };
+
+function followMounts(app: JupyterFrontEnd, context: IContext, documents: IDocumentManager): void {
+  const openDocuments = function* () {
+    for (const widget of app.shell.widgets('main')) {
+      const document = documents.contextForWidget(widget);
+      if (document) {
+        yield document;
+      }
+    }
+  };
+  new DocumentReloader({ ...context, openDocuments });
+}
 
 function addCommands(app: JupyterFrontEnd, { shown, trans }: IContext): void {
   app.commands.addCommand(CommandIDs.showPanel, {
@@ -54,4 +98,4 @@ function addCommands(app: JupyterFrontEnd, { shown, trans }: IContext): void {
   });
 }
 
-export default [panelPlugin];
+export default [drivePlugin, panelPlugin];

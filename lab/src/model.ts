@@ -20,6 +20,7 @@ import {
   type IServerState,
   type Mode
 } from './api';
+import { DatumModel } from './datums/model';
 
 /** Milliseconds between polls while the page is visible. */
 export const POLL_INTERVAL = 2000;
@@ -29,7 +30,11 @@ export const MAX_POLL_INTERVAL = 30000;
 const REPOS_AGE = 10000;
 
 export class MountModel implements IDisposable {
+  /** What the Test view shows. */
+  readonly datums: DatumModel;
+
   constructor(options: { interval?: number; auto?: boolean } = {}) {
+    this.datums = new DatumModel(this);
     this._poll = new Poll({
       name: 'pachmount-lab:state',
       auto: options.auto ?? true,
@@ -103,6 +108,7 @@ export class MountModel implements IDisposable {
   dispose(): void {
     if (!this.isDisposed) {
       this._poll.dispose();
+      this.datums.dispose();
       Signal.clearData(this);
     }
   }

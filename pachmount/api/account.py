@@ -34,7 +34,7 @@ class LoginTokenHandler(Handler):
         request = _login_request(self.request.body)
         logins = self.services.logins
         if not logins.enter():
-            raise BusyError("too many logins at once", f"{logins.waiting} are waited for", "try again")
+            raise BusyError("too many logins at once", f"{logins.taken} are waited for", "try again")
         try:
             limit = login.LOGIN_SECONDS + login.SLICE_SECONDS
             await self.run(self.services.pools.login, lambda: self._finish(request), limit)

@@ -10,7 +10,8 @@ from pachmount.mounts.mount import Mount
 from pachmount.mounts.resolve import READ_PERMISSIONS, WRITE_PERMISSION
 from pachmount.names import Source
 from pachmount.overlay.difference import Difference
-from pachmount.pfs.model import AuthState, CommitInfo, FileEntry, ProjectInfo, RepoInfo
+from pachmount.pfs.model import AuthState, CommitInfo, ProjectInfo, RepoInfo
+from pachmount.vfs.pages import Entry
 from pachmount.vfs.statistics import Histogram, MountStatistics
 from pachmount.vfs.warmup import Warmup
 
@@ -69,10 +70,9 @@ def commit(info: CommitInfo) -> schema.CommitAnswer:
     )
 
 
-def file(entry: FileEntry) -> schema.FileAnswer:
-    kind = "dir" if entry.is_dir else "file"
-    return schema.FileAnswer.model_validate(
-        {"path": entry.path, "type": kind, "size_bytes": entry.size, "hash": entry.hash.hex()}
+def file(path: str, entry: Entry) -> schema.FileAnswer:
+    return schema.FileAnswer(
+        path=path, type=entry.kind, size_bytes=entry.size, hash=entry.digest.hex(), modified=entry.modified
     )
 
 
@@ -160,22 +160,22 @@ def difference(found: Difference, patch: str = "") -> schema.DiffAnswer:
         changes=[
             schema.ChangeAnswer(
                 kind=change.kind,
-                path=_text(change.path),
-                old_path=_text(change.old_path),
+                path=text(change.path),
+                old_path=text(change.old_path),
                 size_bytes=change.size,
                 old_size_bytes=change.old_size,
             )
             for change in found.changes
         ],
-        refused=[schema.RefusedAnswer(path=_text(refused.path), reason=refused.reason) for refused in found.refused],
-        ignored=[_text(path) for path in found.ignored],
-        empty_directories=[_text(path) for path in found.empty_directories],
-        open_for_writing=[_text(path) for path in found.being_written],
+        refused=[schema.RefusedAnswer(path=text(refused.path), reason=refused.reason) for refused in found.refused],
+        ignored=[text(path) for path in found.ignored],
+        empty_directories=[text(path) for path in found.empty_directories],
+        open_for_writing=[text(path) for path in found.being_written],
         patch=patch,
     )
 
 
-def _text(path: bytes) -> str:
+def text(path: bytes) -> str:
     """A path for JSON, which has no bytes: what is not UTF-8 shows as an escape."""
     return path.decode(errors="backslashreplace")
 

@@ -7,19 +7,15 @@ from functools import partial
 
 from pachmount.api import answers, schema
 from pachmount.api.decode import decode_body
-from pachmount.api.handlers import Handler
+from pachmount.api.handlers import Handler, number_of
 from pachmount.errors import InvalidAddressError, PachmountError, UsageError
-from pachmount.mounts.resolve import resolve
 from pachmount.names import DEFAULT_PROJECT, parse_source
 from pachmount.pfs.address import parse_address
-from pachmount.pfs.model import AuthState, CommitRef, FileEntry, RepoRef
+from pachmount.pfs.model import AuthState, RepoRef
 
 log = logging.getLogger(__name__)
 
 DEFAULT_COMMITS = 100
-DEFAULT_FILES = 1000
-MAX_NUMBER = 10_000
-FINISH_SECONDS = 15.0
 
 
 class HealthHandler(Handler):
@@ -97,7 +93,7 @@ class CommitsHandler(Handler):
     async def get(self) -> None:
         repo = _repo(self.get_query_argument("repo", ""))
         branch = self.get_query_argument("branch", "")
-        number = _number(self.get_query_argument("number", ""), DEFAULT_COMMITS)
+        number = number_of(self.get_query_argument("number", ""), DEFAULT_COMMITS)
         self.answer(await self.look(lambda: self._commits(repo, branch, number)))
 
     def _commits(self, repo: RepoRef, branch: str, number: int) -> list[dict[str, object]]:
@@ -107,36 +103,6 @@ class CommitsHandler(Handler):
         if branch:
             client.inspect_branch(repo, branch)
         return [answers.commit(info).model_dump() for info in client.list_commits(repo, number=number, to=branch)]
-
-
-class FilesHandler(Handler):
-    """GET /files?source=SOURCE&after=PATH&number=N (ours): a page of a directory, or one file."""
-
-    compatible = False
-
-    async def get(self) -> None:
-        source = self.get_query_argument("source", "")
-        after = self.get_query_argument("after", "")
-        number = _number(self.get_query_argument("number", ""), DEFAULT_FILES)
-        self.answer(await self.look(lambda: self._files(source, after, number)))
-
-    def _files(self, text: str, after: str, number: int) -> schema.FilesAnswer:
-        self.require_login()
-        cluster = self.services.cluster
-        source = parse_source(text, cluster.default_project)
-        resolved = resolve(cluster.client, source, FINISH_SECONDS).source
-        commit = CommitRef(RepoRef(resolved.project, resolved.repo), resolved.commit)
-        marker = FileEntry(after.rstrip("/"), after.endswith("/"), 0, b"") if after else None
-        page = list(cluster.client.list_page(commit, source.path, marker, number))
-        if not page and marker is None and source.path:
-            cluster.client.inspect_file(commit, source.path)
-        last = page[-1] if len(page) == number else None
-        return schema.FilesAnswer(
-            source=str(resolved.at(commit.id)),
-            commit=commit.id,
-            files=[answers.file(entry) for entry in page],
-            next="" if last is None else f"{last.path}/" if last.is_dir else last.path,
-        )
 
 
 class ConfigHandler(Handler):
@@ -176,6 +142,7 @@ class ConfigHandler(Handler):
             except InvalidAddressError as error:
                 what = "either empty or poorly formatted cluster endpoint"
                 raise InvalidAddressError(what, error.why or error.what, error.hint) from error
+        self.services.browser.views.close_unneeded()
         return self._config()
 
     def _leave(self, staged: schema.AtUnmount) -> None:
@@ -201,11 +168,3 @@ def _repo(text: str) -> RepoRef:
     if source.branch or source.commit or source.path:
         raise UsageError(f"invalid repo '{text}'", "it is [project/]repo")
     return RepoRef(source.project, source.repo)
-
-
-def _number(text: str, default: int) -> int:
-    if not text:
-        return default
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_NUMBER:
-        raise UsageError(f"invalid number '{text}'", f"it is 1 to {MAX_NUMBER}")
-    return int(text)

@@ -11,7 +11,6 @@ from pachmount.datums.spec import parse, to_dict
 from pachmount.errors import NoInputError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts.datum_mode import DatumMode, Shown
 from pachmount.mounts.datum_source import DatumSource
-from pachmount.names import DEFAULT_PROJECT
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 10_000
@@ -68,7 +67,7 @@ class MountDatumsHandler(DatumHandler):
     def _mount(self, body: bytes) -> schema.DatumAnswer:
         cluster = self.services.cluster
         read_by = self._rules()
-        source = parse(body, read_by, cluster.default_project if self.is_own_client else DEFAULT_PROJECT)
+        source = parse(body, read_by, self.default_project)
         found = DatumSource(cluster.client, source, read_by, finish_timeout=RESOLVE_SECONDS)
         return _answer(self.mode.mount(source, found.batches, wait_for_all=not self.is_newer))
 

@@ -28,16 +28,23 @@ from pachmount.errors import (
     PachmountError,
     UsageError,
 )
+from pachmount.mounts.browsing import Browser
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.warmups import Warmups
+from pachmount.names import DEFAULT_PROJECT
 from pachmount.pfs.model import AuthState
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HANDLER_SECONDS = 120.0
+MAX_LOGINS = 4
+"""How many may wait for a person to log in: each keeps a thread busy for minutes."""
+MAX_DOWNLOADS = 64
+"""How many files are sent at once: each holds a piece of its file in memory."""
 MAX_BODY_BYTES = 16 << 20
+MAX_NUMBER = 10_000
 
 
 class RequestCounts:
@@ -53,22 +60,22 @@ class RequestCounts:
         return {route: dict(sorted(counts.items())) for route, counts in sorted(self._counts.copy().items())}
 
 
-class Logins:
-    """Who waits for a person to log in; used by the loop's thread alone. Each keeps a thread busy for minutes."""
+class Slots:
+    """How many requests of a kind there are at once; used by the loop's thread alone."""
 
-    def __init__(self, limit: int = 4) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.waiting = 0
+        self.taken = 0
 
     def enter(self) -> bool:
         """Count one more, if there may be one."""
-        if self.waiting >= self.limit:
+        if self.taken >= self.limit:
             return False
-        self.waiting += 1
+        self.taken += 1
         return True
 
     def leave(self) -> None:
-        self.waiting -= 1
+        self.taken -= 1
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,9 @@ class Services:
     stats: Callable[[], schema.StatsAnswer]
     requests: RequestCounts
     warmups: Warmups
-    logins: Logins
+    browser: Browser
+    logins: Slots
+    downloads: Slots
 
 
 class Handler(tornado.web.RequestHandler):
@@ -106,6 +115,11 @@ class Handler(tornado.web.RequestHandler):
         """Whether the request comes from one of our clients, who know more than those of the original."""
         return bool(self.request.headers.get(schema.CLIENT_HEADER))
 
+    @property
+    def default_project(self) -> str:
+        """The project where none is named: for our own clients that of the context in use."""
+        return self.services.cluster.default_project if self.is_own_client else DEFAULT_PROJECT
+
     def on_finish(self) -> None:
         self.services.requests.count(self.route, self.get_status())
 
@@ -116,6 +130,10 @@ class Handler(tornado.web.RequestHandler):
     async def look(self, work: Callable[[], T]) -> T:
         """Run a question to the cluster."""
         return await self.run(self.services.pools.look, work)
+
+    async def stream(self, work: Callable[[], T]) -> T:
+        """Read a piece of a file, which has deadlines of its own."""
+        return await self.run(self.services.pools.stream, work, None)
 
     async def work(self, work: Callable[[], T]) -> T:
         """Run a change."""
@@ -215,3 +233,12 @@ class UnknownPath(Handler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.finish("404 page not found\n")
+
+
+def number_of(text: str, default: int) -> int:
+    """How many of something a query asks for; UsageError if it is not 1 to MAX_NUMBER."""
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_NUMBER:
+        raise UsageError(f"invalid number '{text}'", f"it is 1 to {MAX_NUMBER}")
+    return int(text)

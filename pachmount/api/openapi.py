@@ -24,6 +24,8 @@ REFERENCE = "#/components/schemas/{model}"
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer", "minimum": 0}
+_PLACE: dict[str, dict[str, Any]] = {"mount": _TEXT, "path": _TEXT, "source": _TEXT}
+"""A place in a mount or, without one, in a commit."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/commits"): Operation(
         schema.CommitAnswer, is_list=True, query={"repo": _TEXT, "branch": _TEXT, "number": _NUMBER}
     ),
-    ("get", "/files"): Operation(schema.FilesAnswer, query={"source": _TEXT, "after": _TEXT, "number": _NUMBER}),
+    ("get", "/files"): Operation(
+        schema.FilesAnswer, query={**_PLACE, "after": _TEXT, "number": _NUMBER, "filter": _TEXT}
+    ),
+    ("get", "/file"): Operation(schema.EntryAnswer, query=_PLACE),
+    ("get", "/content"): Operation(content="application/octet-stream", query=_PLACE),
     ("get", "/config"): _theirs(schema.ConfigAnswer),
     ("put", "/config"): _theirs(schema.ConfigAnswer, schema.ConfigRequest),
     ("put", "/auth/_login"): _theirs(schema.LoginAnswer),
@@ -82,6 +88,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("put", "/datums/_prev"): _theirs(schema.DatumAnswer),
     ("get", "/datums/_list"): Operation(schema.DatumPageAnswer, query={"start": _NUMBER, "number": _NUMBER}),
     ("put", "/datums/_unmount"): Operation(schema.DatumsAnswer),
+    ("get", "/pipelines"): Operation(schema.PipelineAnswer, is_list=True, query={"project": _TEXT, "name": _TEXT}),
+    ("put", "/pipelines/_publish"): Operation(schema.PublishedAnswer, schema.PublishRequest),
     ("get", "/warmups"): Operation(schema.WarmupsAnswer),
     ("put", "/_warmup"): Operation(schema.WarmupStatus, schema.WarmupRequest),
     ("put", "/_warmup_cancel"): Operation(schema.WarmupStatus, schema.WarmupCancelRequest),
@@ -94,7 +102,7 @@ The REST API of the pachmount daemon, on a unix socket and, if asked for, over T
 _ERROR = """\
 Plain text; with the header `X-Pachmount-Client: 1` JSON. Compatible operations answer 400 (a bad request), 401 (a \
 login or the token is missing), 403 (the daemon is somebody else's), 404 (no cluster is configured) or 500; the rest, \
-and all with that header, use 409, 503, 504 and 507 as well.\
+and all with that header, use 409, 501, 503, 504 and 507 as well.\
 """
 
 

@@ -11,7 +11,7 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
-from pachmount.api import account, cluster, datums, mounts, statistics, warmups
+from pachmount.api import account, cluster, datums, files, mounts, pipelines, statistics, warmups
 from pachmount.api.access import Access, Endpoint, PeerAccess, TokenAccess
 from pachmount.api.handlers import MAX_BODY_BYTES, Handler, Services, UnknownPath
 from pachmount.errors import ConfigurationError
@@ -31,7 +31,9 @@ ROUTES: dict[str, type[Handler]] = {
     "/projects": cluster.ProjectsHandler,
     "/branches": cluster.BranchesHandler,
     "/commits": cluster.CommitsHandler,
-    "/files": cluster.FilesHandler,
+    "/files": files.FilesHandler,
+    "/file": files.FileHandler,
+    "/content": files.ContentHandler,
     "/config": cluster.ConfigHandler,
     "/auth/_login": account.LoginHandler,
     "/auth/_login_token": account.LoginTokenHandler,
@@ -54,6 +56,8 @@ ROUTES: dict[str, type[Handler]] = {
     "/datums/_prev": datums.OtherDatumHandler,
     "/datums/_list": datums.DatumPageHandler,
     "/datums/_unmount": datums.UnmountDatumsHandler,
+    "/pipelines": pipelines.PipelinesHandler,
+    "/pipelines/_publish": pipelines.PublishHandler,
     "/warmups": warmups.WarmupsHandler,
     "/_warmup": warmups.WarmupHandler,
     "/_warmup_cancel": warmups.WarmupCancelHandler,

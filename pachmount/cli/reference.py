@@ -42,10 +42,13 @@ the command begins, such as an unknown option, are plain text.)
 | `stats` | the answer of `GET /stats`; with `--watch` one a line |
 | `list` | an array of projects, repos, branches, commits or files; files one a line, as they come |
 | `import` | `project`, `repo`, `branch`, `commit`, `files`, `bytes`, `empty_directories`, `skipped`, `created_repo`, `changed`, `finished` |
+| `publish` | the answer of `PUT /pipelines/_publish` |
+| `pipelines` | the answer of `GET /pipelines` |
 | `login` | the `cluster` part of `status` |
 | `cache info` | `directory`, `disk_bytes`, `disk_limit`, `disk_blocks`, `contents`, `segments`, `oldest_use` (seconds since 1970, or null), `listing_bytes` |
 | `cache clear` | `directory`, `freed_bytes`, `blocks` |
 | `cache verify` | `directory`, `blocks` (good ones), `damaged`, `bytes` |
+| `config show` | an array of `name`, `value`, `source` ("default", a variable or the file), `description`; of one setting the object alone |
 | `doctor` | `{"ok", "checks": [{"name", "verdict": "ok" or "note" or "problem", "found", "advice"}]}` |
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
@@ -63,7 +66,7 @@ _MEANINGS = {
     ExitCode.USAGE: "wrong use: an unknown option, an invalid name, source, path or address",
     ExitCode.NOT_RUNNING: "`status`: the daemon is not running",
     ExitCode.NOT_FOUND: "no such project, repo, branch, commit, file or mount",
-    ExitCode.UNREACHABLE: "the daemon or the cluster cannot be reached",
+    ExitCode.UNREACHABLE: "the daemon or the cluster cannot be reached, or it takes a cluster that runs pipelines",
     ExitCode.BUG: "a bug in pachmount",
     ExitCode.CANNOT_CREATE: "cannot mount, or it exists already",
     ExitCode.BUSY: "busy: try again later",
@@ -127,6 +130,11 @@ def _row(parameter: Any, context: Any) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def exit_code_meanings() -> list[tuple[ExitCode, str]]:
+    """Every exit code, and in what cases a command ends with it."""
+    return [(code, _MEANINGS[code]) for code in ExitCode]
 
 
 def _exit_codes() -> str:

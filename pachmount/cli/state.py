@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pachmount import paths
+from pachmount import __version__, paths
 from pachmount.cli import output, process
 from pachmount.errors import ConfigurationError, DaemonNotRunningError, UsageError
 
 if TYPE_CHECKING:
+    from pachmount.api.schema import StatusAnswer
     from pachmount.client import DaemonClient
+
+STATUS_TIMEOUT = 10.0
 
 
 @dataclass
@@ -64,6 +67,16 @@ class State:
         client = DaemonClient(self.places.socket)
         self._clients.append(client)
         return client
+
+    def status(self) -> StatusAnswer:
+        """What GET /status answers: as it came, if the daemon is of our own version, else checked by the client."""
+        if not paths.daemon_url():
+            from pachmount.glance import glance
+
+            answer = glance(self.places.socket, "/status", STATUS_TIMEOUT)
+            if answer is not None and answer.version == __version__:
+                return answer  # type: ignore[no-any-return]
+        return self.client().status()
 
     def _expect_daemon(self) -> None:
         from pachmount.daemon.spawn import is_listening

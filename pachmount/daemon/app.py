@@ -28,7 +28,7 @@ from pachmount import log as log_setup
 from pachmount.api import answers, schema
 from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
 from pachmount.api.datums import status as datum_status
-from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.handlers import MAX_DOWNLOADS, MAX_LOGINS, RequestCounts, Services, Slots
 from pachmount.api.pools import Pools
 from pachmount.api.server import RestServer
 from pachmount.cache.blocks import BlockCache
@@ -38,9 +38,11 @@ from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.fuse.session import survive_closed_connections
+from pachmount.mounts.browsing import Browser
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mounter import Mounter
+from pachmount.mounts.open_views import MAX_VIEWS, OpenViews
 from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.mounts.store import MountStore
 from pachmount.mounts.subscriptions import MAX_STREAMS
@@ -112,10 +114,12 @@ class Daemon:
         writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
         self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
+        self._views = OpenViews(self._cluster, mounter)
         self._poll_interval = settings.poll_interval
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
         self._pools = Pools()
-        self._logins = Logins()
+        self._logins = Slots(MAX_LOGINS)
+        self._downloads = Slots(MAX_DOWNLOADS)
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
@@ -139,7 +143,9 @@ class Daemon:
             self.stats,
             self._requests,
             self._warmups,
+            Browser(self._manager, self._cluster, self._views),
             self._logins,
+            self._downloads,
         )
         server = self._listen(services)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
@@ -149,6 +155,7 @@ class Daemon:
         await stop.wait()
         self._stopping.set()
         self._warmups.close()
+        self._views.close()
         server.stop()
         self._where.socket.unlink(missing_ok=True)
         if self._last_commits:
@@ -184,8 +191,12 @@ class Daemon:
             lingering_sessions=self._manager.lingering,
             follow_streams=self._manager.follow_streams,
             follow_streams_limit=MAX_STREAMS,
-            waiting_logins=self._logins.waiting,
+            waiting_logins=self._logins.taken,
             waiting_logins_limit=self._logins.limit,
+            browsed_commits=len(self._views),
+            browsed_commits_limit=MAX_VIEWS,
+            downloads=self._downloads.taken,
+            downloads_limit=self._downloads.limit,
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
@@ -262,6 +273,7 @@ class Daemon:
                 return
             failures += 1
             try:
+                self._views.close_unneeded()
                 if self._cluster.check_health():
                     failures = 0
                     self._manager.look_at_heads(max_age=interval * JITTER / 2)

@@ -13,7 +13,8 @@ class Rules:
 
     `strict`: what 2.9 checks is checked: repo and glob given, one kind of input a node, names used once, no s3. `name`:
     the default name, of {project}, {repo} and {_branch} ("" for the branch master). `expanded`: datums of crosses and
-    unions are in the order in which they are written down, not in that of their ids.
+    unions are in the order in which they are written down, not in that of their ids. `s3` refuses such
+    inputs, "" does not.
     """
 
     strict: bool
@@ -24,6 +25,7 @@ class Rules:
     parsing: str = ""
     names: str = ""
     listing: str = ""
+    s3: str = "s3 data not supported in mounting datums"
     cron: str = "cron input type not supported in mounting datums"
     none_set: str = "no input set"
     no_datums: str = "spec produces zero datums; nothing to mount"
@@ -36,6 +38,15 @@ class Rules:
 
 OURS = Rules(strict=True, commit_allowed=True, name="{repo}")
 """As a pipeline, but for `commit`, which is honoured."""
+
+PUBLISHED = Rules(
+    strict=True,
+    commit_allowed=False,
+    name="{repo}",
+    s3="",
+    cron="a cron input cannot be published from here, only by pachctl",
+)
+"""The input of a pipeline that is to be created. `s3` is allowed."""
 
 V2_9 = Rules(
     strict=True,

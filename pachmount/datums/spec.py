@@ -189,8 +189,8 @@ class _Reader:
                 raise self._refusal(value, f"{name} must be specified")
         if texts["repo"] == "out" and not texts["name"]:
             raise self._refusal(value, "name must be specified for repo 'out'")
-        if flags["s3"]:
-            raise self._refusal(fields["s3"], "s3 data not supported in mounting datums")
+        if flags["s3"] and self._rules.s3:
+            raise self._refusal(fields["s3"], self._rules.s3)
 
     def _default_name(self, texts: dict[str, str]) -> str:
         branch = "" if texts["branch"] == DEFAULT_BRANCH else f"_{texts['branch']}"

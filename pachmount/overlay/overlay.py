@@ -19,7 +19,7 @@ from pachmount.cache.pages import Block
 from pachmount.overlay import names
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.inodes import Directory, File, Inode, Special, Symlink
-from pachmount.overlay.names import BaseNode, Facts, Found
+from pachmount.overlay.names import Base, BaseNode, Facts, Found
 from pachmount.overlay.standing import CommittableTree
 from pachmount.overlay.tree import DIRECTORY_MODE, FILE_MODE, Owner
 from pachmount.overlay.tree import system_error as _error
@@ -48,6 +48,17 @@ class Attributes(NamedTuple):
     stored: int = 0
     """Bytes that are not holes."""
     device: int = 0
+
+
+class StagedEntries(NamedTuple):
+    """What a directory is made of at one moment: `entries` (None hides one) over those that the commit `base` has at
+    `base_path`, if that is not None. `generation` is another one after each change of a name.
+    """
+
+    base: Base
+    base_path: bytes | None
+    entries: dict[bytes, Inode | None]
+    generation: int
 
 
 @dataclass(eq=False)
@@ -87,6 +98,24 @@ class Overlay(CommittableTree):
             return result
 
         return self._look(entries)
+
+    def entries(self, path: bytes) -> StagedEntries:
+        """What a directory is made of. Raises OSError."""
+
+        def made_of(facts: Facts) -> StagedEntries:
+            found = self._need(path, facts)
+            if not names.is_directory(found):
+                raise _error(errno.ENOTDIR)
+            if isinstance(found, Directory):
+                return StagedEntries(self.base, found.base, found.entries.copy(), self._generation)
+            assert isinstance(found, BaseNode)  # noqa: S101  # for the type checker
+            return StagedEntries(self.base, found.path, {}, self._generation)
+
+        return self._look(made_of)
+
+    def find(self, path: bytes) -> Found:
+        """What is at a path: an inode, or an object of the commit as it is there. Raises OSError."""
+        return self._look(lambda facts: self._need(path, facts))
 
     def readlink(self, path: bytes) -> bytes:
         found = self._look(lambda facts: self._need(path, facts))

@@ -18,6 +18,7 @@ from pachmount.overlay.closing import ClosingFiles
 from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode
 from pachmount.overlay.names import Base, BaseNode, Facts, Found
 from pachmount.overlay.staging import Staging
+from pachmount.vfs.last_used import LastUsed
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
@@ -44,6 +45,7 @@ class StagedTree:
         self._unchanged: dict[bytes, File] = {}  # files of the commit that are open and unchanged
         self.bytes = Bytes(store, limit)
         self.closing = ClosingFiles()
+        self.listed: LastUsed[Any] = LastUsed()  # of overlay/pages.py
         root = store.load()
         self._next = store.next_id()
         if root is None:

@@ -29,6 +29,7 @@ from pachmount.pfs.model import (
     RepoInfo,
     RepoRef,
 )
+from pachmount.pfs.pipeline_calls import PipelineCalls
 from pachmount.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
 from pachmount.pfs.rpc import Request, Rpc
 from pachmount.pfs.status import is_file_missing
@@ -66,6 +67,7 @@ class PfsClient:
         self.address = parse_address(address) if isinstance(address, str) else address
         self._rpc = Rpc(self.address, token, server_cas, call_timeout, retry_for, traffic or Traffic())
         self.datums = DatumCalls(self._rpc)
+        self.pipelines = PipelineCalls(self._rpc)
 
     def __repr__(self) -> str:
         return f"PfsClient({self.address.qualified!r})"

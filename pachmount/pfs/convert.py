@@ -114,7 +114,7 @@ def commit_ref(commit: pfs.Commit) -> CommitRef:
 
 def project_info(info: pfs.ProjectInfo) -> ProjectInfo:
     auth = info.auth_info
-    created = _seconds(info.created_at) if info.HasField("created_at") else None
+    created = seconds(info.created_at) if info.HasField("created_at") else None
     return ProjectInfo(info.project.name, info.description, created, tuple(auth.permissions), tuple(auth.roles))
 
 
@@ -122,7 +122,7 @@ def repo_info(info: pfs.RepoInfo) -> RepoInfo:
     return RepoInfo(
         repo=repo_ref(info.repo),
         description=info.description,
-        created=_seconds(info.created) if info.HasField("created") else None,
+        created=seconds(info.created) if info.HasField("created") else None,
         size_bytes=info.details.size_bytes if info.HasField("details") else info.size_bytes_upper_bound,
         branches=tuple(branch.name for branch in info.branches),
         permissions=tuple(info.auth_info.permissions) if info.HasField("auth_info") else None,
@@ -140,9 +140,9 @@ def commit_info(info: pfs.CommitInfo) -> CommitInfo:
         commit=commit_ref(info.commit),
         parent=info.parent_commit.id,
         description=info.description,
-        started=_seconds(info.started) if info.HasField("started") else None,
-        finishing=_seconds(info.finishing) if info.HasField("finishing") else None,
-        finished=_seconds(info.finished) if info.HasField("finished") else None,
+        started=seconds(info.started) if info.HasField("started") else None,
+        finishing=seconds(info.finishing) if info.HasField("finishing") else None,
+        finished=seconds(info.finished) if info.HasField("finished") else None,
         error=info.error,
         size_bytes=info.details.size_bytes if info.HasField("details") else info.size_bytes_upper_bound,
     )
@@ -152,5 +152,6 @@ def version(message: version_pb2.Version) -> ClusterVersion:
     return ClusterVersion(message.major, message.minor, message.micro, message.additional)
 
 
-def _seconds(timestamp: Timestamp) -> float:
+def seconds(timestamp: Timestamp) -> float:
+    """Seconds since the epoch."""
     return timestamp.seconds + timestamp.nanos / 1e9

@@ -107,6 +107,35 @@ class ListedDatum(NamedTuple):
 
 
 @dataclass(frozen=True)
+class PipelineInfo:
+    """A version of a pipeline. `state` is the server's without prefix, such as `running`; times are seconds since the
+    epoch. `inputs` are the branches that it reads; None if the server does not tell.
+    """
+
+    project: str
+    name: str
+    version: int
+    state: str
+    reason: str = ""
+    created: float | None = None
+    inputs: frozenset[tuple[RepoRef, str]] | None = None
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """A job of a pipeline. `done`, `failed` and `total` count datums; skipped and recovered ones are done."""
+
+    id: str
+    state: str
+    reason: str = ""
+    started: float | None = None
+    finished: float | None = None
+    done: int = 0
+    failed: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
 class ClusterVersion:
     major: int
     minor: int

@@ -82,7 +82,7 @@ def import_tree(
         raise UsageError(f"cannot import into {source}", "a commit cannot change: name a branch")
     scan = scan_tree(directory, source.path, exclude, skip_invalid=skip_invalid)
     repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
-    created_repo = _ensure_repo(client, repo, create_project=create_project)
+    created_repo = ensure_repo(client, repo, create_project=create_project)
     before = usable_branch(client, repo, branch)
     report = _Reporter(scan, progress)
     with client.create_file_set() as writer:
@@ -127,8 +127,11 @@ class _Reporter:
         self._progress(Progress(phase, self.files, self._total[0], self.bytes, self._total[1]))
 
 
-def _ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool) -> bool:
-    """Make sure the repo exists; tells whether it had to be made."""
+def ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool = False) -> bool:
+    """Make sure the repo exists, and with `create_project` its project; whether it had to be made.
+
+    Raises NotFoundError without the project.
+    """
     try:
         client.inspect_repo(repo)
         return False

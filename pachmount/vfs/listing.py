@@ -23,6 +23,7 @@ _SECTIONS = 6
 _OPEN = 0xFFFFFFFF
 """The end of a directory whose last descendant may not have come yet."""
 _FIRST_SLOTS = 16
+_SUM_SLICE = 1 << 16
 _SPREAD = 0x9E3779B1
 """Multiplies checksums, so that those of similar names (which are similar) fall into slots far from each other."""
 
@@ -104,11 +105,28 @@ class Listing:
             if not end:
                 yield self.path(index), self._size[index], self.digest(index)
 
-    def children(self, index: int) -> Iterator[tuple[bytes, int]]:
-        """Name and index of each entry of a directory, in the server's order."""
+    def has_all(self, index: int) -> bool:
+        """Whether all entries of a directory, and what is below them, have come."""
+        return self._end[index] != _OPEN
+
+    def following(self, index: int) -> int:
+        """The index behind an entry and all that is below it; only of one of which `has_all` is true."""
+        return self._end[index] or index + 1
+
+    def bytes_below(self, index: int) -> int:
+        """The size of a file, or of everything below a directory of which `has_all` is true."""
+        total, position, last = self._size[index], index + 1, self._end[index]
+        while position < last:  # in slices: a view of the whole column would keep it from growing
+            following = min(position + _SUM_SLICE, last)
+            total += sum(self._size[position:following])
+            position = following
+        return total
+
+    def children(self, index: int, first: int | None = None) -> Iterator[tuple[bytes, int]]:
+        """Name and index of each entry of a directory, in the server's order; from the entry `first` on."""
         blob, start, end = self._blob, self._start, self._end
         skip = 1 if index == _ROOT else start[index + 1] - start[index] + 1
-        child, last = index + 1, min(end[index], len(end))
+        child, last = index + 1 if first is None else first, min(end[index], len(end))
         while child < last:
             yield bytes(blob[start[child] + skip : start[child + 1]]), child
             child = end[child] or child + 1
@@ -182,6 +200,11 @@ class GrowingListing(Listing):
             self.total_bytes += size
         elif self._end[existing - 1]:
             raise _both(path)
+
+    def add_closed(self, path: bytes, size: int) -> None:
+        """Append a directory of which only the size is told, not what is below it: for a listing of one directory."""
+        self.add(path, True, 0, b"")
+        self._size[-1] = size
 
     def enter(self, directory: bytes) -> None:
         """Go on in `directory` (with a trailing slash): the ones left behind are complete, missing ones are added."""

@@ -37,7 +37,7 @@ ListingState = Literal["loading", "complete", "failed"]
 
 
 class Node(NamedTuple):
-    """A file or directory: `size` in bytes, `digest` the server's content hash (32 bytes)."""
+    """A file or directory: `size` in bytes (0 of a directory), `digest` the server's content hash (32 bytes)."""
 
     path: str
     is_dir: bool
@@ -135,13 +135,23 @@ class Tree:
 
     def children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         """Name and is-directory of each entry of a directory; NotFoundError if there is no such directory."""
+        listing, index = self.directory(path)
+        return ((name, listing.is_dir(child)) for name, child in listing.children(index))
+
+    def directory(
+        self, path: bytes, is_enough: Callable[[Listing], bool] = lambda _growing: False
+    ) -> tuple[Listing, int]:
+        """A listing with all entries of a directory, and its index there; NotFoundError if there is no such directory.
+
+        `is_enough` may be content with a listing that is on its way, before all of the entries have come.
+        """
         listing = self._listing
         if listing is None:
-            listing = self._source(path, lambda growing: growing.knows_children(path))
+            listing = self._source(path, lambda growing: growing.knows_children(path) or is_enough(growing))
         index = listing.find(path)
         if index is None or not listing.is_dir(index):
             raise NotFoundError(f"no directory '{path.decode(errors='replace')}'")
-        return ((name, listing.is_dir(child)) for name, child in listing.children(index))
+        return listing, index
 
     def _source(self, directory: bytes, ready: Callable[[GrowingListing], bool]) -> Listing:
         """A listing that can answer about what is directly in `directory`, as far as `ready` asks for it."""
@@ -298,7 +308,10 @@ class Tree:
         if self._filter.visible(path):
             entries = self._filter.select(self._reader.list(self._commit, path))
         for child, is_dir, size, digest in entries:
-            listing.add(child.encode(), is_dir, size, digest)
+            if is_dir:
+                listing.add_closed(child.encode(), size)
+            else:
+                listing.add(child.encode(), is_dir, size, digest)
             if time.monotonic() > deadline:
                 raise _too_long(directory, "a big directory")
         listing.finish()
@@ -310,4 +323,5 @@ def _too_long(directory: bytes, why: str) -> ClusterTimeoutError:
 
 
 def _node(listing: Listing, index: int) -> Node:
-    return Node(listing.path(index).decode(), listing.is_dir(index), listing.size(index), listing.digest(index))
+    is_dir = listing.is_dir(index)
+    return Node(listing.path(index).decode(), is_dir, 0 if is_dir else listing.size(index), listing.digest(index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from pachmount.cache.pages import Block
@@ -15,6 +15,9 @@ from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.hashes import VERIFIABLE_BYTES
+from pachmount.vfs.last_used import LastUsed
+from pachmount.vfs.listed import ListedDirectory
+from pachmount.vfs.listing import Listing
 from pachmount.vfs.listings import SavedListing
 from pachmount.vfs.neighbours import Neighbours
 from pachmount.vfs.statistics import MountStatistics
@@ -84,6 +87,7 @@ class CommitView:
         self._contents = contents
         self._gate = gate
         self._inode_key = source.commit.encode()
+        self.listed: LastUsed[ListedDirectory] = LastUsed()
 
     def find(self, path: bytes) -> Node | None:
         """The node at `path`, or None. Raises a PachmountError if the cluster does not tell."""
@@ -99,6 +103,13 @@ class CommitView:
         with self._gate:
             return self.tree.children(path)
 
+    def directory(self, path: bytes, is_enough: Callable[[Listing], bool]) -> tuple[Listing, int]:
+        """As `Tree.directory`."""
+        if self.tree.listing is not None:
+            return self.tree.directory(path)
+        with self._gate:
+            return self.tree.directory(path, is_enough)
+
     def read(self, path: bytes, offset: int, size: int) -> Block:
         """The bytes [offset, offset + size) of a file, fewer only at its end."""
         node = self.find(path)
@@ -106,6 +117,10 @@ class CommitView:
             raise NotFoundError(f"no file '{path.decode()}'")
         if node.is_dir:
             raise IsADirectoryError(errno.EISDIR, f"'{path.decode()}' is a directory")
+        return self.read_node(node, offset, size)
+
+    def read_node(self, node: Node, offset: int, size: int) -> Block:
+        """The same of a file that was found before; also when the view is closed."""
         digest, origin = self.content(node, with_neighbours=True)
         data = self._contents.read(digest, origin, offset, size, self._gate)
         self.statistics.read_bytes += len(data)

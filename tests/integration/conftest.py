@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pachmount.pfs.model import RepoRef
 from tests.integration.box import Box
-from tests.integration.rest_client import Rest, client_of
+from tests.integration.pipeline_cluster import PipelineCluster, pipeline_cluster
+from tests.integration.rest_client import SERVED, Rest, client_of
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,40 @@ def new_box(fuse: None) -> Iterator[Callable[..., Box]]:
             problems += box.log_problems()
             box.close()
     assert not problems
+
+
+@pytest.fixture(scope="module")
+def running_pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineCluster]:
+    """A cluster that runs pipelines, with the repo `images`, for one module. Use `cluster`."""
+    with pipeline_cluster(tmp_path_factory.mktemp("cluster") / "store") as cluster:
+        cluster.put(RepoRef("default", "images"), {"/a": b"a", "/b": b"b"})
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running_pipelines: PipelineCluster) -> Iterator[PipelineCluster]:
+    """The module's, asked for nothing so far, and without faults before and after."""
+    running_pipelines.requests.clear()
+    yield running_pipelines
+    running_pipelines.faults.clear()
+    running_pipelines.answers_are_lost, running_pipelines.tells_details = False, True
+
+
+@pytest.fixture(scope="module")
+def connected_box(fuse: None, running_pipelines: PipelineCluster) -> Iterator[Box]:
+    """A running daemon that uses it, over both transports, for one module. Use `pipeline_box`."""
+    box = Box(SERVED)
+    try:
+        box.ok("daemon", "start")
+        box.ok("login", running_pipelines.address)
+        yield box
+        assert not box.log_problems()
+    finally:
+        box.close()
+
+
+@pytest.fixture
+def pipeline_box(connected_box: Box) -> Iterator[Box]:
+    """The module's, with nothing mounted."""
+    yield connected_box
+    connected_box.clean()

@@ -6,6 +6,7 @@ What is put in place of what the document says:
 - `$STATE` and `$WARMUP` are the `oidc_state` and the `id` of the last answer that had one.
 - `grpc://pachd.example:30650` is a cluster with authentication. The section LOGIN_SECTION is run against a second box,
   and where it waits for a person to log in at `auth_url`, `ada` does.
+- The section PIPELINES_SECTION is run against a third box, at a cluster that runs pipelines.
 - curl tells status and content type of each answer on standard error, by a .curlrc.
 """
 
@@ -22,12 +23,15 @@ from typing import Any
 
 import pytest
 
+from pachmount.pfs.proto import pps_pb2
 from tests.docs.rest_document import HOLE, Example, examples
 from tests.integration.auth_cluster import AuthCluster, auth_cluster
 from tests.integration.box import Box
+from tests.integration.pipeline_cluster import PipelineCluster
 from tests.localpfs.browser import log_in
 
 LOGIN_SECTION = "Cluster and login"
+PIPELINES_SECTION = "Pipelines"
 CLUSTER = "grpc://pachd.example:30650"
 EXAMPLES = examples()
 MAY_BE_NULL = frozenset({"ended"})
@@ -106,16 +110,28 @@ def login_story(curl: None, fuse: None, tmp_path_factory: pytest.TempPathFactory
         box.close()
 
 
-def test_the_document_has_the_login_section() -> None:
-    assert LOGIN_SECTION in {example.section for example in EXAMPLES}
+@pytest.fixture(scope="module")
+def pipelines_story(curl: None, connected_box: Box, running_pipelines: PipelineCluster) -> Story:
+    job = pps_pb2.JobInfo(job=pps_pb2.Job(id="1" * 32), state=pps_pb2.JOB_RUNNING, data_processed=3, data_total=5)
+    job.started.GetCurrentTime()
+    running_pipelines.jobs["default", "edges"] = [job]
+    return Story(connected_box)
+
+
+def test_the_document_has_the_sections_of_their_own() -> None:
+    assert {LOGIN_SECTION, PIPELINES_SECTION} <= {example.section for example in EXAMPLES}
 
 
 def test_the_answers_are_those_that_are_shown(story: Story) -> None:
-    compare(story, [example for example in EXAMPLES if example.section != LOGIN_SECTION])
+    compare(story, [example for example in EXAMPLES if example.section not in (LOGIN_SECTION, PIPELINES_SECTION)])
 
 
 def test_the_answers_about_cluster_and_login_are_those_that_are_shown(login_story: Story) -> None:
     compare(login_story, [example for example in EXAMPLES if example.section == LOGIN_SECTION])
+
+
+def test_the_answers_about_pipelines_are_those_that_are_shown(pipelines_story: Story) -> None:
+    compare(pipelines_story, [example for example in EXAMPLES if example.section == PIPELINES_SECTION])
 
 
 def compare(story: Story, chosen: list[Example]) -> None:

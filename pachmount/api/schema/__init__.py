@@ -2,7 +2,7 @@
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
 2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_remount`, `/_follow`, `/_diff`, `/_discard`, `/warmups`,
-`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits` and `/files` are ours.
+`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits`, `/files`, `/file` and `/pipelines` are ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pachmount.api.schema.answers import (
     ConfigAnswer,
     ContextAnswer,
     DiffAnswer,
+    EntryAnswer,
     FileAnswer,
     FilesAnswer,
     HealthAnswer,
@@ -41,6 +42,7 @@ from pachmount.api.schema.datums import (
     DatumsAnswer,
     DatumStatus,
 )
+from pachmount.api.schema.pipelines import CodeEntry, JobAnswer, PipelineAnswer, PublishedAnswer, PublishRequest
 from pachmount.api.schema.requests import (
     AtUnmount,
     CommitRequest,
@@ -84,6 +86,7 @@ __all__ = [
     "CacheStatus",
     "ChangeAnswer",
     "ClusterStatus",
+    "CodeEntry",
     "CommitAnswer",
     "CommitRequest",
     "CommittedAnswer",
@@ -101,11 +104,13 @@ __all__ = [
     "DiffAnswer",
     "DiffRequest",
     "DiscardRequest",
+    "EntryAnswer",
     "ErrorAnswer",
     "FileAnswer",
     "FilesAnswer",
     "FollowRequest",
     "HealthAnswer",
+    "JobAnswer",
     "KeptChanges",
     "Latency",
     "LoginAnswer",
@@ -120,8 +125,11 @@ __all__ = [
     "MountsAnswer",
     "NamedMountStatistics",
     "PachctlContexts",
+    "PipelineAnswer",
     "ProjectAnswer",
     "ProjectName",
+    "PublishRequest",
+    "PublishedAnswer",
     "RefreshEntry",
     "RefreshRequest",
     "RefusedAnswer",

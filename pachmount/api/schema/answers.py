@@ -115,21 +115,36 @@ class CommitAnswer(Model):
 
 
 class FileAnswer(Model):
-    """`hash` is hex. A directory's size is the sum of what is below it."""
+    """`hash` is hex, "" of a directory and of what is staged. A directory's size is the sum of what is below it, 0 in a
+    read-write mount. `modified` is seconds since the epoch. A `link` is a symbolic one, `other` a pipe or socket.
+    """
 
     path: str
-    type: Literal["file", "dir"]
+    type: Literal["file", "dir", "link", "other"]
     size_bytes: int
     hash: str
+    modified: float | None = None
+
+
+class EntryAnswer(FileAnswer):
+    """One file or directory; `writable` tells whether it can be changed at the mount point."""
+
+    source: str
+    commit: str
+    writable: bool
 
 
 class FilesAnswer(Model):
-    """A page of a directory; `next` is the `after` of the following page, "" at the end."""
+    """A page of a directory; `next` is the `after` of the following page, "" at the end. `total` counts the entries of
+    all pages, None while that is not known. `writable` as of EntryAnswer.
+    """
 
     source: str
     commit: str
     files: list[FileAnswer]
     next: str = ""
+    total: int | None = None
+    writable: bool = False
 
 
 class ChangeAnswer(Model):

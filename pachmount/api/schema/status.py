@@ -195,6 +195,10 @@ class StatusAnswer(Model):
     follow_streams_limit: int = 0
     waiting_logins: int = 0
     waiting_logins_limit: int = 0
+    browsed_commits: int = 0
+    browsed_commits_limit: int = 0
+    downloads: int = 0
+    downloads_limit: int = 0
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from pachmount.api.access import PeerAccess
-from pachmount.api.handlers import Logins, RequestCounts, Services
+from pachmount.api.handlers import RequestCounts, Services, Slots
 from pachmount.api.pools import Pools
 from pachmount.api.schema import CLIENT_HEADER
 from pachmount.api.server import RestServer
@@ -39,7 +39,10 @@ def test_a_bug_is_an_answer_and_in_the_log(
 
     async def run() -> tuple[int, str, str]:
         pools = Pools()
-        services = Services(Mock(), Mock(), pools, Mock(side_effect=broken), Mock(), RequestCounts(), Mock(), Logins())
+        broken_status = Mock(side_effect=broken)
+        services = Services(
+            *(Mock(), Mock(), pools, broken_status, Mock(), RequestCounts(), Mock(), Mock()), Slots(1), Slots(1)
+        )
         server = RestServer(services)
         server.listen(tmp_path / "s", PeerAccess(frozenset({os.getuid()})))
         answer = await asyncio.get_running_loop().run_in_executor(None, asked)
