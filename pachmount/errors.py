@@ -7,6 +7,7 @@ PachmountError
 │   ├── InvalidAddressError        a cluster address
 │   ├── InvalidPathError           a path that a cluster cannot store
 │   ├── OutOfRangeError            bytes behind the end of a file
+│   ├── TooLongError               a file that is too long to be opened in JupyterLab
 │   ├── NoInputError               a pipeline without input
 │   └── NoDatumsError              no file matches an input
 ├── NotFoundError              no such project, repo, branch, commit or file
@@ -112,6 +113,11 @@ class InvalidPathError(UsageError):
 class OutOfRangeError(UsageError):
     id = "out-of-range"
     http_status = 416
+
+
+class TooLongError(UsageError):
+    id = "too-long"
+    http_status = 413
 
 
 class NoInputError(UsageError):
