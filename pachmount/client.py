@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pachmount import errors
 from pachmount.api import schema
 from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError, UsageError
+from pachmount.glance import START_HINT
 
 CONNECT_TIMEOUT = 2.0
 POLL_TIMEOUT = 10.0
@@ -39,7 +40,6 @@ DEFAULT_PORT = 9002
 """That of the original."""
 
 PIECE_BYTES = 1 << 20
-START_HINT = "pachmount daemon start"
 
 log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)

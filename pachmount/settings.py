@@ -5,6 +5,7 @@ Import it lazily in commands: pydantic-settings costs more than the rest of a sh
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,11 +33,18 @@ def parse_size(value: Any) -> Any:
 
 Size = Annotated[int, BeforeValidator(parse_size)]
 
+ENV_PREFIX = "PACHMOUNT_"
+
+
+def file_path() -> Path:
+    """The user's settings file, which need not exist."""
+    return paths.config_dir() / "pachmount.toml"
+
 
 class Settings(BaseSettings):
     """What a user can tune. Sizes are bytes, times are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="PACHMOUNT_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid")
 
     cache_dir: Path = Field(default_factory=paths.cache_dir, description="where downloaded blocks are kept")
     cache_size: Size = Field(default=10 << 30, ge=0, description="upper limit of the block cache on disk")
@@ -74,7 +82,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the signature is pydantic's)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, paths.config_dir() / "pachmount.toml")
+        toml = TomlConfigSettingsSource(settings_cls, file_path())
         return init_settings, env_settings, toml
 
 
@@ -83,8 +91,29 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**{key: value for key, value in flags.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"invalid setting '{name}'", str(first["msg"])) from error
+        raise invalid(error) from error
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read '{paths.config_dir() / 'pachmount.toml'}'", str(error)) from error
+        raise ConfigurationError(f"cannot read '{file_path()}'", str(error)) from error
+
+
+def invalid(error: ValidationError) -> ConfigurationError:
+    """The first thing that is wrong with the settings, in our words."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown(name)
+    why = str(first["msg"]).removeprefix("Value error, ")
+    return ConfigurationError(f"invalid setting '{name}'", why, "pachmount config show")
+
+
+def unknown(name: str) -> ConfigurationError:
+    """There is no setting of that name; tells the nearest one."""
+    near = nearest(name)
+    why = f"did you mean '{near}'?" if near else "there is none of that name"
+    return ConfigurationError(f"unknown setting '{name}'", why, "'pachmount config show' lists all")
+
+
+def nearest(name: str) -> str:
+    """The setting whose name is most like `name`, "" if none is."""
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), Settings.model_fields, n=1)
+    return found[0] if found else ""

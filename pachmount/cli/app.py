@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
@@ -68,14 +68,18 @@ class Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (the signature is Typer's)
         return list(self.commands)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command = self.commands[name]
+    def summaries(self) -> Iterator[tuple[str, str, str]]:
+        """Panel, name and one line for each visible command."""
+        for name, command in self.commands.items():
             if not command.hidden:
                 panel = getattr(command, "rich_help_panel", None) or "Commands"
                 summary = (command.short_help or command.help or "").strip().splitlines()[0].rstrip(".")
-                panels.setdefault(panel, []).append((name, summary))
+                yield panel, name, summary
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (the signature is Typer's)
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for panel, name, summary in self.summaries():
+            panels.setdefault(panel, []).append((name, summary))
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(rows)
@@ -84,9 +88,9 @@ class Group(TyperGroup):
 class App(typer.Typer):
     """A Typer whose commands are plain functions that take a State first and may return an exit code."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, cls: type[Group] = Group, **settings: Any) -> None:
         super().__init__(
-            cls=Group,
+            cls=cls,
             context_settings=CONTEXT_SETTINGS,
             rich_markup_mode=None,  # plain help: fast, and readable in 80 columns
             pretty_exceptions_enable=False,

@@ -16,9 +16,9 @@ from pachmount.errors import ClusterUnreachableError, NotFoundError
 if TYPE_CHECKING:
     from pachmount.pfs.contexts import ContextFile
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="CONTEXT", help="The context.", show_default=False)]
 OptionalName = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="The context. Default: the one in use.", show_default=False)
+    str | None, typer.Argument(metavar="CONTEXT", help="The context. Default: the one in use.", show_default=False)
 ]
 
 

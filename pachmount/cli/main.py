@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,39 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from pachmount import __version__
-from pachmount.cli import (
-    account,
-    cache,
-    contexts,
-    daemon,
-    datum,
-    doctor,
-    execute,
-    importing,
-    listing,
-    mount_server,
-    output,
-    publish,
-    serve,
-    stats,
-    status,
-    version,
-    views,
-    warmup,
-    writing,
-)
-from pachmount.cli import mounts as mounting
 from pachmount.cli import options as opt
-from pachmount.cli import run as running
-from pachmount.cli.app import App, PerhapsRunningCommand, RunningCommand, apply_flags
+from pachmount.cli import output, views
+from pachmount.cli.app import App, apply_flags
 from pachmount.cli.state import State
+from pachmount.cli.tree import Root
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
 PROGRAM = "pachmount"
+COMPLETION_VARIABLE = "_PACHMOUNT_COMPLETE"
 EXIT_OUTPUT_CLOSED = 141
 """128 + SIGPIPE, as other programs end when `head` has seen enough."""
-
-_MOUNTS, _DATA, _CLUSTER, _PROGRAM = "Mounts", "Data", "Cluster", "The program"
 
 
 def _version_flag(wanted: bool) -> None:
@@ -81,45 +60,17 @@ def _root(
 
 def build() -> App:
     """The command tree."""
-    app = App(callback=_root)
-    app.add(mounting.mount, "mount", _MOUNTS)
-    app.add(mounting.unmount, "unmount", _MOUNTS)
-    app.add(mounting.unmount, "umount", hidden=True)
-    app.add(mounting.refresh, "refresh", _MOUNTS)
-    app.add(mounting.follow, "follow", _MOUNTS)
-    app.add(writing.diff, "diff", _MOUNTS)
-    app.add(writing.commit, "commit", _MOUNTS)
-    app.add(writing.discard, "discard", _MOUNTS)
-    app.add(writing.remount, "remount", _MOUNTS)
-    app.add(execute.execute, "exec", _MOUNTS, uses_daemon=False, cls=RunningCommand)
-    app.add(running.run, "run", _DATA, uses_daemon=False, cls=PerhapsRunningCommand)
-    app.add(warmup.warmup, "warmup", _MOUNTS)
-    app.add(status.status, "status", _MOUNTS)
-    app.add(stats.stats, "stats", _MOUNTS)
-    app.add(listing.list_, "list", _DATA)
-    app.add(listing.list_, "ls", hidden=True)
-    app.add(importing.import_, "import", _DATA)
-    app.add(publish.publish, "publish", _DATA)
-    app.add(publish.pipelines, "pipelines", _DATA)
-    app.add(account.login, "login", _CLUSTER)
-    app.add(account.logout, "logout", _CLUSTER)
-    app.add(account.whoami, "whoami", _CLUSTER)
-    app.add(serve.serve, "serve", _CLUSTER, uses_daemon=False)
-    app.add(mount_server.mount_server, "mount-server", _PROGRAM)
-    app.add(doctor.doctor, "doctor", _PROGRAM)
-    app.add(version.version, "version", _PROGRAM)
-    app.add_typer(datum.build(), name="datum", rich_help_panel=_DATA)
-    app.add_typer(contexts.build(), name="context", rich_help_panel=_CLUSTER)
-    app.add_typer(daemon.build(), name="daemon", rich_help_panel=_PROGRAM)
-    app.add_typer(cache.build(), name="cache", rich_help_panel=_PROGRAM)
-    return app
+    return App(cls=Root, callback=_root)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises."""
     state = State()
     try:
-        code = build()(mount_server.go_flags(list(arguments)), prog_name=PROGRAM, obj=state, standalone_mode=False)
+        if tuple(arguments) in _STATUS:
+            code = _status(state, *arguments[1:])
+        else:
+            code = build()(_spelled(list(arguments)), prog_name=PROGRAM, obj=state, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except (BrokenPipeError, output.OutputClosedError):
@@ -133,6 +84,31 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except Exception as failure:  # noqa: BLE001 (the last net: a traceback is not an answer)
         return _report(failure, state)
+
+
+_STATUS = (("status",), ("status", "--json"))
+
+
+def _status(state: State, *flags: str) -> ExitCode:
+    """The command that prompts and scripts run all the time, without Typer, which imports pydantic to read a flag."""
+    from pachmount.cli.status import status
+
+    state.as_json = bool(flags)
+    state.command = f"{PROGRAM} status"
+    state.configure_logging()
+    try:
+        return status(state, state.as_json)
+    finally:
+        state.close()
+
+
+def _spelled(arguments: list[str]) -> list[str]:
+    """The arguments in our spelling."""
+    if "mount-server" not in arguments:
+        return arguments
+    from pachmount.cli.mount_server import go_flags
+
+    return go_flags(arguments)
 
 
 def _report(failure: Exception, state: State) -> int:
@@ -177,9 +153,20 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
     return InternalError("this is a bug", why, "run it again with --debug and report what it prints")
 
 
+def _complete(words: Sequence[str]) -> None:
+    """Answer a shell that asks how the line may go on; it must never see an error."""
+    from pachmount.cli.completing import answer
+
+    with contextlib.suppress(Exception):
+        sys.stdout.write("".join(f"{line}\n" for line in answer(words)))
+
+
 def main() -> None:
     """The console script."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # we have none, and looking for them takes a while
+    if os.environ.get(COMPLETION_VARIABLE):
+        _complete(sys.argv[1:])
+        return
     sys.exit(run(sys.argv[1:]))
 
 

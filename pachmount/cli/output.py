@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pachmount.errors import PachmountError
@@ -96,11 +97,13 @@ def json_stream(values: Iterable[Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Models as dictionaries, lists of models as lists of dictionaries."""
+    """Models and namespaces as dictionaries, lists of them as lists of dictionaries."""
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, SimpleNamespace):
+        return plain(vars(value))
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if dump is not None else value
 

@@ -48,6 +48,7 @@ the command begins, such as an unknown option, are plain text.)
 | `cache info` | `directory`, `disk_bytes`, `disk_limit`, `disk_blocks`, `contents`, `segments`, `oldest_use` (seconds since 1970, or null), `listing_bytes` |
 | `cache clear` | `directory`, `freed_bytes`, `blocks` |
 | `cache verify` | `directory`, `blocks` (good ones), `damaged`, `bytes` |
+| `config show` | an array of `name`, `value`, `source` ("default", a variable or the file), `description`; of one setting the object alone |
 | `doctor` | `{"ok", "checks": [{"name", "verdict": "ok" or "note" or "problem", "found", "advice"}]}` |
 | `version` | `client`, `python`, `daemon`, `cluster`; null for what is not there |
 """  # noqa: E501 (a table has long lines)
@@ -129,6 +130,11 @@ def _row(parameter: Any, context: Any) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def exit_code_meanings() -> list[tuple[ExitCode, str]]:
+    """Every exit code, and in what cases a command ends with it."""
+    return [(code, _MEANINGS[code]) for code in ExitCode]
 
 
 def _exit_codes() -> str:

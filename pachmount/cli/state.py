@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pachmount import paths
+from pachmount import __version__, paths
 from pachmount.cli import output, process
-from pachmount.errors import ConfigurationError, DaemonNotRunningError, UsageError
+from pachmount.errors import DaemonNotRunningError, UsageError
 
 if TYPE_CHECKING:
+    from pachmount.api.schema import StatusAnswer
     from pachmount.client import DaemonClient
+
+STATUS_TIMEOUT = 10.0
 
 
 @dataclass
@@ -47,7 +49,7 @@ class State:
 
         url = paths.daemon_url()
         if url:
-            client = DaemonClient.at_url(url, _token())
+            client = DaemonClient.at_url(url, paths.daemon_token())
             self._clients.append(client)
             return client
         if start and paths.sidecar_mode():
@@ -64,6 +66,16 @@ class State:
         client = DaemonClient(self.places.socket)
         self._clients.append(client)
         return client
+
+    def status(self) -> StatusAnswer:
+        """What GET /status answers: as it came, if the daemon is of our own version, else checked by the client."""
+        if not paths.daemon_url():
+            from pachmount.glance import glance
+
+            answer = glance(self.places.socket, "/status", STATUS_TIMEOUT)
+            if answer is not None and answer.version == __version__:
+                return answer  # type: ignore[no-any-return]
+        return self.client().status()
 
     def _expect_daemon(self) -> None:
         from pachmount.daemon.spawn import is_listening
@@ -103,14 +115,3 @@ class State:
         level = logging.DEBUG if everything else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
         logging.getLogger("pachmount").setLevel(logging.DEBUG if self.verbose or everything else logging.WARNING)
-
-
-def _token() -> str:
-    """The token of a daemon that we reach over TCP."""
-    path = os.environ.get("PACHMOUNT_TOKEN_FILE", "")
-    if not path:
-        return ""
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read token file '{path}'", str(error), "see PACHMOUNT_TOKEN_FILE") from error

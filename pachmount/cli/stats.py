@@ -23,7 +23,7 @@ Interval = Annotated[
 def stats(
     state: State, names: Names = None, watch: Watch = False, interval: Interval = 2.0, as_json: opt.Json = False
 ) -> None:
-    """Show what mounts did since they were made: operations, cache hits, requests, how long they took.
+    """Show what mounts did: operations, cache hits, requests, times.
 
     \b
     Examples:

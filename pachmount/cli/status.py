@@ -29,11 +29,11 @@ def status(state: State, as_json: opt.Json = False) -> ExitCode:
     Exit code 0: the daemon runs; 3: it does not.
     """
     try:
-        answer = state.client().status()
+        answer = state.status()
     except DaemonNotRunningError:
         return _not_running(state, as_json)
     if as_json:
-        output.json_answer({"state": "running", **answer.model_dump(mode="json")})
+        output.json_answer({"state": "running", **output.plain(answer)})
         return ExitCode.OK
     up = output.duration(time.time() - answer.started)
     output.line(f"pachmount {answer.version} is running (pid {answer.pid}, up {up})", "green")

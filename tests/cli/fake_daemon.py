@@ -65,7 +65,7 @@ def status_answer(mounts: list[dict[str, Any]], cluster: dict[str, Any] | None =
         misses=0,
         fetched_bytes=0,
     )
-    return {
+    fields = {
         "version": "0.1.0",
         "pid": 4242,
         "started": 1.0,
@@ -80,6 +80,7 @@ def status_answer(mounts: list[dict[str, Any]], cluster: dict[str, Any] | None =
         "cache": cache.model_dump(mode="json"),
         "mounts": mounts,
     }
+    return schema.StatusAnswer.model_validate(fields).model_dump(mode="json")
 
 
 class FakeDaemon:

@@ -95,7 +95,7 @@ def test_a_bug_is_one_line_and_a_traceback_only_on_request(user: User, daemon: F
 
 def test_an_unexpected_exception_is_one_line_too(user: User, daemon: FakeDaemon) -> None:
     script = (
-        "import sys; from pachmount.client import DaemonClient; DaemonClient.status = None;"
+        "import sys; from pachmount.cli.state import State; State.status = None;"
         "from pachmount.cli.main import run; sys.exit(run(['status']))"
     )
     done = subprocess.run([sys.executable, "-c", script], env=user.env, capture_output=True, text=True, check=False)
@@ -112,7 +112,7 @@ def test_a_silent_daemon_is_reported(user: User, tmp_path: object) -> None:
         silent.bind(str(user.home / "s"))
         silent.listen()
         script = (
-            "import pachmount.client as c, sys; c.POLL_TIMEOUT = 0.3;"
+            "import pachmount.cli.state as s, sys; s.STATUS_TIMEOUT = 0.3;"
             "from pachmount.cli.main import run; sys.exit(run(['status']))"
         )
         done = subprocess.run(

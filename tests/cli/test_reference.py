@@ -10,6 +10,7 @@ import typer.main
 
 from pachmount.cli.main import build, run
 from pachmount.cli.reference import PAGE, commands, reference, visible_parameters
+from pachmount.cli.tree import ENTRIES, Entry
 from pachmount.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,13 @@ def test_everything_has_help(path: str) -> None:
     for parameter in visible_parameters(command):
         assert parameter.help, f"{path} {parameter.name}"
         assert parameter.help[0].isupper() or parameter.help[0] in "[", f"{path} {parameter.name}"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_summaries_are_those_of_the_commands(entry: Entry) -> None:
+    loaded = entry.load()
+    assert loaded.help.strip().splitlines()[0] == entry.summary
+    assert loaded.name == entry.name
 
 
 @pytest.mark.parametrize("path", ["pachmount", *COMMANDS])

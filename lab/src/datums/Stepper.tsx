@@ -3,6 +3,7 @@ import { Clipboard } from '@jupyterlab/apputils';
 
 import { ErrorMessage } from '../common/Message';
 import type { IContext } from '../context';
+import { isNumber } from './model';
 
 /** Which datum is shown, and how to get to another one. */
 export function Stepper({ model, shown, trans }: IContext): JSX.Element | null {
@@ -89,38 +90,53 @@ export function Stepper({ model, shown, trans }: IContext): JSX.Element | null {
           {trans.__('Copy')}
         </button>
       </div>
-      <GoTo trans={trans} onShow={wanted => step(datums.show(wanted))} />
+      <GoTo trans={trans} known={position.num_datums} onShow={wanted => step(datums.show(wanted))} />
     </div>
   );
 }
 
-function GoTo({
-  trans,
-  onShow
-}: Pick<IContext, 'trans'> & { onShow: (wanted: string) => void }): JSX.Element {
+interface IGoToProps {
+  trans: IContext['trans'];
+  known: number;
+  onShow: (wanted: string) => void;
+}
+
+function GoTo({ trans, known, onShow }: IGoToProps): JSX.Element {
   const [wanted, setWanted] = useState('');
+  const [isRefused, setRefused] = useState(false);
   const trimmed = wanted.trim();
   return (
     <form
-      className="pach-Stepper-goTo"
       onSubmit={event => {
         event.preventDefault();
-        if (trimmed) {
+        const isOutside = isNumber(trimmed) && (Number(trimmed) < 1 || Number(trimmed) > known);
+        setRefused(isOutside);
+        if (trimmed && !isOutside) {
           onShow(trimmed);
         }
       }}
     >
-      <input
-        className="pach-Field-input"
-        data-testid="Datum__indexInput"
-        aria-label={trans.__('Number or id of a datum')}
-        placeholder={trans.__('Number or id')}
-        value={wanted}
-        onChange={event => setWanted(event.target.value)}
-      />
-      <button type="submit" className="pach-Button" disabled={!trimmed}>
-        {trans.__('Show')}
-      </button>
+      <div className="pach-Stepper-goTo">
+        <input
+          className="pach-Field-input"
+          data-testid="Datum__indexInput"
+          aria-label={trans.__('Number or id of a datum')}
+          aria-invalid={isRefused}
+          aria-describedby="pach-datum-refused"
+          placeholder={trans.__('Number or id')}
+          value={wanted}
+          onChange={event => {
+            setWanted(event.target.value);
+            setRefused(false);
+          }}
+        />
+        <button type="submit" className="pach-Button" disabled={!trimmed}>
+          {trans.__('Show')}
+        </button>
+      </div>
+      <div id="pach-datum-refused" role="status">
+        {isRefused && trans.__('There are the datums 1 to %1.', known)}
+      </div>
     </form>
   );
 }

@@ -125,9 +125,7 @@ export class DatumModel implements IDisposable {
 
   /** Show the datum with a number (from 1) or an id. */
   show(wanted: string): Promise<boolean> {
-    // an id is 64 hexadecimal digits, which may all be decimal
-    const isNumber = /^\d{1,15}$/.test(wanted);
-    return this._do('show', '_show_datum', isNumber ? { idx: Number(wanted) - 1 } : { id: wanted });
+    return this._do('show', '_show_datum', isNumber(wanted) ? { idx: Number(wanted) - 1 } : { id: wanted });
   }
 
   /** Back to what was mounted before. */
@@ -241,6 +239,11 @@ export class DatumModel implements IDisposable {
   private _loadError: RequestError | null = null;
   private _stepError: RequestError | null = null;
   private _isDisposed = false;
+}
+
+/** Whether a text is the number of a datum; an id is 64 hexadecimal digits, which may all be decimal. */
+export function isNumber(text: string): boolean {
+  return /^\d{1,15}$/.test(text);
 }
 
 function readMemory(): IMemory {

@@ -21,7 +21,13 @@ export function Banner(context: IContext): JSX.Element | null {
   }
   const [worst, ...others] = conditions;
   return (
-    <div className="pach-Banner" data-testid="Banner">
+    <div
+      className="pach-Banner"
+      role="region"
+      aria-label={trans.__('Notices')}
+      tabIndex={0} // it may have to be scrolled with keys
+      data-testid="Banner"
+    >
       {[worst, ...(isOpen ? others : [])].map(condition => (
         <Condition
           key={condition.kind}

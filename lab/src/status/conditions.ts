@@ -56,7 +56,7 @@ export function conditionsOf(
 }
 
 function daemonCondition(trans: TranslationBundle, state: IServerState): ICondition {
-  const told = { why: sentence(state.error), hint: state.error?.hint ?? '' };
+  const told = { why: sentence(state.error), hint: hintOf(trans, state.error) };
   switch (state.daemon) {
     case 'starting':
       return make('daemon-starting', 'warning', trans.__('The daemon is starting'), {
@@ -124,7 +124,7 @@ function clusterCondition(trans: TranslationBundle, state: IServerState, now: nu
     return [
       make('cluster-unreachable', 'error', what, {
         why: sentence(cluster.error),
-        hint: cluster.error?.hint || trans.__('What is in the cache can still be read.'),
+        hint: hintOf(trans, cluster.error) || trans.__('What is in the cache can still be read.'),
         isFleeting: true
       })
     ];
@@ -182,6 +182,11 @@ function sentence(error: IErrorAnswer | null): string {
     return '';
   }
   return error.why ? `${error.error} — ${error.why}` : error.error;
+}
+
+/** What the daemon advises, mostly a command; "" if nothing. */
+function hintOf(trans: TranslationBundle, error: IErrorAnswer | null): string {
+  return error?.hint ? trans.__('Hint: %1', error.hint) : '';
 }
 
 /** A time of day, with the date if it is not today; both in seconds since the epoch. */

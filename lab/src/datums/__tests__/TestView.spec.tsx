@@ -193,3 +193,11 @@ it('asks for nothing without a spec or a cluster', async () => {
   expect(screen.getByTestId('Datum__mountDatums')).toHaveAttribute('aria-disabled', 'true');
   expect(server.sent('PUT')).toEqual([]);
 });
+
+it('refuses a number that no datum has', async () => {
+  datum = someDatum();
+  await show();
+  await userEvent.type(await screen.findByTestId('Datum__indexInput'), '7{enter}');
+  expect(screen.getByText('There are the datums 1 to 6.')).toBeVisible();
+  expect(server.sent('PUT')).toEqual([]);
+});

@@ -1,0 +1,113 @@
+"""The scripts that shells load for completion; `python -m pachmount.cli.completion_scripts` writes `completions/`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+BASH = r"""# bash completion for pachmount: source <(pachmount completion bash)
+_pachmount() {
+    local line=${COMP_LINE:0:COMP_POINT} words=() replies=() reply current kept
+    # bash has cut the line at @, = and : as well, so cut it again, at blanks only.
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    current=${words[-1]}
+    mapfile -t replies < <(_PACHMOUNT_COMPLETE=1 "$1" "${words[@]:1}" 2>/dev/null)
+    replies=("${replies[@]%%$'\t'*}")
+    case ${replies[0]-} in
+        :files)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
+        :directories)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$current")
+            return
+            ;;
+    esac
+    # What is put in replaces only what follows the last character at which bash cuts, and an @ itself.
+    kept=${current%"${current##*[$COMP_WORDBREAKS]}"}
+    kept=${kept%@}
+    COMPREPLY=("${replies[@]#"$kept"}")
+    for reply in "${COMPREPLY[@]}"; do
+        [[ $reply == */ ]] || return
+    done
+    compopt -o nospace
+}
+complete -F _pachmount pachmount
+"""
+
+ZSH = r"""#compdef pachmount
+# zsh completion for pachmount: source <(pachmount completion zsh), or a file _pachmount in fpath
+_pachmount() {
+    local line
+    local -a lines values shown endless
+    lines=("${(@f)$(_PACHMOUNT_COMPLETE=1 "${words[1]}" "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    case ${lines[1]} in
+        "") return 1 ;;
+        :files) _files; return ;;
+        :directories) _files -/; return ;;
+    esac
+    for line in "${lines[@]}"; do
+        if [[ $line == */ ]]; then
+            endless+=("$line")
+        else
+            values+=("${line%%$'\t'*}")
+            shown+=("${${line/$'\t'/  -- }}")
+        fi
+    done
+    (( $#endless )) && compadd -S '' -- "${endless[@]}"
+    (( $#values )) && compadd -l -d shown -- "${values[@]}"
+}
+if [[ $funcstack[1] == _pachmount ]]; then
+    _pachmount "$@"
+else
+    compdef _pachmount pachmount
+fi
+"""
+
+FISH = r"""# fish completion for pachmount: pachmount completion fish | source
+function __pachmount_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l replies (_PACHMOUNT_COMPLETE=1 $words[1] $words[2..-1] "$current" 2>/dev/null)
+    switch "$replies[1]"
+        case :files
+            __fish_complete_path "$current"
+        case :directories
+            __fish_complete_directories "$current"
+        case '*'
+            printf '%s\n' $replies
+    end
+end
+complete -c pachmount -f -a '(__pachmount_complete)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+FILES = {"pachmount.bash": BASH, "_pachmount": ZSH, "pachmount.fish": FISH}
+"""What `completions/` holds."""
+
+DIRECTORY = Path("completions")
+"""Seen from the top of the repository."""
+
+
+def main() -> int:
+    """Write the scripts; with --check, tell whether they are fresh."""
+    if sys.argv[1:] == ["--check"]:
+        stale = [name for name, text in FILES.items() if not _is_fresh(DIRECTORY / name, text)]
+        if stale:
+            print(f"not fresh: {', '.join(stale)}: python -m pachmount.cli.completion_scripts", file=sys.stderr)  # noqa: T201
+        return 1 if stale else 0
+    DIRECTORY.mkdir(exist_ok=True)
+    for name, text in FILES.items():
+        (DIRECTORY / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _is_fresh(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""One question to the daemon on its socket, for what must answer at once: `pachmount status` and completion.
+
+`client.DaemonClient` is the way for everything else: it checks what comes. Its imports (http.client, pydantic) take
+longer than the daemon's answer does.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError
+
+START_HINT = "pachmount daemon start"
+_PIECE = 1 << 16
+_MAX_BYTES = 64 << 20
+
+
+def glance(socket_path: Path, target: str, timeout: float) -> Any:
+    """The JSON that GET `target` answers, its objects as SimpleNamespace; None if the daemon refuses the request.
+
+    Raises DaemonNotRunningError, DaemonUnreachableError (also after `timeout` seconds).
+    """
+    deadline = time.monotonic() + timeout
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(socket_path))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise DaemonNotRunningError("the daemon is not running", "", START_HINT) from error
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
+        try:
+            # HTTP/1.0: the answer is not in chunks and ends with the connection.
+            request = f"GET {target} HTTP/1.0\r\nHost: localhost\r\nX-Pachmount-Client: 1\r\n\r\n"
+            connection.sendall(request.encode())
+            answer = _read(connection, deadline)
+        except TimeoutError as error:
+            why = f"no answer to GET {target} within {timeout:.0f} s"
+            raise DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart") from error
+        except OSError as error:
+            why = f"GET {target} was cut off"
+            raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if head.split(b" ", 2)[1:2] != [b"200"]:
+        return None
+    try:
+        return json.loads(body, object_hook=lambda fields: SimpleNamespace(**fields))
+    except ValueError as error:
+        why = f"GET {target} was cut off"
+        raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
+
+
+def _read(connection: socket.socket, deadline: float) -> bytes:
+    answer = bytearray()
+    while piece := connection.recv(_PIECE):
+        answer += piece
+        if len(answer) > _MAX_BYTES:
+            raise OSError("the answer has no end")
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        connection.settimeout(remaining)
+    return bytes(answer)
