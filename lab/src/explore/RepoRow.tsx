@@ -3,10 +3,11 @@ import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 
 import type { IMountEntry, IRepo } from '../api';
 import { ActionButton } from '../common/ActionButton';
-import { ErrorMessage } from '../common/Message';
+
 import type { IContext } from '../context';
 import { mountRepo } from './actions';
 import { RepoOptions } from './RepoOptions';
+import { RowFailure } from './RowFailure';
 import { defaultBranch, defaultMountName, mountOf, nameProblem, repoKey, sortedBranches } from './repos';
 
 /** How a repository is to be mounted; `name` is null until a person gives one. */
@@ -162,12 +163,7 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
         />
       )}
       {failure && attempt !== undefined && !isOnMount && (
-        <ErrorMessage
-          trans={trans}
-          error={failure}
-          onDismiss={() => model.dismiss(attempt)}
-          testId="ListItem__failure"
-        />
+        <RowFailure trans={trans} error={failure} onDismiss={() => model.dismiss(attempt)} />
       )}
     </>
   );
@@ -177,7 +173,7 @@ function RepoName({ repo }: { repo: IRepo }): JSX.Element {
   return (
     <span className="pach-Repo-name" title={repoKey(repo)}>
       <span className="pach-Repo-project">{`${repo.project}/`}</span>
-      {repo.repo}
+      <span className="pach-Repo-repo">{repo.repo}</span>
     </span>
   );
 }

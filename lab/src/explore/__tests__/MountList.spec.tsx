@@ -4,7 +4,7 @@ import userEvent from '@testing-library/user-event';
 
 import type { IStagedStatus, IWarmupStatus } from '../../api';
 import { CommandIDs } from '../../context';
-import { failed, someDatum, someMount } from '../../testing/server';
+import { failed, FakeServer, someDatum, someMount } from '../../testing/server';
 import { showExplore } from './setting';
 
 const copied: string[] = [];
@@ -40,6 +40,8 @@ const WARMUP: IWarmupStatus = {
   error: null
 };
 
+const CHANGED = { changes: [{ kind: 'D', path: '/a' }], refused: [] };
+const unmounted = (server: FakeServer) => server.sent('PUT').filter(line => line.startsWith('_unmount'));
 const row = (name: string) => within(screen.getByTestId(`Mount__${name}`));
 const written = (more = {}) => someMount('work', { mode: 'rw', staged: STAGED, ...more });
 
@@ -163,22 +165,46 @@ describe('unmounting', () => {
     ['Keep for the next mount', 'keep'],
     ['Discard', 'discard']
   ])('with changes asks: %s', async (label, staged) => {
-    const { server } = await showExplore({ status: { mounts: [written()] } }, { 'PUT _unmount': () => ({}) });
-    await userEvent.click(screen.getByTestId('ListItem__unmount'));
-    expect(server.sent('PUT')).toEqual([]);
-    expect(screen.getByTestId('Unmount__question')).toHaveTextContent(
-      '2 changed files in work are not committed'
+    const { server } = await showExplore(
+      { status: { mounts: [written()] } },
+      { 'PUT _unmount': () => ({}), 'PUT _diff': () => CHANGED }
     );
+    await userEvent.click(screen.getByTestId('ListItem__unmount'));
+    expect(await screen.findByTestId('Unmount__question')).toHaveTextContent(
+      'Changes in work are not committed'
+    );
+    expect(unmounted(server)).toEqual([]);
     await userEvent.click(screen.getByRole('button', { name: label }));
-    expect(server.sent('PUT')).toEqual([`_unmount {"mounts":["work"],"staged":"${staged}","message":""}`]);
+    expect(unmounted(server)).toEqual([`_unmount {"mounts":["work"],"staged":"${staged}","message":""}`]);
   });
 
   it('with changes can be left alone', async () => {
-    const { server } = await showExplore({ status: { mounts: [written()] } });
+    const { server } = await showExplore({ status: { mounts: [written()] } }, { 'PUT _diff': () => CHANGED });
     await userEvent.click(screen.getByTestId('ListItem__unmount'));
+    await screen.findByTestId('Unmount__question');
     await userEvent.keyboard('{Escape}');
     expect(screen.queryByTestId('Unmount__question')).toBeNull();
-    expect(server.sent('PUT')).toEqual([]);
+    expect(unmounted(server)).toEqual([]);
+    expect(screen.getByTestId('ListItem__menu')).toHaveFocus();
+  });
+
+  it('asks as well when the changes cannot be listed', async () => {
+    const { server } = await showExplore(
+      { status: { mounts: [written()] } },
+      { 'PUT _diff': () => failed(500, 'unreadable') }
+    );
+    await userEvent.click(screen.getByTestId('ListItem__unmount'));
+    expect(await screen.findByTestId('Unmount__question')).toBeInTheDocument();
+    expect(unmounted(server)).toEqual([]);
+  });
+
+  it('of a mount that nothing was changed in does not ask', async () => {
+    const { server } = await showExplore(
+      { status: { mounts: [written()] } },
+      { 'PUT _diff': () => ({ changes: [], refused: [] }), 'PUT _unmount': () => ({}) }
+    );
+    await userEvent.click(screen.getByTestId('ListItem__unmount'));
+    await waitFor(() => expect(unmounted(server)).toHaveLength(1));
   });
 
   it("that fails tells the daemon's sentence until it is dismissed", async () => {
