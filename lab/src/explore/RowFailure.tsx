@@ -7,7 +7,7 @@ export function RowFailure(props: Pick<IMessageProps, 'trans' | 'error' | 'onDis
   const element = useRef<HTMLDivElement>(null);
   useEffect(() => element.current?.scrollIntoView?.({ block: 'nearest' }), [props.error]);
   return (
-    <div ref={element}>
+    <div ref={element} className="pach-RowFailure">
       <ErrorMessage {...props} testId="ListItem__failure" />
     </div>
   );

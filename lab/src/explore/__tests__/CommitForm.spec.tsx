@@ -147,8 +147,16 @@ it('tells why the changes cannot be listed', async () => {
   expect(commitButton()).toHaveAttribute('aria-disabled', 'true');
 });
 
-it('closes by Escape', async () => {
+it('looks again when it is asked to, as the daemon does not tell of what is deleted', async () => {
+  const setting = await open();
+  setting.server.answers['PUT _diff'] = () => difference({ changes: [change('/gone.txt', { kind: 'D' })] });
+  await userEvent.click(screen.getByTestId('Commit__again'));
+  expect(await screen.findByText('/gone.txt')).toBeInTheDocument();
+});
+
+it('closes by Escape, and the focus stays on the row', async () => {
   await open();
   await userEvent.keyboard('{Escape}');
   expect(screen.queryByTestId('Commit__form')).toBeNull();
+  expect(screen.getByTestId('ListItem__menu')).toHaveFocus();
 });
