@@ -14,6 +14,8 @@ AXE = LAB / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("Explore", "Test", "Publish", "Settings")
 START_MS = 60_000
 _EXECUTED = re.compile(r"\[\d+\]:")
+_ANSWERED = "Failed to load resource"
+"""What the browser itself writes about an answer of 400 and above, which may be what a test is about."""
 _OURS = ("pachmount-lab", "pachyderm/v2", "pach-")
 
 
@@ -24,6 +26,7 @@ class LabPage:
         self.page = page
         self.problems: list[str] = []
         page.on("console", self._on_console)
+        page.on("response", lambda answer: answer.status == 500 and self._note(f"{answer.url}: {answer.status_text}"))
         page.on("pageerror", lambda error: self._note(f"uncaught: {error.message}\n{error.stack}"))
         page.goto(url)
         tab = page.locator('.jp-SideBar [data-id="pachyderm-mount"]')
@@ -85,7 +88,7 @@ class LabPage:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not message.text.startswith(_ANSWERED):
             self._note(f"console: {message.text} ({message.location.get('url')})")
 
     def _note(self, text: str) -> None:
