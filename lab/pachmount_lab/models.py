@@ -129,8 +129,8 @@ def _notebook(path: str, content: bytes) -> Any:
 
 
 def _notebook_text(content: Any) -> str:
-    if not isinstance(content, dict):
-        raise UsageError("there is no notebook to save", "its content is an object")
+    if not isinstance(content, dict) or content.get("nbformat") != 4 or not isinstance(content.get("cells"), list):
+        raise UsageError("there is no notebook to save", "its content is an object of nbformat 4")
     try:
         return f"{nbformat.writes(nbformat.from_dict(content), version=nbformat.NO_CONVERT)}\n"
     except (ValueError, KeyError, AttributeError, TypeError, NotebookValidationError) as error:

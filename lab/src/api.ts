@@ -199,6 +199,25 @@ export interface IDatum {
   all_datums_received: boolean;
 }
 
+/** An entry of a directory of the drive, or a file: a model as Jupyter's contents have it. */
+export interface IEntry {
+  name: string;
+  path: string;
+  type: 'directory' | 'file' | 'notebook';
+  writable: boolean;
+  last_modified: string | null;
+  size: number | null;
+}
+
+/** A page of a directory of the drive. */
+export interface IDirectoryPage extends IEntry {
+  content: IEntry[];
+  /** The `after` of the next page, "" or null behind the last one. */
+  next: string | null;
+  /** How many entries the directory has, those with the filter in their names; null if that is not known yet. */
+  total: number | null;
+}
+
 /** The newest job of a pipeline; times are seconds since the epoch, and `done` counts datums, also skipped ones. */
 export interface IJob {
   id: string;
@@ -247,25 +266,6 @@ export interface ICheck {
 export interface IDoctor {
   ok: boolean;
   checks: ICheck[];
-}
-
-/** An entry of a directory of the drive, or a file: a model as Jupyter's contents have it. */
-export interface IEntry {
-  name: string;
-  path: string;
-  type: 'directory' | 'file' | 'notebook';
-  writable: boolean;
-  last_modified: string | null;
-  size: number | null;
-}
-
-/** A page of a directory of the drive. */
-export interface IDirectoryPage extends IEntry {
-  content: IEntry[];
-  /** The `after` of the next page, "" or null behind the last one. */
-  next: string | null;
-  /** How many entries the directory has, those with the filter in their names; null if that is not known yet. */
-  total: number | null;
 }
 
 /** A failed request: the sentence of the daemon, why, and what to do about it. */

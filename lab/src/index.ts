@@ -35,7 +35,14 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
   id: 'pachmount-lab:panel',
   description: 'The panel of mounts, datums, publishing and settings.',
   autoStart: true,
-  optional: [ILayoutRestorer, ICommandPalette, ITranslator, INotebookTracker, ISettingRegistry, IDocumentManager],
+  optional: [
+    ILayoutRestorer,
+    ICommandPalette,
+    ITranslator,
+    INotebookTracker,
+    ISettingRegistry,
+    IDocumentManager
+  ],
   activate: (
     app: JupyterFrontEnd,
     restorer: ILayoutRestorer | null,
@@ -57,13 +64,13 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     };
     const panel = new MountPanel(context);
     addCommands(app, context);
-    resumeDatums(context);
     addFileCommands(app, context);
-    if (settings) {
-      void followDefaultImage(settings, context.publish);
-    }
     if (documents) {
       followMounts(app, context, documents);
+    }
+    resumeDatums(context);
+    if (settings) {
+      void followDefaultImage(settings, context.publish);
     }
     palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
     app.shell.add(panel, 'left', { rank: 600 });

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pachmount.cli import connecting, output
+from pachmount import connecting
 from pachmount.cli import options as opt
+from pachmount.cli import output
 from pachmount.cli.state import State
 from pachmount.errors import UsageError
 

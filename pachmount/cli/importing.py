@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pachmount import names
-from pachmount.cli import connecting, output
+from pachmount import connecting, names
 from pachmount.cli import options as opt
+from pachmount.cli import output, uploading
 from pachmount.cli.state import State
 from pachmount.errors import NotFoundError, UsageError
 
@@ -79,7 +79,7 @@ def import_(
             skip_invalid=skip_invalid,
             create_project=create_project,
             replace=replace,
-            progress=connecting.shown_on(bar),
+            progress=uploading.shown_on(bar),
         )
     if as_json:
         output.json_answer(_as_dict(result))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pachmount import names, paths
-from pachmount.cli import connecting, output, run_report
+from pachmount import connecting, names, paths
+from pachmount.cli import output, run_report, uploading
 from pachmount.cli.run_places import Place, PrivatePlace, SharedPlace
 from pachmount.cli.state import State
 from pachmount.client import DaemonClient
@@ -201,7 +201,7 @@ class _Session:
             with output.progress(enabled=not self._state.quiet) as bar:
                 target = names.parse_source(self._wishes.commit_out, self._project)
                 message = f"pachmount run: {self._wishes.title}"
-                show = connecting.shown_on(bar)
+                show = uploading.shown_on(bar)
                 made = import_tree(self._client, together, target, description=message, replace=True, progress=show)
         finally:
             shutil.rmtree(together, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pachmount import __version__, paths
 from pachmount.cli import output, process
-from pachmount.errors import ConfigurationError, DaemonNotRunningError, UsageError
+from pachmount.errors import DaemonNotRunningError, UsageError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import StatusAnswer
@@ -50,7 +49,7 @@ class State:
 
         url = paths.daemon_url()
         if url:
-            client = DaemonClient.at_url(url, _token())
+            client = DaemonClient.at_url(url, paths.daemon_token())
             self._clients.append(client)
             return client
         if start and paths.sidecar_mode():
@@ -116,14 +115,3 @@ class State:
         level = logging.DEBUG if everything else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
         logging.getLogger("pachmount").setLevel(logging.DEBUG if self.verbose or everything else logging.WARNING)
-
-
-def _token() -> str:
-    """The token of a daemon that we reach over TCP."""
-    path = os.environ.get("PACHMOUNT_TOKEN_FILE", "")
-    if not path:
-        return ""
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read token file '{path}'", str(error), "see PACHMOUNT_TOKEN_FILE") from error

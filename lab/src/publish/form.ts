@@ -82,7 +82,7 @@ export function previewOf(form: IForm): string {
   }
   if (form.gpuMode === 'Simple') {
     lines.push('resource_limits:', '  gpu:', '    type: nvidia.com/gpu', '    number: 1');
-  } else if (form.gpuMode === 'Advanced') {
+  } else if (form.gpuMode === 'Advanced' && form.resourceSpec.trim()) {
     lines.push('resource_limits:', ...indented(form.resourceSpec));
   }
   lines.push('input:', ...indented(form.inputSpec));

@@ -29,7 +29,7 @@ async function show(answers: Record<string, Answer> = {}): Promise<void> {
   context = someContext();
   render(
     <>
-      <button id="pach-tab-explore">Explore</button>
+      <button id="pach-tab-explore">{context.trans.__('Explore')}</button>
       <Banner {...context} />
     </>
   );

@@ -1,19 +1,14 @@
-"""A connection of our own to the cluster that a daemon uses, for what moves much data."""
+"""A connection of our own to the cluster that a daemon uses, for what sends much data."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pachmount.cli import output
 from pachmount.errors import NotConnectedError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import ClusterStatus
     from pachmount.pfs.client import PfsClient
-    from pachmount.pfs.upload import Progress
-
-FILE_COST = 16 << 10
-"""Bytes that a file counts for in the progress bar beside its own: small files take their time, too."""
 
 
 class Connection:
@@ -45,15 +40,3 @@ def connect(cluster: ClusterStatus) -> Connection:
         context = Context("")  # the file was changed under the daemon: its token is for somebody else
     client = PfsClient(cluster.address, token=context.session_token, server_cas=context.server_cas)
     return Connection(client, context.project)
-
-
-def shown_on(bar: output.Bar) -> Any:
-    """What shows the progress of an upload on a bar."""
-
-    def show(progress: Progress) -> None:
-        text = f"{progress.files:,}/{progress.total_files:,} files, {output.size(progress.bytes)}"
-        done = progress.bytes + progress.files * FILE_COST
-        total = progress.total_bytes + progress.total_files * FILE_COST
-        bar.update(f"importing {text}" if progress.phase == "upload" else f"finishing {text}", done, total)
-
-    return show

@@ -1,0 +1,341 @@
+"""PachFileSystem: reading through the daemon, writing as commits."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.transaction import Transaction
+
+from pachmount import connecting
+from pachmount.errors import PachmountError
+from pachmount.fs.changes import Changes, new_spool
+from pachmount.fs.daemons import Daemons
+from pachmount.fs.places import Place, find_place
+from pachmount.names import DEFAULT_PROJECT
+from pachmount.pfs.model import CommitRef
+
+PAGE = 10_000
+"""Entries that are asked for at a time."""
+
+
+class PachTransaction(Transaction):  # type: ignore[misc]
+    """All that is written in it becomes one commit (one a branch) at its end, or nothing after an exception."""
+
+    def start(self) -> None:
+        super().start()
+        self.fs.changes = Changes()
+
+    def complete(self, commit: bool = True) -> None:
+        fs, changes = self.fs, self.fs.changes
+        try:
+            super().complete(commit)  # each file puts its content into the changes
+            if commit and changes:
+                fs.commit_changes(changes)
+        finally:
+            changes.discard()
+            fs.changes = None
+
+
+class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """Repos as a file system. Errors are OSErrors with the words of the daemon.
+
+    `mount_dir` tells which daemon is asked (the usual one by default), `project` is the one of repos that are named
+    without, `message` that of commits. Whatever is written outside `fs.transaction` is a commit of its own: a file,
+    a `put` or `rm` of a directory.
+    """
+
+    protocol = "pfs"
+    root_marker = ""
+    transaction_type = PachTransaction
+
+    def __init__(
+        self, mount_dir: str | None = None, project: str = DEFAULT_PROJECT, message: str = "", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.mount_dir = mount_dir
+        self.project = project
+        self.message = message
+        self.changes: Changes | None = None
+        self._daemons = Daemons(mount_dir)
+
+    # -- paths
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        text = os.fspath(path)
+        for prefix in ("pfs://", "pfs::"):
+            text = text.removeprefix(prefix)
+        return text.strip("/")
+
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        return str(cls._strip_protocol(path)).rpartition("/")[0]
+
+    def _place(self, path: str) -> Place:
+        stripped = self._strip_protocol(path)
+        with as_os_errors(stripped):
+            place = find_place(stripped, self.project)
+        if place is None:
+            raise FileNotFoundError(2, "no file: it names no branch — pfs://REPO@BRANCH/PATH", stripped)
+        return place
+
+    # -- the daemon and the cluster
+
+    def commit_changes(self, changes: Changes) -> list[CommitRef]:
+        """Make commits of changes."""
+        with as_os_errors():
+            with self._daemons.client() as daemon:
+                cluster = daemon.status().cluster
+            with connecting.connect(cluster) as (client, _project):
+                return changes.commit(client, self.message)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Changes]:
+        """The changes of the transaction, or else new ones that are committed at the end."""
+        if self.changes is not None:
+            yield self.changes
+            return
+        changes = Changes()
+        try:
+            yield changes
+            if changes:
+                self.commit_changes(changes)
+        finally:
+            changes.discard()
+
+    @contextlib.contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Everything within is one commit, also outside a transaction."""
+        if self._intrans:
+            yield
+        else:
+            with self.transaction:
+                yield
+
+    # -- reading
+
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
+        """The entries of a directory, or the file itself; above the branches: projects, repos, branches."""
+        stripped = self._strip_protocol(path)
+        with as_os_errors(stripped):
+            place = find_place(stripped, self.project)
+            if place is None:
+                entries = self._above(stripped)
+            else:
+                found = self._stat(place)
+                entries = [found] if found["type"] == "file" else list(self._directory(place))
+        return entries if detail else [entry["name"] for entry in entries]
+
+    def info(self, path: str, **_options: Any) -> dict[str, Any]:
+        """Name, type, size (bytes), and of a file its `hash`; `modified` in seconds since the epoch."""
+        stripped = self._strip_protocol(path)
+        with as_os_errors(stripped):
+            place = find_place(stripped, self.project)
+            if place is None:
+                self._above(stripped)
+                return _directory_info(stripped)
+            return self._stat(place)
+
+    def _stat(self, place: Place) -> dict[str, Any]:
+        with self._daemons.client() as daemon:
+            answer = daemon.file(place.address)
+        name = f"{place.root}{answer.path.rstrip('/')}"
+        return _info(name, answer) | {"commit": answer.commit}
+
+    def _directory(self, place: Place) -> Iterator[dict[str, Any]]:
+        with self._daemons.client() as daemon:
+            for page in daemon.file_pages(place.address, PAGE):
+                for entry in page.files:
+                    yield _info(f"{place.root}{entry.path.rstrip('/')}", entry)
+
+    def _above(self, path: str) -> list[dict[str, Any]]:
+        """The projects, the branches of a project's repos, or those of a repo."""
+        with self._daemons.client() as daemon:
+            projects, repos = daemon.projects(), daemon.repos() if path else []
+        names = [answer.project.name for answer in projects]
+        if not path:
+            return [_directory_info(name) for name in names]
+        project, _, repo = path.partition("/")
+        found = [
+            _directory_info(f"{answer.project}/{answer.repo}@{branch}")
+            for answer in repos
+            if answer.project == project and repo in ("", answer.repo)
+            for branch in answer.branches or []
+        ]
+        if not found and (repo or project not in names):
+            raise FileNotFoundError(2, "no such project or repo", path)
+        return found
+
+    def modified(self, path: str) -> datetime.datetime:
+        """When the commit was finished that a file was read from."""
+        return datetime.datetime.fromtimestamp(self.info(path).get("modified") or 0.0, datetime.timezone.utc)
+
+    def ukey(self, path: str) -> str:
+        """What tells one content from another: the cluster's hash of a file."""
+        return str(self.info(path).get("hash") or super().ukey(path))
+
+    def checksum(self, path: str) -> int:
+        return int(self.ukey(path)[:16], 16)
+
+    def sign(self, path: str, expiration: int = 100, **options: Any) -> str:
+        raise NotImplementedError("pfs:// has no signed URLs")
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_options: Any) -> bytes:
+        place = self._place(path)
+        with as_os_errors(path):
+            if (start or 0) < 0 or (end is not None and end < 0):
+                size = self._stat(place)["size"]
+                start = max(size + start, 0) if start is not None and start < 0 else start
+                end = size + end if end is not None and end < 0 else end
+            return self.read_range(place, start or 0, end)
+
+    def read_range(self, place: Place, start: int, end: int | None) -> bytes:
+        """The bytes of a file from `start` to `end` (None: its end), as far as there are some."""
+        if end is not None and end <= start:
+            return b""
+        try:
+            with self._daemons.client() as daemon:
+                return b"".join(daemon.content(place.address, start=start, end=end))
+        except PachmountError as error:
+            if error.id == "out-of-range":
+                return b""
+            raise
+
+    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> PachFile:
+        return PachFile(self, path, mode, block_size or "default", **options)
+
+    # -- writing
+
+    def mkdir(self, path: str, create_parents: bool = True, **_options: Any) -> None:
+        """Nothing: a repo has no empty directories, and is made with the first file."""
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Nothing, as `mkdir`."""
+
+    def rmdir(self, path: str) -> None:
+        """Nothing: a directory goes with its last file."""
+
+    def rm_file(self, path: str) -> None:
+        with self._changing() as changes, as_os_errors(path):
+            changes.delete(self._place(path))
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Remove files, and with `recursive` directories; one commit."""
+        with self._at_once():
+            for each in self.expand_path(path, recursive=recursive, maxdepth=maxdepth):
+                if self.isfile(each):
+                    self.rm_file(each)
+                elif not recursive:
+                    raise IsADirectoryError(21, "it is a directory: remove it with recursive=True", each)
+
+    def cp_file(self, path1: str, path2: str, **_options: Any) -> None:
+        source, target = self._place(path1), self._place(path2)
+        with as_os_errors(path1):
+            found = self._stat(source)
+        if found["type"] == "directory":
+            return
+        with self._changing() as changes, as_os_errors(path2):
+            if source.repo == target.repo:
+                changes.copy(CommitRef(source.repo, found["commit"], source.source.branch), source.path, target)
+                return
+            spool = new_spool()
+            with self._daemons.client() as daemon:
+                for piece in daemon.content(source.address):
+                    spool.write(piece)
+            changes.put(target, spool)
+
+    def copy(self, path1: Any, path2: Any, **options: Any) -> None:
+        with self._at_once():
+            super().copy(path1, path2, **options)
+
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
+        with self._at_once():
+            super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **options)
+
+    def put(self, lpath: Any, rpath: Any, **options: Any) -> None:
+        with self._at_once():
+            super().put(lpath, rpath, **options)
+
+    def pipe(self, path: str | Mapping[str, bytes], value: bytes | None = None, **options: Any) -> None:
+        with self._at_once():
+            super().pipe(path, value, **options)
+
+
+class PachFile(AbstractBufferedFile):  # type: ignore[misc]
+    """An open file of a repo. What is written is committed when it is closed, or with the transaction."""
+
+    fs: PachFileSystem
+
+    def __init__(self, fs: PachFileSystem, path: str, mode: str, block_size: Any, **options: Any) -> None:
+        self._place = fs._place(path)
+        self._spool: IO[bytes] | None = None
+        if "r" not in mode:
+            with as_os_errors(path):
+                _ = self._place.branch  # refuse a commit before anything is written
+            if "x" in mode and fs.exists(path):
+                raise FileExistsError(17, "it exists already", path)
+        elif fs.isdir(path):
+            raise IsADirectoryError(21, "it is a directory", path)
+        super().__init__(fs, path, mode, block_size, **options)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        with as_os_errors(self.path):
+            return self.fs.read_range(self._place, start, end)
+
+    def _initiate_upload(self) -> None:
+        self._spool = new_spool()
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self._spool = self._spool or new_spool()
+        self._spool.write(self.buffer.getvalue())
+        if final and self.autocommit:
+            self.commit()
+        return True
+
+    def commit(self) -> None:
+        """Put what was written into the changes of the transaction, or commit it."""
+        if self._spool is None:
+            return
+        spool, self._spool = self._spool, None
+        with self.fs._changing() as changes:
+            add = changes.append if "a" in self.mode else changes.put
+            add(self._place, spool)
+
+    def discard(self) -> None:
+        """Give up what was written."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+
+@contextlib.contextmanager
+def as_os_errors(path: str | Iterable[str] = "") -> Iterator[None]:
+    """Our errors as those that users of fsspec expect: FileNotFoundError, PermissionError, …"""
+    try:
+        yield
+    except PachmountError as error:
+        words = f"{error} ({error.hint})" if error.hint else str(error)
+        raise OSError(error.errno, words, path or None) from error
+
+
+def _info(name: str, answer: Any) -> dict[str, Any]:
+    if answer.type == "dir":
+        return _directory_info(name)
+    return {
+        "name": name,
+        "type": "file",
+        "size": answer.size_bytes,
+        "hash": answer.hash,
+        "modified": answer.modified,
+    }
+
+
+def _directory_info(name: str) -> dict[str, Any]:
+    return {"name": name, "type": "directory", "size": 0}
