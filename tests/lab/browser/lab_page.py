@@ -47,6 +47,21 @@ class LabPage:
     def by_id(self, test_id: str) -> Locator:
         return self.panel.get_by_test_id(test_id)
 
+    def mount(self, repo: str) -> None:
+        """Mount the default branch of a repository of the default project, from the list."""
+        self.by_id("Repos__refresh").click()
+        self.by_id("Repos__search").fill(repo)
+        self.panel.get_by_role("button", name=f"Mount default/{repo}", exact=True).click()
+        self.by_id("Repos__search").fill("")
+
+    def mount_row(self, name: str) -> Locator:
+        return self.by_id(f"Mount__{name}")
+
+    def choose(self, name: str, action: str) -> None:
+        """An action in the menu of a mount."""
+        self.panel.get_by_role("button", name=f"More actions for {name}").click()
+        self.page.get_by_role("menuitem", name=action).click()
+
     # --- the file browser of the panel
 
     def file(self, name: str) -> Locator:
