@@ -7,10 +7,18 @@ import type { CommandRegistry } from '@lumino/commands';
 import { Signal, type ISignal } from '@lumino/signaling';
 import type { Contents } from '@jupyterlab/services';
 
+import type { ExploreModel } from './explore/model';
 import type { MountModel } from './model';
 import type { PublishModel } from './publish/model';
 
-export type View = 'explore' | 'test' | 'publish' | 'settings';
+export const VIEWS = ['explore', 'test', 'publish', 'settings'] as const;
+export type View = (typeof VIEWS)[number];
+
+/** A command with its arguments, as the palette lists it. */
+export interface ICommandItem {
+  command: string;
+  args?: { [key: string]: string };
+}
 
 /** Which view and which directory of the drive the panel shows. */
 export class ViewModel {
@@ -49,6 +57,7 @@ export class ViewModel {
 export interface IContext {
   readonly model: MountModel;
   readonly shown: ViewModel;
+  readonly explore: ExploreModel;
   readonly publish: PublishModel;
   readonly trans: TranslationBundle;
   readonly commands: CommandRegistry;
@@ -61,6 +70,20 @@ export interface IContext {
 export namespace CommandIDs {
   export const showPanel = 'pachmount:show-panel';
   export const showView = 'pachmount:show-view';
+  export const mountRepo = 'pachmount:mount-repo';
+  export const openMount = 'pachmount:open-mount';
+  export const updateMount = 'pachmount:update-mount';
+  export const updateAll = 'pachmount:update-all';
+  export const followBranch = 'pachmount:follow-branch';
+  export const commitMount = 'pachmount:commit-mount';
+  export const makeReadWrite = 'pachmount:make-read-write';
+  export const makeReadOnly = 'pachmount:make-read-only';
+  export const copyPath = 'pachmount:copy-path';
+  export const copySnippet = 'pachmount:copy-snippet';
+  export const warmUp = 'pachmount:warm-up';
+  export const cancelWarmup = 'pachmount:cancel-warmup';
+  export const unmount = 'pachmount:unmount-repo';
+  export const refreshRepos = 'pachmount:refresh-repos';
   export const openFile = 'pachmount:open-file';
   export const browse = 'pachmount:browse-directory';
 }

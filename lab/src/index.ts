@@ -6,18 +6,22 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { CommandIDs, ViewModel, type IContext, type View } from './context';
+import { ViewModel, type IContext } from './context';
 import { resumeDatums } from './datums/resume';
+import { addExploreCommands } from './explore/commands';
+import { ExploreModel } from './explore/model';
 import { addFileCommands } from './files/commands';
 import { PfsDrive } from './files/drive';
 import { DocumentReloader } from './files/reloading';
-import { pachmountIcon } from './icons';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
+import { addPanelCommands } from './panelCommands';
 import { PublishModel } from './publish/model';
 import { followDefaultImage } from './publish/settings';
+import { addStatusItem } from './status/statusbar';
 
 const DOMAIN = 'pachmount-lab';
 
@@ -41,7 +45,8 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     ITranslator,
     INotebookTracker,
     ISettingRegistry,
-    IDocumentManager
+    IDocumentManager,
+    IStatusBar
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -50,12 +55,14 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null,
     notebooks: INotebookTracker | null,
     settings: ISettingRegistry | null,
-    documents: IDocumentManager | null
+    documents: IDocumentManager | null,
+    statusBar: IStatusBar | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const context: IContext = {
       model: new MountModel(),
       shown: new ViewModel(),
+      explore: new ExploreModel(),
       publish: new PublishModel(notebooks, app.serviceManager.contents),
       trans,
       commands: app.commands,
@@ -63,7 +70,7 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
       docRegistry: app.docRegistry
     };
     const panel = new MountPanel(context);
-    addCommands(app, context);
+    const listed = [...addPanelCommands(app, context), ...addExploreCommands(context)];
     addFileCommands(app, context);
     if (documents) {
       followMounts(app, context, documents);
@@ -72,7 +79,11 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     if (settings) {
       void followDefaultImage(settings, context.publish);
     }
-    palette?.addItem({ command: CommandIDs.showPanel, category: trans.__('Pachyderm') });
+    if (statusBar) {
+      addStatusItem(statusBar, context);
+    }
+    const category = trans.__('Pachyderm');
+    listed.forEach(item => palette?.addItem({ category, ...item }));
     app.shell.add(panel, 'left', { rank: 600 });
     restorer?.add(panel, PANEL_ID);
   }
@@ -88,21 +99,6 @@ function followMounts(app: JupyterFrontEnd, context: IContext, documents: IDocum
     }
   };
   new DocumentReloader({ ...context, openDocuments });
-}
-
-function addCommands(app: JupyterFrontEnd, { shown, trans }: IContext): void {
-  app.commands.addCommand(CommandIDs.showPanel, {
-    label: trans.__('Show the Pachyderm Panel'),
-    caption: trans.__('Mounts, datums, publishing and settings'),
-    icon: pachmountIcon,
-    describedBy: { args: { type: 'object', properties: { view: { type: 'string' } } } },
-    execute: args => {
-      if (args.view) {
-        shown.view = args.view as View;
-      }
-      app.shell.activateById(PANEL_ID);
-    }
-  });
 }
 
 export default [drivePlugin, panelPlugin];

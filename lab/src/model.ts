@@ -29,6 +29,13 @@ export const MAX_POLL_INTERVAL = 30000;
 /** Milliseconds for which a list of repositories is fresh. */
 const REPOS_AGE = 10000;
 
+export interface ICommitOptions {
+  /** Leave staged what cannot be committed. */
+  skip_invalid?: boolean;
+  /** Commit also files that are open for writing, as they are. */
+  allow_open?: boolean;
+}
+
 export class MountModel implements IDisposable {
   /** What the Test view shows. */
   readonly datums: DatumModel;
@@ -79,6 +86,11 @@ export class MountModel implements IDisposable {
 
   get projects(): readonly string[] {
     return this._projects;
+  }
+
+  /** Whether the repositories were asked for and the answer is there, be it an error. */
+  get hasListed(): boolean {
+    return this._hasListed;
   }
 
   get reposError(): RequestError | null {
@@ -134,6 +146,7 @@ export class MountModel implements IDisposable {
       this._reposListed = 0;
       this._reposError = asRequestError(error);
     }
+    this._hasListed = true;
     this._changed.emit();
   }
 
@@ -159,10 +172,10 @@ export class MountModel implements IDisposable {
   }
 
   /** Commit what is staged in a mount; the id of the commit, "" if there was nothing to commit. */
-  async commit(name: string, message: string): Promise<string> {
+  async commit(name: string, message: string, options: ICommitOptions = {}): Promise<string> {
     let commit = '';
     await this._change(name, async () => {
-      commit = (await put<{ commit: string }>('_commit', { mount: name, message })).commit;
+      commit = (await put<{ commit: string }>('_commit', { mount: name, message, ...options })).commit;
     });
     return commit;
   }
@@ -255,6 +268,7 @@ export class MountModel implements IDisposable {
   private _repos: IRepo[] = [];
   private _projects: string[] = [];
   private _reposListed = 0;
+  private _hasListed = false;
   private _reposError: RequestError | null = null;
 }
 

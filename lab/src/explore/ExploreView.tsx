@@ -1,7 +1,22 @@
 import React from 'react';
 
+import { useSignal } from '../common/signal';
 import type { IContext } from '../context';
+import { MountList } from './MountList';
+import { RepoList } from './RepoList';
 
-export function ExploreView({ trans }: IContext): JSX.Element {
-  return <section aria-label={trans.__('Explore')} className="pach-Explore" />;
+/** What is mounted, and below it all repositories. */
+export function ExploreView(context: IContext): JSX.Element {
+  const { model, explore, trans } = context;
+  useSignal(model.changed);
+  useSignal(explore.changed);
+  return (
+    <section aria-label={trans.__('Explore')} className="pach-Explore">
+      <MountList {...context} />
+      <RepoList {...context} />
+      <div role="status" className="pach-Explore-notice" data-testid="Explore__notice">
+        {explore.notice}
+      </div>
+    </section>
+  );
 }

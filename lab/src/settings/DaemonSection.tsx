@@ -2,9 +2,9 @@ import React, { useState } from 'react';
 
 import type { DaemonState } from '../api';
 import { ErrorMessage } from '../common/Message';
+import { Question } from '../common/Question';
 import { formatBytes } from '../common/text';
 import type { IContext } from '../context';
-import { Question } from './Question';
 import { Fact, Section } from './Section';
 import { useTask } from './task';
 
@@ -59,6 +59,7 @@ export function DaemonSection({ model, trans }: IContext): JSX.Element | null {
             { label: trans.__('Restart'), testId: 'Config__restartConfirm', onClick: () => start(true) }
           ]}
           onCancel={() => setAsking(false)}
+          testId="Config__question"
         />
       ) : (
         <div className="pach-Settings-actions">

@@ -1,43 +1,8 @@
-import React, { useEffect, useRef } from 'react';
+import React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { AtUnmount } from '../api';
-
-export interface IQuestionProps {
-  trans: TranslationBundle;
-  question: string;
-  answers: { label: string; testId?: string; onClick: () => void }[];
-  onCancel: () => void;
-}
-
-/** A question that comes up in its place, with a button for each answer. Escape is Cancel. */
-export function Question({ trans, question, answers, onCancel }: IQuestionProps): JSX.Element {
-  const element = useRef<HTMLDivElement>(null);
-  useEffect(() => element.current?.focus(), []);
-  return (
-    <div
-      ref={element}
-      role="group"
-      aria-label={question}
-      tabIndex={-1}
-      className="pach-Message jp-mod-warn pach-Question"
-      data-testid="Config__question"
-      onKeyDown={event => event.key === 'Escape' && onCancel()}
-    >
-      <span>{question}</span>
-      <div className="pach-Settings-actions">
-        {answers.map(({ label, testId, onClick }) => (
-          <button key={label} type="button" className="pach-Button" data-testid={testId} onClick={onClick}>
-            {label}
-          </button>
-        ))}
-        <button type="button" className="pach-Button" data-testid="Config__questionCancel" onClick={onCancel}>
-          {trans.__('Cancel')}
-        </button>
-      </div>
-    </div>
-  );
-}
+import { Question } from '../common/Question';
 
 export interface IStagedQuestionProps {
   trans: TranslationBundle;
@@ -62,6 +27,7 @@ export function StagedQuestion({ trans, files, onAnswer, onCancel }: IStagedQues
         { label: trans.__('Discard'), testId: 'Config__stagedDiscard', onClick: () => onAnswer('discard') }
       ]}
       onCancel={onCancel}
+      testId="Config__question"
     />
   );
 }

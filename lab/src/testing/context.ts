@@ -4,6 +4,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 
 import { ViewModel, type IContext } from '../context';
+import { ExploreModel } from '../explore/model';
 import { MountModel } from '../model';
 import { PublishModel } from '../publish/model';
 
@@ -12,6 +13,7 @@ export function someContext(): IContext {
   return {
     model: new MountModel({ auto: false }),
     shown: new ViewModel(),
+    explore: new ExploreModel(),
     publish: new PublishModel(null, { driveName: () => '', localPath: path => path }),
     trans: nullTranslator.load('pachmount-lab'),
     commands: new CommandRegistry(),

@@ -1,0 +1,92 @@
+import React, { useEffect, useRef, useState } from 'react';
+
+import { ActionButton } from '../common/ActionButton';
+import { ErrorMessage } from '../common/Message';
+import { commit } from './actions';
+import { ChangeList } from './ChangeList';
+import { useDifference } from './difference';
+import { LeftOut } from './LeftOut';
+import type { IMountProps } from './MountFacts';
+import { isBusy } from './mounts';
+
+/** What was changed in a mount, and a message under which it is committed. Escape closes it. */
+export function CommitForm({ context, mount }: IMountProps): JSX.Element {
+  const { model, explore, trans } = context;
+  const { difference, error, isLoading } = useDifference(model, mount);
+  const [message, setMessage] = useState('');
+  const [skipsInvalid, setSkipsInvalid] = useState(false);
+  const [allowsOpen, setAllowsOpen] = useState(false);
+  const field = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => field.current?.focus(), []);
+
+  const refused = difference?.refused ?? [];
+  const open = difference?.open_for_writing ?? [];
+  const isAllowed = (refused.length === 0 || skipsInvalid) && (open.length === 0 || allowsOpen);
+  const canCommit =
+    !!difference && difference.changes.length > 0 && isAllowed && !isBusy(mount, model.pending);
+  const send = () => {
+    if (canCommit) {
+      void commit(context, mount.name, message, { skip_invalid: skipsInvalid, allow_open: allowsOpen });
+    }
+  };
+  const close = () => {
+    explore.closeForm(mount.name);
+  };
+
+  return (
+    <div
+      role="group"
+      aria-label={trans.__('Commit changes in %1', mount.name)}
+      className="pach-Commit"
+      data-testid="Commit__form"
+      onKeyDown={event => event.key === 'Escape' && close()}
+    >
+      <label className="pach-Field">
+        <span className="pach-Field-label">{trans.__('Message')}</span>
+        <textarea
+          ref={field}
+          className="pach-Field-input"
+          data-testid="Commit__message"
+          rows={2}
+          placeholder={trans.__('What was changed, and why')}
+          value={message}
+          onChange={event => setMessage(event.target.value)}
+          onKeyDown={event => {
+            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+              send();
+            }
+          }}
+        />
+      </label>
+      {error && <ErrorMessage trans={trans} error={error} testId="Commit__error" />}
+      {isLoading && !difference && <p role="status">{trans.__('Looking for changes…')}</p>}
+      {difference && (
+        <>
+          <ChangeList context={context} mount={mount} changes={difference.changes} />
+          <LeftOut
+            trans={trans}
+            difference={difference}
+            skipsInvalid={skipsInvalid}
+            onSkipInvalid={setSkipsInvalid}
+            allowsOpen={allowsOpen}
+            onAllowOpen={setAllowsOpen}
+          />
+        </>
+      )}
+      <div className="pach-Commit-actions">
+        <ActionButton
+          isAccept
+          testId="Commit__commit"
+          disabled={!canCommit}
+          title={trans.__('Commit to %1 (Ctrl+Enter)', `${mount.repo}@${mount.branch}`)}
+          onClick={send}
+        >
+          {trans.__('Commit')}
+        </ActionButton>
+        <ActionButton testId="Commit__close" onClick={close}>
+          {trans.__('Close')}
+        </ActionButton>
+      </div>
+    </div>
+  );
+}

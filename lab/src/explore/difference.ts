@@ -1,0 +1,29 @@
+import { useEffect, useState } from 'react';
+
+import type { IDifference, IMountStatus, RequestError } from '../api';
+import { asRequestError, type MountModel } from '../model';
+
+export interface ILoadedDifference {
+  difference: IDifference | null;
+  error: RequestError | null;
+  isLoading: boolean;
+}
+
+/** What a commit would change: asked for again whenever the daemon tells of other changes. */
+export function useDifference(model: MountModel, mount: IMountStatus): ILoadedDifference {
+  const [loaded, setLoaded] = useState<ILoadedDifference>({ difference: null, error: null, isLoading: true });
+  const { name, commit, staged } = mount;
+  const [files, bytes] = [staged?.files ?? 0, staged?.bytes ?? 0];
+  useEffect(() => {
+    let isOld = false;
+    setLoaded(before => ({ ...before, isLoading: true }));
+    model.difference(name).then(
+      difference => !isOld && setLoaded({ difference, error: null, isLoading: false }),
+      error => !isOld && setLoaded({ difference: null, error: asRequestError(error), isLoading: false })
+    );
+    return () => {
+      isOld = true;
+    };
+  }, [model, name, commit, files, bytes]);
+  return loaded;
+}

@@ -1,0 +1,18 @@
+import { useLayoutEffect, useRef, type RefObject } from 'react';
+
+/** Where the keyboard is sent when what had the focus goes away. */
+export const MOUNTS_TITLE = 'pach-mounts-title';
+
+/** The ref of something that may go away while it has the focus: then the element with the id `target` gets it. */
+export function useHandedFocus<T extends HTMLElement>(target: string): RefObject<T> {
+  const element = useRef<T>(null);
+  useLayoutEffect(() => {
+    const shown = element.current;
+    return () => {
+      if (shown?.contains(document.activeElement)) {
+        document.getElementById(target)?.focus();
+      }
+    };
+  }, [target]);
+  return element;
+}
