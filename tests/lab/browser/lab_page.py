@@ -14,6 +14,8 @@ AXE = LAB / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("Explore", "Test", "Publish", "Settings")
 START_MS = 60_000
 _EXECUTED = re.compile(r"\[\d+\]:")
+_ANSWERED = "Failed to load resource"
+"""What the browser itself writes about an answer of 400 and above, which may be what a test is about."""
 _OURS = ("pachmount-lab", "pachyderm/v2", "pach-")
 
 
@@ -24,6 +26,7 @@ class LabPage:
         self.page = page
         self.problems: list[str] = []
         page.on("console", self._on_console)
+        page.on("response", lambda answer: answer.status == 500 and self._note(f"{answer.url}: {answer.status_text}"))
         page.on("pageerror", lambda error: self._note(f"uncaught: {error.message}\n{error.stack}"))
         page.goto(url)
         tab = page.locator('.jp-SideBar [data-id="pachyderm-mount"]')
@@ -43,6 +46,21 @@ class LabPage:
 
     def by_id(self, test_id: str) -> Locator:
         return self.panel.get_by_test_id(test_id)
+
+    def mount(self, repo: str) -> None:
+        """Mount the default branch of a repository of the default project, from the list."""
+        self.by_id("Repos__refresh").click()
+        self.by_id("Repos__search").fill(repo)
+        self.panel.get_by_role("button", name=f"Mount default/{repo}", exact=True).click()
+        self.by_id("Repos__search").fill("")
+
+    def mount_row(self, name: str) -> Locator:
+        return self.by_id(f"Mount__{name}")
+
+    def choose(self, name: str, action: str) -> None:
+        """An action in the menu of a mount."""
+        self.panel.get_by_role("button", name=f"More actions for {name}").click()
+        self.page.get_by_role("menuitem", name=action).click()
 
     # --- the file browser of the panel
 
@@ -85,7 +103,7 @@ class LabPage:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not message.text.startswith(_ANSWERED):
             self._note(f"console: {message.text} ({message.location.get('url')})")
 
     def _note(self, text: str) -> None:
