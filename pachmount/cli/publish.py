@@ -207,7 +207,7 @@ def _spec_text(given: str) -> str:
 def _text_in_file(given: str) -> str | None:
     """What a file or standard input (`-`) has; None for what is no name of a file, but text by itself."""
     if given == "-":
-        return sys.stdin.read(notebook.MOST_FILE_BYTES)
+        return sys.stdin.read(notebook.MOST_CODE_BYTES)
     if "{" in given or "\n" in given or len(given) > LONGEST_PATH:
         return None
     return notebook.read_text(Path(given)) if given.endswith(SPEC_SUFFIXES) or Path(given).is_file() else None

@@ -93,12 +93,11 @@ def _check(client: PfsClient, plan: Plan) -> None:
     with needs_pipelines():
         client.pipelines.find(plan.project, plan.name)
     client.inspect_project(plan.project)
-    for leaf in leaves(plan.input):
+    for repo, name in {RepoRef(leaf.project, leaf.repo): leaf.name for leaf in leaves(plan.input)}.items():
         try:
-            client.inspect_repo(RepoRef(leaf.project, leaf.repo))
+            client.inspect_repo(repo)
         except NotFoundError as error:
-            what = f"input '{leaf.name}': repo {leaf.project}/{leaf.repo} not found"
-            raise NotFoundError(what, hint="pachmount list") from error
+            raise NotFoundError(f"input '{name}': repo {repo} not found", hint="pachmount list") from error
 
 
 @contextmanager

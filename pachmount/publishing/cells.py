@@ -7,7 +7,6 @@ Python afterwards, that is an error. nbconvert gives the same text.
 from __future__ import annotations
 
 import ast
-import io
 import re
 import tokenize
 import warnings
@@ -37,7 +36,10 @@ def uses_ipython(script: str) -> bool:
 def _parse(code: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # strange escapes, say: they are the author's business
-        ast.parse(code)
+        try:
+            ast.parse(code)
+        except ValueError as error:  # a null byte, up to Python 3.11
+            raise SyntaxError(str(error)) from error
 
 
 def _is_python(code: str) -> bool:
@@ -50,28 +52,31 @@ def _is_python(code: str) -> bool:
 
 def _statements(cell: str) -> Iterator[str]:
     """Pieces of whole lines, none of which ends within brackets, a string or a continued line."""
-    piece = ""
-    for line in cell.splitlines(keepends=True):
-        piece += line
-        if _is_complete(piece):
-            yield piece
-            piece = ""
-    yield piece
+    lines = cell.splitlines(keepends=True)
+    start = 0
+    while start < len(lines):
+        end = start + _length(lines[start:])
+        yield "".join(lines[start:end])
+        start = end
 
 
-def _is_complete(piece: str) -> bool:
-    if piece.rstrip("\r\n").endswith("\\"):
-        return False
-    if piece.lstrip()[:1] in ("%", "!"):
-        return True
+def _length(lines: list[str]) -> int:
+    """How many of the lines belong to the statement that begins with the first one."""
+    if lines[0].lstrip()[:1] in ("%", "!"):
+        return next(
+            (number for number, line in enumerate(lines, 1) if not line.rstrip("\r\n").endswith("\\")), len(lines)
+        )
+    if lines[0].strip() == "" or lines[0].lstrip().startswith("#"):
+        return 1
     try:
-        for _ in tokenize.generate_tokens(io.StringIO(piece).readline):
-            pass
+        for token in tokenize.generate_tokens(iter(lines).__next__):
+            if token.type == tokenize.NEWLINE:
+                return token.start[0]
     except tokenize.TokenError as error:
-        return _INCOMPLETE.search(str(error)) is None
+        return len(lines) if _INCOMPLETE.search(str(error)) else 1
     except SyntaxError:
-        return True  # `_parse` tells where
-    return True
+        return 1  # `_parse` tells what is wrong
+    return len(lines)
 
 
 def _converted(statement: str) -> str:

@@ -19,11 +19,14 @@ METADATA_KEY = "pachyderm_pps"
 METADATA_VERSION = "v1.0.0"
 CODE_FILE = "user_code.py"
 REQUIREMENTS_FILE = "requirements.txt"
-MOST_FILE_BYTES = 8 << 20
-"""A notebook, a script or another file of code may have; the daemon takes 16 MiB in all."""
+MOST_CODE_BYTES = 8 << 20
+"""All files that are published may have together; the daemon takes requests of 16 MiB."""
+MOST_NOTEBOOK_BYTES = 256 << 20
+"""A notebook may have, with its outputs."""
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_DEFAULT_NAME = 50
+_DATA_HINT = "put data into a repo, and name that as an input"
 _HEAD = "#!/usr/bin/env python\n# coding: utf-8\n"
 
 
@@ -118,7 +121,7 @@ class Notebook:
 
 def read_notebook(path: Path) -> Notebook:
     """The notebook in a file. Raises NotFoundError and UsageError."""
-    text = read_text(path, "notebook does not exist: {}")
+    text = read_text(path, "notebook does not exist: {}", MOST_NOTEBOOK_BYTES)
     what = f"cannot read the notebook '{path}'"
     try:
         content = json.loads(text)
@@ -130,24 +133,22 @@ def read_notebook(path: Path) -> Notebook:
     return Notebook(content, path.name)
 
 
-def read_text(path: Path, missing: str = "file does not exist: {}") -> str:
-    """The text of a file, of at most MOST_FILE_BYTES. Raises NotFoundError with the text `missing`, and UsageError."""
+def read_text(path: Path, missing: str = "file does not exist: {}", most: int = MOST_CODE_BYTES) -> str:
+    """The text of a file, of at most `most` bytes. Raises NotFoundError with the text `missing`, and UsageError."""
     what = f"cannot publish '{path}'"
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
+            content = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(missing.format(path), hint="check the path") from error
     except OSError as error:
         raise UsageError(what, error.strerror or str(error)) from error
-    if len(content) > MOST_FILE_BYTES:
-        raise UsageError(
-            what, f"it has more than {MOST_FILE_BYTES >> 20} MiB", "put data into a repo and read it there"
-        )
+    if len(content) > most:
+        raise UsageError(what, f"it has more than {most >> 20} MiB", _DATA_HINT)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(what, "it is no text in UTF-8", "put data into a repo and read it there") from error
+        raise UsageError(what, "it is no text in UTF-8", _DATA_HINT) from error
 
 
 def code_files(script: str, requirements: Path | None, others: Sequence[Path]) -> list[dict[str, str]]:
@@ -159,7 +160,10 @@ def code_files(script: str, requirements: Path | None, others: Sequence[Path]) -
     if requirements is not None:
         text = read_text(requirements, "requirements file does not exist: {}")
         files.append({"path": REQUIREMENTS_FILE, "text": text})
-    return files + [{"path": path.name, "text": read_text(path, "external file does not exist: {}")} for path in others]
+    files += [{"path": path.name, "text": read_text(path, "external file does not exist: {}")} for path in others]
+    if sum(len(file["text"]) for file in files) > MOST_CODE_BYTES:
+        raise UsageError("cannot publish so much code", f"it has more than {MOST_CODE_BYTES >> 20} MiB", _DATA_HINT)
+    return files
 
 
 def beside(notebook: Path, name: str) -> Path:

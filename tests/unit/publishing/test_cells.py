@@ -32,6 +32,11 @@ CELLS = [
     "%magic a \\\n  b\n",
     "x != 3\n%a\n",
     "def f():\n    return 1\n\n%time f()\n",
+    "# a comment\n\n!ls\n",
+    "x = '''\n!not\n'''  # it\n    # and\n!ls\nif x:\n  pass\n",
+    'y = !echo "it\'s"\nz = 1\n',
+    "x = f(1,\n\n  # inside\n  2)\n%time x\n",
+    "x = 1 + \\\n  2\n!ls\n",
     "if True:\n    x = 1\nelse:\n    %time x\n",
 ]
 
@@ -41,6 +46,11 @@ def test_cells_become_what_ipython_makes_of_them(cell: str) -> None:
     expected = TransformerManager().transform_cell(cell)
     assert to_python(cell) == expected
     assert uses_ipython(expected) == ("get_ipython" in expected)
+
+
+def test_a_null_byte_is_no_python() -> None:
+    with pytest.raises(SyntaxError, match="null byte"):
+        to_python("x = 1\0")
 
 
 def test_python_stays_as_it_is() -> None:
@@ -55,3 +65,15 @@ def test_what_is_no_python_is_told_with_its_line(cell: str, line: int) -> None:
     with pytest.raises(SyntaxError) as caught:
         to_python(cell)
     assert caught.value.lineno == line
+
+
+@pytest.mark.timeout(20)
+def test_a_long_cell_takes_no_time() -> None:
+    cell = "%time x\ndata = [\n" + "    1,\n" * 20_000 + "]\n"
+    assert to_python(cell).startswith("get_ipython()")
+
+
+@pytest.mark.timeout(20)
+def test_a_long_cell_that_does_not_end_takes_no_time() -> None:
+    with pytest.raises(SyntaxError):
+        to_python("%time x\ndata = [\n" + "    1,\n" * 20_000)

@@ -149,6 +149,23 @@ def test_files_that_cannot_go_along(tmp_path: Path) -> None:
             code_files("", requirements, others)
 
 
+def test_data_is_no_code(tmp_path: Path) -> None:
+    large = tmp_path / "large.csv"
+    large.write_text("x" * (5 << 20))
+    with pytest.raises(UsageError, match="so much code") as caught:
+        code_files("", None, [large, large])
+    assert "repo" in caught.value.hint
+    large.write_text("x" * (9 << 20))
+    with pytest.raises(UsageError, match="more than 8 MiB"):
+        code_files("", None, [large])
+
+
+def test_a_notebook_may_have_large_outputs(path: Path) -> None:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": "x" * (20 << 20)}]
+    write(path, cells=[{**CELLS[2], "outputs": outputs}])
+    assert len(read_notebook(path).script()) < 200
+
+
 def test_external_files_sit_beside_the_notebook(path: Path) -> None:
     assert beside(path, "a.py") == path.parent / "a.py"
     for name in ("../a.py", "/etc/passwd", "d/a.py", ".."):
