@@ -282,7 +282,11 @@ def test_the_commands_that_matter_are_among_them() -> None:
 
 
 def _known_variables() -> set[str]:
-    ours = [*(ROOT / "pachmount").rglob("*.py"), *(ROOT / "lab").glob("pachmount_lab/*.py"), ROOT / "lab/hatch_build.py"]
+    ours = [
+        *(ROOT / "pachmount").rglob("*.py"),
+        *(ROOT / "lab").glob("pachmount_lab/*.py"),
+        ROOT / "lab/hatch_build.py",
+    ]
     sources = "".join(path.read_text() for path in ours)
     read = set(re.findall(r'"([A-Z][A-Z_]+)"', sources))
     return read | {f"PACHMOUNT_{name.upper()}" for name in Settings.model_fields}
