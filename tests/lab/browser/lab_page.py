@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 LAB = Path(__file__).resolve().parents[3] / "lab"
 AXE = LAB / "node_modules" / "axe-core" / "axe.min.js"
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 VIEWS = ("Explore", "Test", "Publish", "Settings")
 START_MS = 60_000
 _EXECUTED = re.compile(r"\[\d+\]:")
@@ -22,6 +26,17 @@ _KERNEL_READY = """async () => {
   await sessionContext.session.kernel.info;
 }"""
 _OURS = ("pachmount-lab", "pachyderm/v2", "pach-")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium; none is downloaded."""
+    program = shutil.which("chromium")
+    assert program, "no chromium; scripts/setup --dev installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*_FLAGS])
+        yield browser
+        browser.close()
 
 
 class LabPage:
