@@ -41,6 +41,7 @@ def _take_all(lab: LabPage, box: Box) -> None:
     box.mount("labels", mode="rw")
     box.put("images", {"/cats/20.png": b"\0" * 800_000})
     box.path("labels", "labels.csv").write_text("file,label\n01.png,tabby\n02.png,birman\n")
+    lab.by_id("Repos__refresh").click()
     notebook = lab.new_notebook()
     notebook.run(f"print(open('{box.path('labels')}/labels.csv').read())")
     lab.open_path("images", "cats")
