@@ -172,10 +172,16 @@ class DownloadHandler(DriveHandler, StreamHandler):
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(place.names[-1], safe='')}")
         spot = await self.tree.outputs.spot(place)
         if spot is not None:
-            content = await self.tree.outputs.content(spot)
-            self.finish(content, set_content_type="application/octet-stream")
+            await self.while_wanted(self._stream_output(spot))
             return
         await self.stream(f"/content?{place.query()}")
+
+    async def _stream_output(self, spot: Spot) -> None:
+        if (await self.tree.outputs.entry(spot))["type"] != "file":
+            raise UsageError(f"cannot download '{self.place}'", "it is no file")
+        self.set_header("Content-Type", "application/octet-stream")
+        await self.send(self.tree.outputs.pieces(spot))
+        self.finish(set_content_type="application/octet-stream")
 
 
 def _untitled(stem: str, between: str, extension: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http.client import responses
 
@@ -13,7 +14,7 @@ from tornado.web import Finish, HTTPError, authenticated
 
 from pachmount.api import schema
 from pachmount.client import CLUSTER_TIMEOUT, LOGIN_TIMEOUT, MOUNT_TIMEOUT, POLL_TIMEOUT, UPLOAD_TIMEOUT
-from pachmount.errors import DaemonUnreachableError, PachmountError, TooLongError
+from pachmount.errors import PachmountError, TooLongError
 from pachmount_lab.connection import Request
 from pachmount_lab.daemon import Reply, within
 from pachmount_lab.handlers import Handler, Services
@@ -196,31 +197,25 @@ class StreamHandler(Forwarding):
     async def _stream(self, request: Request) -> None:
         async with self.services.daemon.open(request) as answer:
             if answer.status not in (200, 206, 304):
-                self._give_up_headers()
                 self.pass_on(Reply(answer.status, "", await within(CLUSTER_TIMEOUT, request, answer.whole())))
                 return
             self.set_status(answer.status)
             for name in _ANSWER_HEADERS:
                 if name in answer.headers:
                     self.set_header(name, answer.headers[name])
-            try:
-                async for piece in answer.pieces():
-                    self.write(piece)
-                    await asyncio.wait_for(self.flush(), SLOW_BROWSER_SECONDS)
-            except (StreamClosedError, asyncio.TimeoutError) as error:
-                raise Finish from error
-            except DaemonUnreachableError as error:
-                self.log.warning("%s was cut off: %s", self.request.path, error)
-                self._cut_off()
-                raise Finish from error
+            await self.send(answer.pieces())
         self.finish(set_content_type=answer.headers.get("Content-Type", "application/octet-stream"))
 
-    def _give_up_headers(self) -> None:
-        self.clear_header("Content-Disposition")
-
-    def _cut_off(self) -> None:
-        """Let the browser notice that it has not got all."""
-        self.request.connection.stream.close()  # type: ignore[union-attr]
+    async def send(self, pieces: AsyncIterator[bytes]) -> None:
+        """Send a body as fast as the browser takes it; it is cut off if there is no more of it, or nobody takes it."""
+        try:
+            async for piece in pieces:
+                self.write(piece)
+                await asyncio.wait_for(self.flush(), SLOW_BROWSER_SECONDS)
+        except (StreamClosedError, asyncio.TimeoutError, PachmountError) as error:
+            self.log.info("%s was cut off: %s", self.request.path, error)
+            self.request.connection.stream.close()  # type: ignore[union-attr]  # so that the browser notices
+            raise Finish from error
 
 
 class ContentHandler(StreamHandler):

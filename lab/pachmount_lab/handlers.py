@@ -107,6 +107,7 @@ class Handler(APIHandler):
 
     def send_failure(self, status: int, text: str, document: bytes) -> None:
         """Send an error that is `text` to others and `document` (JSON) to our own front end."""
+        self.clear_header("Content-Disposition")  # that of a download, which it is not
         self.set_status(status, safe_reason(text) or responses.get(status, "Unknown"))
         if self.is_own_client:
             self.finish(document)

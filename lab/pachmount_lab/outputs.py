@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pachmount.errors import TooLongError, UsageError
@@ -15,6 +18,7 @@ from pachmount_lab.places import OUT_NAME, Place
 from pachmount_lab.workers import Workers
 
 OUT = Place((OUT_NAME,))
+PIECE_BYTES = 1 << 20
 
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 
@@ -45,6 +49,13 @@ class Outputs:
         """The bytes of a file. Raises TooLongError."""
         return await self._workers.run(lambda: self._content(spot))
 
+    async def pieces(self, spot: Spot) -> AsyncIterator[bytes]:
+        """The bytes of a file, however many."""
+        offset = 0
+        while piece := await self._workers.run(partial(self._piece, spot, offset)):
+            offset += len(piece)
+            yield piece
+
     def _entry(self, spot: Spot) -> dict[str, Any]:
         with disk.looking_at(spot) as descriptor:
             return _told(str(spot), os.fstat(descriptor))
@@ -55,14 +66,23 @@ class Outputs:
         return sorted(told, key=lambda entry: str(entry["path"]))
 
     def _content(self, spot: Spot) -> bytes:
-        with disk.looking_at(spot, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UsageError(f"cannot read '{spot}'", "it is no file")
-            with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(MAX_BYTES + 1)
+        with _reading(spot) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise TooLongError(f"'{spot}' is too long to be opened", "it grows")
         return content
+
+    def _piece(self, spot: Spot, offset: int) -> bytes:
+        with _reading(spot) as descriptor:
+            return os.pread(descriptor, PIECE_BYTES, offset)
+
+
+@contextmanager
+def _reading(spot: Spot) -> Iterator[int]:
+    with disk.looking_at(spot, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError(f"cannot read '{spot}'", "it is no file")
+        yield descriptor
 
 
 def _told(path: str, found: os.stat_result) -> dict[str, Any]:

@@ -43,9 +43,9 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     ILayoutRestorer,
     ICommandPalette,
     ITranslator,
+    IDocumentManager,
     INotebookTracker,
     ISettingRegistry,
-    IDocumentManager,
     IStatusBar
   ],
   activate: (
@@ -53,9 +53,9 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null,
+    documents: IDocumentManager | null,
     notebooks: INotebookTracker | null,
     settings: ISettingRegistry | null,
-    documents: IDocumentManager | null,
     statusBar: IStatusBar | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
@@ -71,11 +71,11 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     };
     const panel = new MountPanel(context);
     const listed = [...addPanelCommands(app, context), ...addExploreCommands(context)];
+    resumeDatums(context);
     addFileCommands(app, context);
     if (documents) {
       followMounts(app, context, documents);
     }
-    resumeDatums(context);
     if (settings) {
       void followDefaultImage(settings, context.publish);
     }

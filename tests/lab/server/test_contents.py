@@ -301,6 +301,11 @@ def test_what_a_datum_puts_out_is_seen_and_changed(lab: Jupyter, box: Box, repo:
     assert names(lab, "out") == ["deep"]
     assert lab.ok("GET", "/contents/out/deep/result")["content"] == "42"
     assert lab.get("/download/out/deep/result").content == b"42"
+    assert lab.get("/download/out/deep").status_code == 400
+    box.path("out", "long").write_bytes(bytes(60 << 20))
+    assert lab.get("/contents/out/long").status_code == 413
+    assert len(lab.get("/download/out/long").content) == 60 << 20
+    box.path("out", "long").unlink()
     assert lab.ask("DELETE", "/contents/out/deep").status_code == 204
     assert os.listdir(box.path("out")) == []
 

@@ -154,6 +154,13 @@ def test_somebody_else_who_answers_nonsense_is_no_daemon(bare_box: Box, slow: Sl
             assert lab.get("/repos").status_code == 503
 
 
+def test_a_file_that_is_cut_off_is_no_whole_one(bare_box: Box, slow: SlowDaemon) -> None:
+    slow.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"
+    slow.release.set()
+    with jupyter(bare_box) as lab, pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        lab.get("/content?source=x:/y")
+
+
 def test_a_slow_answer_holds_nobody_else_up_and_has_no_limit_of_20_seconds(bare_box: Box, slow: SlowDaemon) -> None:
     slow.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     with jupyter(bare_box) as lab, meanwhile(lambda: lab.ok("PUT", "/datums/_mount", {})) as mounted:
