@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from playwright.sync_api import expect
 
 from tests.integration.box import Box
@@ -13,20 +11,20 @@ POLLS_MS = 20_000
 
 
 def test_mount_read_update_change_commit(lab: LabPage, box: Box) -> None:
-    data = box.root / "data"
+    data = box.root / "tables"
     data.mkdir()
     (data / "table.csv").write_text("first\n")
     repo = box.repo("tables")
     box.ok("import", str(data), f"{repo}@master")
 
     lab.show("Explore")
-    lab.mount(repo)
-    mount = lab.mount_row(repo)
+    name = lab.mount(repo)
+    mount = lab.mount_row(name)
     expect(mount.get_by_test_id("ListItem__commitBehindness")).to_have_text("up to date", timeout=POLLS_MS)
-    lab.open_path(repo, "table.csv")
+    lab.open_path(name, "table.csv")
     expect(lab.page.locator(".jp-CSVViewer, .jp-FileEditor")).to_be_visible()
 
-    path = box.path(repo, "table.csv")
+    path = box.path(name, "table.csv")
     notebook = lab.new_notebook()
     assert notebook.run(f"print(open('{path}').read())") == "first"
 
@@ -38,7 +36,7 @@ def test_mount_read_update_change_commit(lab: LabPage, box: Box) -> None:
     expect(mount.get_by_test_id("ListItem__commitBehindness")).to_have_text("up to date")
     assert notebook.run(f"print(open('{path}').read())") == "second"
 
-    lab.choose(repo, "Make Read-Write")
+    lab.choose(name, "Make Read-Write")
     expect(mount.get_by_test_id("ListItem__mode")).to_have_text("rw")
     notebook.run(f"open('{path.parent}/new.txt', 'w').write('from a cell')")
     mount.get_by_test_id("ListItem__commit").click(timeout=POLLS_MS)
@@ -46,5 +44,4 @@ def test_mount_read_update_change_commit(lab: LabPage, box: Box) -> None:
     mount.get_by_test_id("Commit__message").fill("written in a notebook")
     mount.get_by_test_id("Commit__commit").click()
     expect(mount.get_by_test_id("Commit__form")).to_be_hidden(timeout=POLLS_MS)
-    box.ok("unmount", repo)
-    assert {entry["path"] for entry in json.loads(box.ok("list", f"{repo}@master", "--json"))} >= {"/new.txt"}
+    assert "new.txt" in box.ok("list", f"{repo}@master")
