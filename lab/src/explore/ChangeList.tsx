@@ -7,13 +7,19 @@ import { Question } from '../common/Question';
 import { formatBytes } from '../common/text';
 import { done } from './actions';
 import type { IMountProps } from './MountFacts';
-import { isBusy, stagedFiles } from './mounts';
+import { isBusy } from './mounts';
 
 /** Changes that are shown at first, and added with each "Show more". */
 const PAGE = 200;
 
+export interface IChangeListProps extends IMountProps {
+  changes: IChange[];
+  /** Whether there are others, which cannot be committed. */
+  hasRefused: boolean;
+}
+
 /** The changes in a mount, some of which or all can be given up; a question comes before that. */
-export function ChangeList({ context, mount, changes }: IMountProps & { changes: IChange[] }): JSX.Element {
+export function ChangeList({ context, mount, changes, hasRefused }: IChangeListProps): JSX.Element {
   const { model, explore, trans } = context;
   const [number, setNumber] = useState(PAGE);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
@@ -89,7 +95,7 @@ export function ChangeList({ context, mount, changes }: IMountProps & { changes:
           onCancel={() => setAsking(false)}
           testId="Discard__question"
         />
-      ) : stagedFiles(mount) > 0 ? (
+      ) : changes.length > 0 || hasRefused ? (
         <ActionButton
           className="pach-LinkButton"
           testId="Commit__discard"

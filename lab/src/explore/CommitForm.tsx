@@ -1,10 +1,12 @@
 import React, { useEffect, useRef, useState } from 'react';
+import { refreshIcon } from '@jupyterlab/ui-components';
 
 import { ActionButton } from '../common/ActionButton';
 import { ErrorMessage } from '../common/Message';
 import { commit } from './actions';
 import { ChangeList } from './ChangeList';
 import { useDifference } from './difference';
+import { menuButtonId, useHandedFocus } from './focus';
 import { LeftOut } from './LeftOut';
 import type { IMountProps } from './MountFacts';
 import { isBusy } from './mounts';
@@ -12,10 +14,11 @@ import { isBusy } from './mounts';
 /** What was changed in a mount, and a message under which it is committed. Escape closes it. */
 export function CommitForm({ context, mount }: IMountProps): JSX.Element {
   const { model, explore, trans } = context;
-  const { difference, error, isLoading } = useDifference(model, mount);
+  const { difference, error, isLoading, again } = useDifference(model, mount);
   const [message, setMessage] = useState('');
   const [skipsInvalid, setSkipsInvalid] = useState(false);
   const [allowsOpen, setAllowsOpen] = useState(false);
+  const form = useHandedFocus<HTMLDivElement>(menuButtonId(mount.name));
   const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => field.current?.focus(), []);
 
@@ -35,6 +38,7 @@ export function CommitForm({ context, mount }: IMountProps): JSX.Element {
 
   return (
     <div
+      ref={form}
       role="group"
       aria-label={trans.__('Commit changes in %1', mount.name)}
       className="pach-Commit"
@@ -62,7 +66,12 @@ export function CommitForm({ context, mount }: IMountProps): JSX.Element {
       {isLoading && !difference && <p role="status">{trans.__('Looking for changes…')}</p>}
       {difference && (
         <>
-          <ChangeList context={context} mount={mount} changes={difference.changes} />
+          <ChangeList
+            context={context}
+            mount={mount}
+            changes={difference.changes}
+            hasRefused={refused.length > 0}
+          />
           <LeftOut
             trans={trans}
             difference={difference}
@@ -85,6 +94,15 @@ export function CommitForm({ context, mount }: IMountProps): JSX.Element {
         </ActionButton>
         <ActionButton testId="Commit__close" onClick={close}>
           {trans.__('Close')}
+        </ActionButton>
+        <ActionButton
+          className="pach-Button pach-Button-icon pach-Commit-again"
+          testId="Commit__again"
+          aria-label={trans.__('Look for changes again')}
+          title={trans.__('Look for changes again')}
+          onClick={again}
+        >
+          <refreshIcon.react tag="span" />
         </ActionButton>
       </div>
     </div>

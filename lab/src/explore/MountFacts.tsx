@@ -4,7 +4,7 @@ import type { IMountStatus } from '../api';
 import { ActionButton } from '../common/ActionButton';
 import { formatBehind } from '../common/text';
 import { CommandIDs, type IContext } from '../context';
-import { isReady, stagedFiles, stateText } from './mounts';
+import { fullSource, isReady, sourceLabel, stateText } from './mounts';
 
 export interface IMountProps {
   context: IContext;
@@ -15,10 +15,13 @@ export interface IMountProps {
 export function MountFacts({ context, mount }: IMountProps): JSX.Element {
   const { commands, trans } = context;
   const args = { name: mount.name };
-  const staged = stagedFiles(mount);
+
   const canFollow = commands.isEnabled(CommandIDs.followBranch, args);
   return (
     <div className="pach-Mount-facts">
+      <span className="pach-Mount-source" title={fullSource(mount)}>
+        {sourceLabel(mount)}
+      </span>
       {!isReady(mount) && <strong>{stateText(trans, mount.state)}</strong>}
       <span className="pach-Chip" data-testid="ListItem__mode" title={modeText(context, mount)}>
         {mount.mode}
@@ -57,14 +60,14 @@ export function MountFacts({ context, mount }: IMountProps): JSX.Element {
           {trans.__('follow')}
         </button>
       )}
-      {staged > 0 && (
+      {mount.mode === 'rw' && (
         <ActionButton
           testId="ListItem__commit"
-          aria-label={trans._n('Commit %1 change in %2…', 'Commit %1 changes in %2…', staged, mount.name)}
+          aria-label={trans.__('Commit changes in %1…', mount.name)}
           disabled={!commands.isEnabled(CommandIDs.commitMount, args)}
           onClick={() => commands.execute(CommandIDs.commitMount, args)}
         >
-          {trans._n('Commit %1 change…', 'Commit %1 changes…', staged)}
+          {trans.__('Commit…')}
         </ActionButton>
       )}
     </div>

@@ -6,10 +6,11 @@ import { ActionButton } from '../common/ActionButton';
 import { ErrorMessage } from '../common/Message';
 import { CommandIDs, type IContext } from '../context';
 import { CommitForm } from './CommitForm';
-import { MOUNTS_TITLE, useHandedFocus } from './focus';
+import { menuButtonId, MOUNTS_TITLE, useHandedFocus } from './focus';
 import { MountFacts } from './MountFacts';
 import { MountProgress } from './MountProgress';
-import { fullSource, isBusy, isReady, sourceLabel, stateText } from './mounts';
+import { isBusy, isReady, stateText } from './mounts';
+import { RowFailure } from './RowFailure';
 import { UnmountQuestion } from './UnmountQuestion';
 
 export interface IMountRowProps {
@@ -39,9 +40,7 @@ export function MountRow({ context, mount, menu }: IMountRowProps): JSX.Element 
         >
           {mount.name}
         </ActionButton>
-        <span className="pach-Mount-source" title={fullSource(mount)}>
-          {sourceLabel(mount)}
-        </span>
+
         <ActionButton
           testId="ListItem__unmount"
           aria-label={trans.__('Unmount %1', mount.name)}
@@ -52,6 +51,7 @@ export function MountRow({ context, mount, menu }: IMountRowProps): JSX.Element 
         </ActionButton>
         <button
           type="button"
+          id={menuButtonId(mount.name)}
           className="pach-Button pach-Button-icon"
           data-testid="ListItem__menu"
           aria-haspopup="menu"
@@ -71,14 +71,7 @@ export function MountRow({ context, mount, menu }: IMountRowProps): JSX.Element 
         />
       )}
       <MountProgress context={context} mount={mount} />
-      {failure && (
-        <ErrorMessage
-          trans={trans}
-          error={failure}
-          onDismiss={() => model.dismiss(mount.name)}
-          testId="ListItem__failure"
-        />
-      )}
+      {failure && <RowFailure trans={trans} error={failure} onDismiss={() => model.dismiss(mount.name)} />}
       {form === 'commit' && mount.staged && <CommitForm context={context} mount={mount} />}
       {form === 'unmount' && <UnmountQuestion context={context} mount={mount} />}
     </li>

@@ -2,6 +2,8 @@ import React from 'react';
 
 import type { IContext } from '../context';
 
+const EXAMPLE = 'pachmount import ./photos images';
+
 /** Why there are no repositories in the list, and what to do about it. */
 export function NoRepos({ model, trans }: IContext): JSX.Element | null {
   if (model.repos.length > 0 || model.reposError) {
@@ -24,7 +26,7 @@ export function NoRepos({ model, trans }: IContext): JSX.Element | null {
   return (
     <div className="pach-Section-note" data-testid="Repos__none">
       <p>{trans.__('This cluster has no repositories yet. A terminal makes one of a directory:')}</p>
-      <pre className="pach-Section-code">pachmount import ./photos images</pre>
+      <pre className="pach-Section-code">{EXAMPLE}</pre>
     </div>
   );
 }

@@ -13,6 +13,8 @@ export interface IRepoOptionsProps {
   context: IContext;
   repo: IRepo;
   choice: IChoice;
+  /** The name of the mount to be. */
+  name: string;
   /** Why it cannot be mounted, "" if it can. */
   reason: string;
   isPending: boolean;
@@ -23,7 +25,7 @@ export interface IRepoOptionsProps {
 
 /** What else can be chosen for a mount, and browsing without one. */
 export function RepoOptions(props: IRepoOptionsProps): JSX.Element {
-  const { id, context, repo, choice, reason, isPending, onChange, onMount, onBrowse } = props;
+  const { id, context, repo, choice, name, reason, isPending, onChange, onMount, onBrowse } = props;
   const { trans, model } = context;
   const { commits, error, isLoading } = useCommits(repo, choice.branch);
   const problem = useId();
@@ -64,7 +66,7 @@ export function RepoOptions(props: IRepoOptionsProps): JSX.Element {
               data-testid="Repo__name"
               spellCheck={false}
               aria-describedby={problem}
-              value={choice.name}
+              value={name}
               onChange={event => onChange({ name: event.target.value })}
               onKeyDown={event => event.key === 'Enter' && reason === '' && onMount()}
             />

@@ -3,19 +3,20 @@ import { caretDownIcon, caretRightIcon } from '@jupyterlab/ui-components';
 
 import type { IMountEntry, IRepo } from '../api';
 import { ActionButton } from '../common/ActionButton';
-import { ErrorMessage } from '../common/Message';
+
 import type { IContext } from '../context';
 import { mountRepo } from './actions';
 import { RepoOptions } from './RepoOptions';
+import { RowFailure } from './RowFailure';
 import { defaultBranch, defaultMountName, mountOf, nameProblem, repoKey, sortedBranches } from './repos';
 
-/** How a repository is to be mounted; `name` is "" until a person gives one. */
+/** How a repository is to be mounted; `name` is null until a person gives one. */
 export interface IChoice {
   branch: string;
   commit: string;
   isWritable: boolean;
   isFollowing: boolean;
-  name: string;
+  name: string | null;
 }
 
 export interface IRepoProps {
@@ -66,13 +67,13 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
     commit: '',
     isWritable: false,
     isFollowing: false,
-    name: ''
+    name: null
   });
   const change = (part: Partial<IChoice>) => setChoice({ ...choice, ...part });
 
   // a branch may be deleted while it is chosen
   const branch = branches.includes(choice.branch) ? choice.branch : defaultBranch(branches);
-  const name = choice.name || defaultMountName(repo, branch, choice.commit);
+  const name = choice.name ?? defaultMountName(repo, branch, choice.commit);
   const key = repoKey(repo);
   const isPending = model.pending.has(name);
   const reason = cannotMount(context, repo, branch, choice.commit, name);
@@ -93,7 +94,7 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
     };
     if (await mountRepo(context, repo, entry)) {
       setOpen(false);
-      change({ name: '' });
+      change({ name: null });
     }
   };
   const browse = () => {
@@ -154,7 +155,8 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
           id={options}
           context={context}
           repo={repo}
-          choice={{ ...choice, branch, name }}
+          choice={{ ...choice, branch }}
+          name={name}
           reason={reason}
           isPending={isPending}
           onChange={change}
@@ -163,12 +165,7 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
         />
       )}
       {failure && attempt !== undefined && !isOnMount && (
-        <ErrorMessage
-          trans={trans}
-          error={failure}
-          onDismiss={() => model.dismiss(attempt)}
-          testId="ListItem__failure"
-        />
+        <RowFailure trans={trans} error={failure} onDismiss={() => model.dismiss(attempt)} />
       )}
     </>
   );
@@ -178,7 +175,7 @@ function RepoName({ repo }: { repo: IRepo }): JSX.Element {
   return (
     <span className="pach-Repo-name" title={repoKey(repo)}>
       <span className="pach-Repo-project">{`${repo.project}/`}</span>
-      {repo.repo}
+      <span className="pach-Repo-repo">{repo.repo}</span>
     </span>
   );
 }

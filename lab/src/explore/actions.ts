@@ -5,10 +5,11 @@
 import { Clipboard } from '@jupyterlab/apputils';
 
 import { RequestError, type AtUnmount, type IMountEntry, type IMountStatus, type IRepo } from '../api';
-import type { IContext } from '../context';
+import { CommandIDs, type IContext } from '../context';
 import type { ICommitOptions } from '../model';
 import { codeSnippet } from '../files/snippet';
-import { isBehind, stagedFiles } from './mounts';
+import type { FormKind } from './model';
+import { isBehind } from './mounts';
 import { repoKey } from './repos';
 
 /** Do a request of the model; whether it went well. */
@@ -37,14 +38,37 @@ export async function mountRepo(
   return isMounted;
 }
 
+/** Show the Explore view, where the rows tell and ask. */
+export async function showExplore({ commands }: IContext): Promise<void> {
+  await commands.execute(CommandIDs.showPanel, { view: 'explore' });
+}
+
+export async function showForm(context: IContext, name: string, kind: FormKind): Promise<void> {
+  await showExplore(context);
+  context.explore.openForm(name, kind);
+}
+
 /** Unmount; a person is asked first what shall become of changes that are not committed. */
 export async function unmount(context: IContext, mount: IMountStatus): Promise<boolean> {
-  if (stagedFiles(mount) > 0) {
-    context.explore.openForm(mount.name, 'unmount');
+  if (mount.mode === 'rw' && (await mayHaveChanges(context, mount.name))) {
+    await showForm(context, mount.name, 'unmount');
     return true;
   }
-  // there may be changes since the last poll: those are kept for the next mount of that name
+  // what a program changes in this moment is kept for the next mount of that name
   return unmountWith(context, mount.name, 'keep');
+}
+
+/** Whether anything is staged; the polled state counts only files with new bytes, not what was deleted. */
+async function mayHaveChanges({ model }: IContext, name: string): Promise<boolean> {
+  try {
+    const { changes, refused } = await model.difference(name);
+    return changes.length + refused.length > 0;
+  } catch (error) {
+    if (error instanceof RequestError) {
+      return true; // nobody knows, so the person is asked
+    }
+    throw error;
+  }
 }
 
 export async function unmountWith(

@@ -8,8 +8,8 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { IMountStatus, IRepo } from '../api';
 import { CommandIDs, type ICommandItem, type IContext } from '../context';
 import { mountName } from '../files/path';
-import { mountRepo, updateAll } from './actions';
-import { mountCommands, needsPanel, type IMountCommand } from './mountCommands';
+import { mountRepo, showExplore, updateAll } from './actions';
+import { mountCommands, type IMountCommand } from './mountCommands';
 import { isBehind, isBusy, sortedMounts } from './mounts';
 import { defaultBranch, defaultMountName, sortedBranches } from './repos';
 
@@ -48,9 +48,6 @@ function addMountCommand(context: IContext, command: IMountCommand): string {
           : (named(args)[0] ?? null);
       if (!mount) {
         return;
-      }
-      if (needsPanel(command, mount)) {
-        await showExplore(context);
       }
       if ((await command.run(mount, args)) === false) {
         await showExplore(context);
@@ -151,8 +148,4 @@ function addRefreshRepos({ model, commands, trans }: IContext): string {
     execute: () => model.listRepos(true)
   });
   return CommandIDs.refreshRepos;
-}
-
-async function showExplore({ commands }: IContext): Promise<void> {
-  await commands.execute(CommandIDs.showPanel, { view: 'explore' });
 }

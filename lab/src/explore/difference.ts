@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { useEffect, useReducer, useState } from 'react';
 
 import type { IDifference, IMountStatus, RequestError } from '../api';
 import { asRequestError, type MountModel } from '../model';
@@ -9,9 +9,16 @@ export interface ILoadedDifference {
   isLoading: boolean;
 }
 
-/** What a commit would change: asked for again whenever the daemon tells of other changes. */
-export function useDifference(model: MountModel, mount: IMountStatus): ILoadedDifference {
+/**
+ * What a commit would change: asked for again when the daemon tells of other new bytes, and by `again`, as it does not
+ * tell of what is deleted.
+ */
+export function useDifference(
+  model: MountModel,
+  mount: IMountStatus
+): ILoadedDifference & { again: () => void } {
   const [loaded, setLoaded] = useState<ILoadedDifference>({ difference: null, error: null, isLoading: true });
+  const [number, again] = useReducer((count: number) => count + 1, 0);
   const { name, commit, staged } = mount;
   const [files, bytes] = [staged?.files ?? 0, staged?.bytes ?? 0];
   useEffect(() => {
@@ -24,6 +31,6 @@ export function useDifference(model: MountModel, mount: IMountStatus): ILoadedDi
     return () => {
       isOld = true;
     };
-  }, [model, name, commit, files, bytes]);
-  return loaded;
+  }, [model, name, commit, files, bytes, number]);
+  return { ...loaded, again };
 }

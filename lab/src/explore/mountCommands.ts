@@ -3,8 +3,8 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import type { IMountStatus } from '../api';
 import { CommandIDs, type IContext } from '../context';
-import { commit, copyPath, copySnippet, done, unmount, update } from './actions';
-import { isBehind, isReady, stagedFiles, warmupOf } from './mounts';
+import { commit, copyPath, copySnippet, done, showExplore, showForm, unmount, update } from './actions';
+import { isBehind, isReady, warmupOf } from './mounts';
 
 export interface IMountCommand {
   id: string;
@@ -16,13 +16,11 @@ export interface IMountCommand {
   isFor: (mount: IMountStatus) => boolean;
   isToggled?: (mount: IMountStatus) => boolean;
   /** False if it failed: then the row of the mount tells why. */
-  run: (mount: IMountStatus, args: ReadonlyPartialJSONObject) => Promise<boolean> | boolean | void;
-  /** Whether it shows a form or a directory, so that the panel has to be there. */
-  isShown?: boolean;
+  run: (mount: IMountStatus, args: ReadonlyPartialJSONObject) => Promise<boolean | void> | void;
 }
 
 export function mountCommands(context: IContext): IMountCommand[] {
-  const { model, explore, shown, trans } = context;
+  const { model, shown, trans } = context;
   const hasPath = () => model.state?.fuse.available ?? false;
   const isFollowable = (mount: IMountStatus) => isReady(mount) && mount.mode === 'ro' && mount.branch !== '';
   const running = (mount: IMountStatus) => {
@@ -36,10 +34,10 @@ export function mountCommands(context: IContext): IMountCommand[] {
       longLabel: trans.__('Open a Mount'),
       caption: trans.__('Show the files of a mount in the panel'),
       isFor: isReady,
-      run: mount => {
+      run: async mount => {
+        await showExplore(context);
         shown.directory = mount.name;
-      },
-      isShown: true
+      }
     },
     {
       id: CommandIDs.updateMount,
@@ -64,14 +62,10 @@ export function mountCommands(context: IContext): IMountCommand[] {
       longLabel: trans.__('Commit the Changes in a Mount…'),
       caption: trans.__('Look at what was changed, and commit it'),
       isFor: mount => isReady(mount) && mount.mode === 'rw',
-      run: (mount, args) => {
-        if (typeof args.message === 'string') {
-          return commit(context, mount.name, args.message);
-        }
-        explore.openForm(mount.name, 'commit');
-        return true;
-      },
-      isShown: true
+      run: (mount, args) =>
+        typeof args.message === 'string'
+          ? commit(context, mount.name, args.message)
+          : showForm(context, mount.name, 'commit')
     },
     {
       id: CommandIDs.makeReadWrite,
@@ -127,13 +121,7 @@ export function mountCommands(context: IContext): IMountCommand[] {
       longLabel: trans.__('Unmount…'),
       caption: trans.__('Changes that are not committed are asked about first'),
       isFor: mount => isReady(mount) || mount.state === 'error',
-      run: mount => unmount(context, mount),
-      isShown: true
+      run: mount => unmount(context, mount)
     }
   ];
-}
-
-/** What asks about changes needs the panel only when there are some. */
-export function needsPanel(command: IMountCommand, mount: IMountStatus): boolean {
-  return command.id === CommandIDs.unmount ? stagedFiles(mount) > 0 : (command.isShown ?? false);
 }

@@ -28,11 +28,6 @@ export function isBehind(mount: IMountStatus): boolean {
   return isReady(mount) && mount.behind > 0;
 }
 
-/** The number of files that are changed and not committed. */
-export function stagedFiles(mount: IMountStatus): number {
-  return mount.staged?.files ?? 0;
-}
-
 export function stateText(trans: TranslationBundle, state: string): string {
   switch (state) {
     case 'mounted':
