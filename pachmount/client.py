@@ -142,6 +142,10 @@ class DaemonClient:
         """What the daemon and the mounts did so far; NotFoundError if one of `names` is no mount."""
         return _one(schema.StatsAnswer, self._get("/stats", POLL_TIMEOUT, mount=list(names)))
 
+    def reload(self) -> schema.ReloadAnswer:
+        """Let the daemon read its settings again; what changed."""
+        return _one(schema.ReloadAnswer, self._put("/daemon/_reload", POLL_TIMEOUT))
+
     def mounts(self) -> schema.MountsAnswer:
         return _one(schema.MountsAnswer, self._get("/mounts", CLUSTER_TIMEOUT))
 

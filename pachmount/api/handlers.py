@@ -92,6 +92,7 @@ class Services:
     browser: Browser
     logins: Slots
     downloads: Slots
+    reload: Callable[[], schema.ReloadAnswer]
 
 
 class Handler(tornado.web.RequestHandler):

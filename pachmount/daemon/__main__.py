@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pachmount import settings as settings_module
@@ -70,16 +71,13 @@ def main() -> int:
     if options.log_file is not None:
         where = replace(where, log_file=Path(os.path.abspath(options.log_file)))
     report = ReadyReport(options.ready_fd, where.socket)
-    try:
-        settings = settings_module.load(
-            allow_other=options.allow_other,
-            require_token=options.require_token,
-            **{name: getattr(options, name) for name in SETTINGS_FLAGS},
-        )
-    except PachmountError as error:
-        report.failed(error)
-        return int(error.exit_code)
-    return app.serve(where, settings, foreground=options.foreground, report=report)
+    load = partial(
+        settings_module.load,
+        allow_other=options.allow_other,
+        require_token=options.require_token,
+        **{name: getattr(options, name) for name in SETTINGS_FLAGS},
+    )
+    return app.serve(where, load, foreground=options.foreground, report=report)
 
 
 def _places(options: argparse.Namespace) -> Places:

@@ -36,6 +36,8 @@ from pachmount.cache.disk import DiskBlocks
 from pachmount.cache.listings import ListingFiles
 from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
+from pachmount.daemon.reloading import Reloader
+from pachmount.daemon.service_manager import ServiceManager
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.browsing import Browser
@@ -86,7 +88,10 @@ class ReadyReport(Protocol):
 class Daemon:
     """Everything that runs in one daemon process."""
 
-    def __init__(self, where: Places, settings: Settings) -> None:
+    def __init__(
+        self, where: Places, settings: Settings, load: Callable[[], Settings], service_manager: ServiceManager
+    ) -> None:
+        """`load` reads the settings again, as they were read at the start."""
         self._where = where
         self._started = time.time()
         _refuse_own_paths_below(where, settings)
@@ -99,7 +104,7 @@ class Daemon:
         state = where.lock_file.parent
         embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
         self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
-        mounter = Mounter(
+        self._mounter = Mounter(
             self._cluster,
             self._contents,
             self._gate,
@@ -111,10 +116,12 @@ class Daemon:
         )
         store = MountStore(where.mounts_file)
         staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
-        self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
+        writing = Writing(self._cluster, self._mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
+        self._manager = MountManager(
+            self._cluster, self._mounter, store, where.mount_dir, settings.call_timeout, writing
+        )
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
-        self._views = OpenViews(self._cluster, mounter)
+        self._views = OpenViews(self._cluster, self._mounter)
         self._poll_interval = settings.poll_interval
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
         self._pools = Pools()
@@ -125,6 +132,8 @@ class Daemon:
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
         self._clients = _client_access(where, settings) if settings.listen else None
         self._url = ""
+        self._service_manager = service_manager
+        self._reloader = Reloader(settings, load, self._live_settings())
         self._stopping = threading.Event()
         self._stop_asked_at = 0.0
 
@@ -146,13 +155,18 @@ class Daemon:
             Browser(self._manager, self._cluster, self._views),
             self._logins,
             self._downloads,
+            self._reloader.reload,
         )
         server = self._listen(services)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
         on_ready()
+        self._service_manager.tell("READY=1")
+        informing = asyncio.create_task(self._service_manager.keep_informed(self._pools.poll, self._in_one_line))
         watch = threading.Thread(target=self._watch_cluster, name="cluster-watch", daemon=True)
         watch.start()
         await stop.wait()
+        self._service_manager.tell("STOPPING=1", "STATUS=unmounting")
+        informing.cancel()
         self._stopping.set()
         self._warmups.close()
         self._views.close()
@@ -231,6 +245,38 @@ class Daemon:
         named = [answers.named_statistics(mount) for mount in mounts]
         return schema.StatsAnswer(time=time.time(), daemon=daemon, mounts=named)
 
+    def _in_one_line(self) -> str:
+        """The daemon's condition for a service manager: made of all that a client is told, to notice what hangs."""
+        status = self.status()
+        wrong = sum(mount.error is not None for mount in status.mounts)
+        return f"{len(status.mounts)} mounts, {wrong} with errors; cluster: {status.cluster.state}"
+
+    def _live_settings(self) -> dict[str, Callable[[Settings], None]]:
+        """How each setting that can change while the daemon runs is put into effect."""
+
+        def log_as(new: Settings) -> None:
+            log_setup.adjust(new.log_level, json_lines=new.log_format == "json")
+
+        def wait_for_reads(new: Settings) -> None:
+            """Mounts that exist keep the time for their names."""
+            self._contents.timeout = self._gate.timeout = self._mounter.read_timeout = new.read_timeout
+
+        def wait_for_calls(new: Settings) -> None:
+            self._manager.call_timeout = new.call_timeout
+            self._cluster.set_call_timeout(new.call_timeout)
+
+        return {
+            "log_level": log_as,
+            "log_format": log_as,
+            "read_timeout": wait_for_reads,
+            "call_timeout": wait_for_calls,
+            "poll_interval": lambda new: setattr(self, "_poll_interval", new.poll_interval),
+            "cache_size": lambda new: setattr(self._disk, "limit", new.cache_size),
+            "listings_size": lambda new: setattr(self._listings, "limit", new.listings_size),
+            "memory_size": lambda new: setattr(self._cache, "memory_limit", new.memory_size),
+            "read_ahead": lambda new: setattr(self._contents, "read_ahead", new.read_ahead),
+        }
+
     def _cache_status(self) -> schema.CacheStatus:
         return schema.CacheStatus(
             directory=str(self._disk.directory),
@@ -266,8 +312,9 @@ class Daemon:
 
     def _watch_cluster(self) -> None:
         """Look at the cluster and the branches; one that does not answer soon again, then ever more seldom."""
-        interval, failures = self._poll_interval, 0
+        failures = 0
         while True:
+            interval = self._poll_interval
             pause = min(interval, FIRST_RETRY_PAUSE * 2 ** min(failures - 1, 10)) if failures else interval
             if self._stopping.wait(pause * random.uniform(JITTER, 1.0)):  # noqa: S311  # spreads clients
                 return
@@ -301,16 +348,21 @@ def _bound_memory_pools() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
 
 
-def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyReport) -> int:
-    """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not."""
+def serve(where: Places, load: Callable[[], Settings], *, foreground: bool, report: ReadyReport) -> int:
+    """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not.
+
+    `load` reads the settings; in the foreground the service manager that started us, if one did, is told how we are.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     _bound_memory_pools()
     faulthandler.register(signal.SIGUSR1)
     survive_closed_connections()
+    service_manager = ServiceManager.of(os.environ) if foreground else ServiceManager()
     try:
+        settings = load()
         level, json_lines = settings.log_level, settings.log_format == "json"
         log_setup.configure(where.log_file, level, json_lines=json_lines, to_stderr=foreground)
-        daemon = Daemon(where, settings)
+        daemon = Daemon(where, settings, load, service_manager)
     except PachmountError as error:
         report.failed(error)
         return int(error.exit_code)

@@ -70,7 +70,7 @@ class MountManager:
         self._cluster = cluster
         self._mounter = mounter
         self._table = MountTable(store)
-        self._call_timeout = call_timeout
+        self.call_timeout = call_timeout
         self._follower = Follower(cluster, self.mounts, self._show)
         self._heads = HeadWatch(self._follower.notice)
         self._sessions = Sessions(mounter, writing, self.mount_dir)
@@ -129,9 +129,9 @@ class MountManager:
     def resolve(self, wish: Wish) -> Resolved:
         """Check a wish against the cluster without changing anything."""
         if wish.mode == "rw":
-            resolved = resolve_writable(self._cluster.client, wish.source, self._call_timeout)
+            resolved = resolve_writable(self._cluster.client, wish.source, self.call_timeout)
         else:
-            resolved = resolve(self._cluster.client, wish.source, self._call_timeout)
+            resolved = resolve(self._cluster.client, wish.source, self.call_timeout)
         wish.check(resolved)
         return resolved
 
@@ -204,7 +204,7 @@ class MountManager:
                 self.writing.refresh(mount)
             self._table.save()
             return mount
-        resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
+        resolved = resolve(self._cluster.client, source.at(commit), self.call_timeout)
         self._show(mount, resolved, follow=False if commit else None)
         return mount
 
@@ -214,7 +214,7 @@ class MountManager:
         mount = self.get(name)
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
-            resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+            resolve(self._cluster.client, mount.spec.source.at(""), self.call_timeout)
         with self._table.operation(mount):
             if on and mount.spec.mode == "rw":
                 refuse_to_follow()
@@ -310,7 +310,7 @@ class MountManager:
                 if before.follow:
                     hint = f"pachmount follow {name} --off"
                     raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
-                resolve_writable(self._cluster.client, before.source, self._call_timeout)
+                resolve_writable(self._cluster.client, before.source, self.call_timeout)
             if mount.overlay is not None:
                 require_clean(mount)
             mount.on(Event.MOVE)

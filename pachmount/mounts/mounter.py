@@ -22,7 +22,7 @@ from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mounter:
     """What all mounts share. `staging_dir` is where new mounts wait for their place; `read_timeout` in seconds;
     `owner` the user and group id that the files have.

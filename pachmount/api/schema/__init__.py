@@ -2,7 +2,7 @@
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
 2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_remount`, `/_follow`, `/_diff`, `/_discard`, `/warmups`,
-`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits`, `/files`, `/file` and `/pipelines` are ours.
+`/daemon/_reload`, `/_warmup`, `/_warmup_cancel`, `/branches`, `/commits`, `/files`, `/file` and `/pipelines` are ours.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ from pachmount.api.schema.status import (
     MountStatistics,
     MountStatus,
     NamedMountStatistics,
+    ReloadAnswer,
+    SettingChange,
     StagedStatus,
     StatsAnswer,
     StatusAnswer,
@@ -133,9 +135,11 @@ __all__ = [
     "RefreshEntry",
     "RefreshRequest",
     "RefusedAnswer",
+    "ReloadAnswer",
     "RemountRequest",
     "RepoAnswer",
     "Request",
+    "SettingChange",
     "StagedStatus",
     "StatsAnswer",
     "StatusAnswer",
