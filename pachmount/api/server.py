@@ -28,6 +28,7 @@ ROUTES: dict[str, type[Handler]] = {
     "/stats": statistics.StatsHandler,
     "/metrics": statistics.MetricsHandler,
     "/daemon/_reload": daemon.ReloadHandler,
+    "/trace": daemon.TraceHandler,
     "/repos": cluster.ReposHandler,
     "/projects": cluster.ProjectsHandler,
     "/branches": cluster.BranchesHandler,

@@ -30,21 +30,28 @@ def doctor(state: State, as_json: opt.Json = False) -> ExitCode:
     For each thing: found, or what to do about it. Nothing is started or changed.
     Exit code 0: no problem; 1: at least one.
     """
-    from pachmount.cli.checks import Verdict, system_checks
+    from pachmount.cli.checks import Verdict
 
-    checks = [*system_checks(state.places), *_daemon_checks(state)]
+    checks = all_checks(state)
     problems = [check for check in checks if check.verdict is Verdict.PROBLEM]
     if as_json:
-        entries = [
-            {"name": check.name, "verdict": check.verdict.value, "found": check.found, "advice": check.advice}
-            for check in checks
-        ]
-        output.json_answer({"ok": not problems, "checks": entries})
+        output.json_answer({"ok": not problems, "checks": [as_dict(check) for check in checks]})
     else:
         _print(checks)
         output.line("")
         output.line(f"{output.count(len(problems), 'problem')} found" if problems else "no problems found")
     return ExitCode.FAILURE if problems else ExitCode.OK
+
+
+def all_checks(state: State) -> list[Check]:
+    """What is looked at, in this order: the machine, the daemon, the cluster."""
+    from pachmount.cli.checks import system_checks
+
+    return [*system_checks(state.places), *_daemon_checks(state)]
+
+
+def as_dict(check: Check) -> dict[str, str]:
+    return {"name": check.name, "verdict": check.verdict.value, "found": check.found, "advice": check.advice}
 
 
 def _print(checks: list[Check]) -> None:

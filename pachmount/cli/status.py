@@ -38,7 +38,7 @@ def status(state: State, watch: opt.Watch = False, interval: opt.Interval = 2.0,
         answer = state.status()
     except DaemonNotRunningError:
         if as_json:
-            output.json_answer(_stopped(state))
+            output.json_answer(stopped(state))
         else:
             _not_running(state)
         return ExitCode.NOT_RUNNING
@@ -56,7 +56,7 @@ def _watch(state: State, interval: float, as_json: bool) -> NoReturn:
         try:
             answer = state.status()
         except DaemonNotRunningError:
-            output.json_line(_stopped(state)) if as_json else _not_running(state)
+            output.json_line(stopped(state)) if as_json else _not_running(state)
         except UnreachableError as error:
             output.json_line({"state": "unreachable", "error": error.to_dict()}) if as_json else output.error(error)
         else:
@@ -83,7 +83,7 @@ def _show(state: State, answer: StatusAnswer) -> None:
     _advise(state, answer)
 
 
-def _stopped(state: State) -> dict[str, Any]:
+def stopped(state: State) -> dict[str, Any]:
     """What is known without the daemon."""
     from pachmount.overlay.kept import kept_in
 

@@ -63,6 +63,7 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--log-file", type=Path)
     parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
+    parser.add_argument("--until-unmounted", action="store_true", help="end when the last mount is taken away")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     options = parser.parse_args()
     if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
@@ -77,7 +78,7 @@ def main() -> int:
         require_token=options.require_token,
         **{name: getattr(options, name) for name in SETTINGS_FLAGS},
     )
-    return app.serve(where, load, foreground=options.foreground, report=report)
+    return app.serve(where, load, foreground=options.foreground, report=report, until_unmounted=options.until_unmounted)
 
 
 def _places(options: argparse.Namespace) -> Places:

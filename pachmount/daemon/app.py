@@ -137,12 +137,14 @@ class Daemon:
         self._stopping = threading.Event()
         self._stop_asked_at = 0.0
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
+    async def run(self, on_ready: Callable[[], None], *, until_unmounted: bool) -> None:
         """Serve until one of STOP_SIGNALS comes; a second one ends the process at once."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
+        if until_unmounted:
+            self._manager.when_unmounted = lambda: self._stop_without_mounts(loop, stop)
         await loop.run_in_executor(self._pools.work, self._bring_up)
         services = Services(
             self._manager,
@@ -330,6 +332,11 @@ class Daemon:
             except Exception:
                 log.exception("the watch of the cluster failed")
 
+    def _stop_without_mounts(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        if not self._manager.mounts():
+            log.info("the last mount was taken away: stopping")
+            loop.call_soon_threadsafe(stop.set)
+
     def _on_signal(self, number: int, stop: asyncio.Event) -> None:
         name = signal.Signals(number).name
         if stop.is_set():
@@ -348,10 +355,13 @@ def _bound_memory_pools() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
 
 
-def serve(where: Places, load: Callable[[], Settings], *, foreground: bool, report: ReadyReport) -> int:
+def serve(
+    where: Places, load: Callable[[], Settings], *, foreground: bool, report: ReadyReport, until_unmounted: bool = False
+) -> int:
     """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not.
 
-    `load` reads the settings; in the foreground the service manager that started us, if one did, is told how we are.
+    `load` reads the settings; `until_unmounted` ends it with its last mount. In the foreground the service manager that
+    started us, if one did, is told how we are.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     _bound_memory_pools()
@@ -371,7 +381,7 @@ def serve(where: Places, load: Callable[[], Settings], *, foreground: bool, repo
         report.failed(failure)
         return int(failure.exit_code)
     try:
-        asyncio.run(daemon.run(report.ready))
+        asyncio.run(daemon.run(report.ready, until_unmounted=until_unmounted))
         return 0
     except PachmountError as error:
         log.error("the daemon cannot run: %s", error)  # noqa: TRY400 (its text says it all)

@@ -53,9 +53,11 @@ class ServiceManager:
         the threads hang, or the daemon cannot describe itself.
         """
         pause = self.watchdog / 2 or STATUS_SECONDS
+        asked: asyncio.Future[str] | None = None
         while self.address:
             try:
-                asked = asyncio.get_running_loop().run_in_executor(executor, condition)
+                if asked is None or asked.done():
+                    asked = asyncio.get_running_loop().run_in_executor(executor, condition)
                 text = await asyncio.wait_for(asyncio.shield(asked), pause)
                 self.tell(f"STATUS={text}", "WATCHDOG=1")
             except asyncio.TimeoutError:

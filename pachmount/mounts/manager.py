@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageError
+from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
+from pachmount.fuse import kernel
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Progress
@@ -75,6 +76,8 @@ class MountManager:
         self._heads = HeadWatch(self._follower.notice)
         self._sessions = Sessions(mounter, writing, self.mount_dir)
         lists = writing.places.directory.parent / "datums"
+        self.when_unmounted: Callable[[], None] = lambda: None
+        mounter.on_session_end = self._notice_the_end
         self.datums = DatumMode(self._table, self._sessions, mounter, self.mount_dir, lists)
 
     # --- looking
@@ -149,6 +152,8 @@ class MountManager:
             try:
                 with self._table.operation(mount):
                     refuse_difference(mount.spec, wish, resolved, path_filter)
+                    if _was_taken_away(mount):
+                        mount.on(Event.FAIL, CannotMountError("it was unmounted"))
                     if mount.state is State.ERROR:
                         self._sessions.restart(mount)
                 if wish.follow and not mount.spec.follow:
@@ -465,11 +470,35 @@ class MountManager:
         self._table.save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
+        self.when_unmounted()
         return made
+
+    def _notice_the_end(self) -> None:
+        """A session ended: let go of mounts that somebody took away with umount(8). What is staged in them is kept."""
+        for mount in filter(_was_taken_away, self.mounts()):
+            try:
+                with self._table.operation(mount):
+                    if not _was_taken_away(mount):
+                        continue
+                    self._sessions.take_away(mount)
+                    self._table.drop(mount)
+                self._table.save()
+                self._follower.listen()
+            except PachmountError as error:
+                log.warning("%s was unmounted, but not by us: %s", mount.spec.mountpoint, error)
+            else:
+                log.info("%s was unmounted, but not by us", mount.spec.mountpoint)
+                self.when_unmounted()
 
     def _stop(self, mount: Mount) -> None:
         with self._table.operation(mount):
             self._sessions.take_away(mount)
+
+
+def _was_taken_away(mount: Mount) -> bool:
+    """Whether nothing of ours is mounted any more where a mount should be."""
+    shown = mount.state is State.MOUNTED and mount.session is not None
+    return shown and all(layer.fs_type != kernel.FS_TYPE for layer in kernel.layers(mount.spec.mountpoint))
 
 
 def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:

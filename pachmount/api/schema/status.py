@@ -207,21 +207,6 @@ class StatusAnswer(Model):
     datum: DatumStatus | None = None
 
 
-class SettingChange(Model):
-    """A setting that is another one than the daemon had; `needs_restart`: it goes on with the one `before`."""
-
-    name: str
-    before: str | float | int | bool | None
-    now: str | float | int | bool | None
-    needs_restart: bool
-
-
-class ReloadAnswer(Model):
-    """What differs from the settings in force; without `needs_restart` it holds from now on."""
-
-    changes: list[SettingChange] = []
-
-
 class NamedMountStatistics(MountStatistics):
     """The statistics of one mount; `behind` counts commits."""
 
