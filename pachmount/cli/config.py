@@ -58,7 +58,7 @@ def show(state: State, name: OptionalName = None, as_json: opt.Json = False) -> 
     else:
         cells = [[one.name, setting_text(one.name, one.value), one.source, one.description] for one in found]
         output.table(["SETTING", "VALUE", "FROM", ""], cells)
-        for variable, near in _mistyped():
+        for variable, near in settings.unread_variables():
             why = f" — did you mean {near}?" if near else ""
             state.note(f"{variable} is no setting{why}")
 
@@ -118,25 +118,6 @@ def _tell_daemon(state: State) -> None:
         state.note(str(error))
         return
     state.hint("'pachmount daemon reload' lets the daemon that runs know")
-
-
-def _mistyped() -> list[tuple[str, str]]:
-    """PACHMOUNT_* variables that nothing reads, and the setting that may be meant."""
-    import os
-
-    from pachmount import settings
-
-    known = {f"{settings.ENV_PREFIX}{name.upper()}" for name in settings.Settings.model_fields} | OTHER_VARIABLES
-    unread = sorted(name for name in os.environ if name.startswith(settings.ENV_PREFIX) and name not in known)
-    found = []
-    for name in unread:
-        near = settings.nearest(name.removeprefix(settings.ENV_PREFIX))
-        found.append((name, f"{settings.ENV_PREFIX}{near.upper()}" if near else ""))
-    return found
-
-
-OTHER_VARIABLES = frozenset({"PACHMOUNT_URL", "PACHMOUNT_TOKEN", "PACHMOUNT_LAB_STOP_DAEMON", "PACHMOUNT_TEST_PACHD"})
-"""Variables that are no settings; tests add theirs."""
 
 
 def _json(value: Any) -> Any:
