@@ -165,7 +165,7 @@ def dead_mounts(mount_dir: Path) -> list[Check]:
     return results
 
 
-def stray_mounts(places_of: Callable[[Path], paths.Places] = paths.places) -> list[Check]:
+def stray_mounts() -> list[Check]:
     """Mounts that answer nobody any more and were made at other places: by mount(8), say."""
     results = []
     below = paths.default_mount_dir()
@@ -173,8 +173,7 @@ def stray_mounts(places_of: Callable[[Path], paths.Places] = paths.places) -> li
         place = Path(mount.mountpoint)
         if mount.fs_type != kernel.FS_TYPE or place.is_relative_to(below) or probe(mount.mountpoint) == "ok":
             continue
-        unmount = "umount -l" if os.geteuid() == 0 else "fusermount -u -z"
-        advice = f"pachmount daemon start --mount-dir {places_of(place).mount_dir}; or {unmount} {place}"
+        advice = f"pachmount daemon start --mount-dir {place}; or fusermount -u -z {place}"
         results.append(problem("mount", f"{place} does not answer: its daemon is gone or hangs", advice))
     return results
 

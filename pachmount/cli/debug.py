@@ -69,7 +69,7 @@ def trace(state: State, name: Name, seconds: Seconds = 0.0, as_json: opt.Json = 
     \b
     Examples:
       pachmount debug trace images
-      pachmount debug trace images --seconds 10 --json | jq -r 'select(.error != "") | .path'
+      pachmount debug trace images --seconds 10 --json > operations.jsonl
 
     What the kernel answers from its cache does not reach the daemon and is not shown. Each line has the time, the
     operation, its path, the range of bytes, the result and how long it took; with --json it is an object. Nothing is
