@@ -134,9 +134,9 @@ def unread_variables() -> list[Check]:
     """Variables that look like settings, but are none."""
     from pachmount.settings import unread_variables
 
+    found = unread_variables()
     return [
-        note(name, "is no setting, and nothing reads it", f"did you mean {near}?" if near else f"unset {name}")
-        for name, near in unread_variables()
+        note(name, "nothing reads it", f"did you mean {near}?" if near else f"unset {name}") for name, near in found
     ]
 
 
@@ -170,8 +170,8 @@ def stray_mounts() -> list[Check]:
     results = []
     below = paths.default_mount_dir()
     for mount in kernel.mount_table():
-        place = Path(mount.mountpoint)
-        if mount.fs_type != kernel.FS_TYPE or place.is_relative_to(below) or probe(mount.mountpoint) == "ok":
+        place = mount.mountpoint
+        if mount.fs_type != kernel.FS_TYPE or Path(place).is_relative_to(below) or probe(place) == "ok":
             continue
         advice = f"pachmount daemon start --mount-dir {place}; or fusermount -u -z {place}"
         results.append(problem("mount", f"{place} does not answer: its daemon is gone or hangs", advice))
@@ -186,8 +186,7 @@ def socket_owner(socket: Path) -> list[Check]:
         return []  # no daemon; a directory that cannot be used is told by its own check
     if owner in (os.geteuid(), 0) or os.geteuid() == 0:
         return [ok("socket", str(socket))]
-    advice = "its owner can let you: pachmount config set socket_users YOU; or choose another: --mount-dir DIR"
-    return [note("socket", f"{socket} belongs to user {owner}", advice)]
+    return [note("socket", f"{socket} belongs to user {owner}", "set socket_users, or --mount-dir DIR")]
 
 
 def probe(mountpoint: str, seconds: float = PROBE_SECONDS) -> str:
@@ -293,7 +292,7 @@ def clock(now: float | None = None) -> Check:
 
 
 def lab_extension(prefix: Path = Path(sys.prefix)) -> Check:
-    """Whether JupyterLab has our panel; everything else works without."""
+    """Whether JupyterLab has our panel."""
     name, lab = "JupyterLab panel", prefix / "share/jupyter/labextensions"
     if not lab.parent.is_dir():
         return ok(name, "there is no Jupyter here")

@@ -6,13 +6,10 @@ Order: log, lock, cache, cluster, mounts of the last time, socket, ready. Stop: 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import faulthandler
 import logging
 import os
 import random
-import resource
 import signal
 import sys
 import threading
@@ -26,7 +23,7 @@ from typing import Protocol
 from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
-from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
+from pachmount.api.access import PeerAccess, parse_endpoint
 from pachmount.api.datums import status as datum_status
 from pachmount.api.handlers import MAX_DOWNLOADS, MAX_LOGINS, RequestCounts, Services, Slots
 from pachmount.api.pools import Pools
@@ -38,6 +35,7 @@ from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
 from pachmount.daemon.reloading import Reloader
 from pachmount.daemon.service_manager import ServiceManager
+from pachmount.daemon.surroundings import bound_memory_pools, client_access, refuse_own_paths_below, rss_bytes
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.browsing import Browser
@@ -64,8 +62,6 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
-MEMORY_POOLS = 2
-_M_ARENA_MAX = -8
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """The same as the original's."""
 WAITING_REQUESTS = 64
@@ -94,7 +90,7 @@ class Daemon:
         """`load` reads the settings again, as they were read at the start."""
         self._where = where
         self._started = time.time()
-        _refuse_own_paths_below(where, settings)
+        refuse_own_paths_below(where, settings)
         self._lock = DaemonLock(where.lock_file)
         self._disk = DiskBlocks(settings.cache_dir / "blocks", settings.cache_size)
         self._listings = ListingFiles(settings.cache_dir / "listings", settings.listings_size)
@@ -130,7 +126,7 @@ class Daemon:
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
-        self._clients = _client_access(where, settings) if settings.listen else None
+        self._clients = client_access(where, settings) if settings.listen else None
         self._url = ""
         self._service_manager = service_manager
         self._reloader = Reloader(settings, load, self._live_settings())
@@ -200,7 +196,7 @@ class Daemon:
             socket=str(self._where.socket),
             listen=self._url,
             log_file=str(self._where.log_file),
-            rss_bytes=_rss_bytes(),
+            rss_bytes=rss_bytes(),
             threads=threading.active_count(),
             waiting_requests=self._gate.waiting,
             waiting_requests_limit=self._gate.limit,
@@ -230,7 +226,7 @@ class Daemon:
             started=self._started,
             uptime_seconds=time.time() - self._started,
             cpu_seconds=time.process_time(),
-            rss_bytes=_rss_bytes(),
+            rss_bytes=rss_bytes(),
             threads=len(os.listdir("/proc/self/task")),
             waiting_requests=self._gate.waiting,
             waiting_requests_limit=self._gate.limit,
@@ -349,12 +345,6 @@ class Daemon:
         stop.set()
 
 
-def _bound_memory_pools() -> None:
-    """Let the C library keep few pools of memory: with one for each thread, buffers of MiB pile up in all of them."""
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
-
-
 def serve(
     where: Places, load: Callable[[], Settings], *, foreground: bool, report: ReadyReport, until_unmounted: bool = False
 ) -> int:
@@ -364,7 +354,7 @@ def serve(
     started us, if one did, is told how we are.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _bound_memory_pools()
+    bound_memory_pools()
     faulthandler.register(signal.SIGUSR1)
     survive_closed_connections()
     service_manager = ServiceManager.of(os.environ) if foreground else ServiceManager()
@@ -389,32 +379,3 @@ def serve(
         return int(error.exit_code)
     finally:
         daemon.close()
-
-
-def _client_access(where: Places, settings: Settings) -> TokenAccess:
-    """The rule for clients over TCP."""
-    endpoint = parse_endpoint(settings.listen)
-    token = read_or_make_token(settings.token_file or where.token_file) if settings.require_token else None
-    if token is None and not endpoint.is_loopback:
-        log.warning("whoever reaches %s may use the mounts and the session: there is no token", endpoint)
-    return TokenAccess(token, parse_hosts(settings.allowed_hosts) | {endpoint.host.lower()})
-
-
-def _refuse_own_paths_below(where: Places, settings: Settings) -> None:
-    """A daemon that reads or writes below its own mounts waits for itself for ever."""
-    for path in (
-        settings.cache_dir,
-        where.log_file,
-        where.mounts_file,
-        where.staged,
-        where.socket,
-        paths.local_store(),
-    ):
-        if f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(where.mount_dir)}/"):
-            why = f"it lies below the mount directory {where.mount_dir}"
-            raise ConfigurationError(f"cannot use '{path}'", why, "choose another mount directory: --mount-dir DIR")
-
-
-def _rss_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
