@@ -148,7 +148,7 @@ def test_writing_is_asked_for_and_outlives_umount(machine: Machine) -> None:
     ("options", "source", "code", "said"),
     [
         ("cash_size=1G", "", 1, "did you mean 'cache_size'?"),
-        ("folllow", "", 1, "did you mean 'follow'?"),
+        ("follows", "", 1, "did you mean 'follow'?"),
         ("mode=rw,ro", "", 1, "exclude each other"),
         ("mode=wr", "", 1, "it is ro or rw"),
         ("commit=", "", 1, "needs a value"),
