@@ -142,6 +142,15 @@ class DaemonClient:
         """What the daemon and the mounts did so far; NotFoundError if one of `names` is no mount."""
         return _one(schema.StatsAnswer, self._get("/stats", POLL_TIMEOUT, mount=list(names)))
 
+    def reload(self) -> schema.ReloadAnswer:
+        """Let the daemon read its settings again; what changed."""
+        return _one(schema.ReloadAnswer, self._put("/daemon/_reload", POLL_TIMEOUT))
+
+    def trace(self, name: str, after: int | None = None) -> schema.TraceAnswer:
+        """File operations of a mount after the one of a number: `next` of the last answer. None begins, with no one."""
+        number = {} if after is None else {"after": after}
+        return _one(schema.TraceAnswer, self._get("/trace", POLL_TIMEOUT, mount=name, **number))
+
     def mounts(self) -> schema.MountsAnswer:
         return _one(schema.MountsAnswer, self._get("/mounts", CLUSTER_TIMEOUT))
 

@@ -8,11 +8,13 @@ import logging.handlers
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 MAX_LOG_BYTES = 5 * 1024 * 1024
 LOG_FILES_KEPT = 3
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_JOURNAL_FORMAT = "%(levelname)-7s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
@@ -32,7 +34,6 @@ class JsonFormatter(logging.Formatter):
 
 def configure(log_file: Path | None, level: str, *, json_lines: bool = False, to_stderr: bool = False) -> None:
     """Send the log of this process to `log_file` (0600, rotated), to stderr, or both."""
-    formatter = JsonFormatter() if json_lines else logging.Formatter(_FORMAT)
     handlers: list[logging.Handler] = []
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,9 +45,24 @@ def configure(log_file: Path | None, level: str, *, json_lines: bool = False, to
         )
     if to_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
-    for handler in handlers:
-        handler.setFormatter(formatter)
-    root = logging.getLogger()
-    root.handlers[:] = handlers
-    root.setLevel(level.upper())
+    logging.getLogger().handlers[:] = handlers
+    adjust(level, json_lines=json_lines)
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # handlers log what failed, and why
+
+
+def adjust(level: str, *, json_lines: bool) -> None:
+    """Log with this level and format from now on, to where the log goes already."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for handler in root.handlers:
+        text = _JOURNAL_FORMAT if type(handler) is logging.StreamHandler and _is_journal(handler.stream) else _FORMAT
+        handler.setFormatter(JsonFormatter() if json_lines else logging.Formatter(text))
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether it goes to systemd's journal, which notes times itself: JOURNAL_STREAM is `device:inode` of it."""
+    told = os.environ.get("JOURNAL_STREAM", "")
+    if not told:
+        return False
+    info = os.fstat(stream.fileno())
+    return told == f"{info.st_dev}:{info.st_ino}"

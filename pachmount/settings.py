@@ -117,3 +117,15 @@ def nearest(name: str) -> str:
     """The setting whose name is most like `name`, "" if none is."""
     found = difflib.get_close_matches(name.lower().replace("-", "_"), Settings.model_fields, n=1)
     return found[0] if found else ""
+
+
+OTHER_VARIABLES = frozenset({"PACHMOUNT_URL", "PACHMOUNT_TOKEN", "PACHMOUNT_LAB_STOP_DAEMON", "PACHMOUNT_TEST_PACHD"})
+"""Variables that are no settings; the last one is for tests."""
+
+
+def unread_variables() -> list[tuple[str, str]]:
+    """PACHMOUNT_* variables that nothing reads, each with the one that may be meant, or ""."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    unread = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+    nears = [nearest(name.removeprefix(ENV_PREFIX)) for name in unread]
+    return [(name, f"{ENV_PREFIX}{near.upper()}" if near else "") for name, near in zip(unread, nears, strict=True)]

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from pachmount import __version__, paths
 from pachmount.api import schema
 from pachmount.cli import process
-from pachmount.client import CLUSTER_TIMEOUT, POLL_TIMEOUT, START_HINT
+from pachmount.client import CLUSTER_TIMEOUT, POLL_TIMEOUT
 from pachmount.daemon import spawn
 from pachmount.errors import ConflictError, DaemonNotRunningError, DaemonUnreachableError, PachmountError, from_dict
+from pachmount.glance import START_HINT
 from pachmount_lab.connection import Address, Answer, Request, asking
 
 log = logging.getLogger(__name__)

@@ -67,6 +67,7 @@ class StateHandler(PollHandler):
     def initialize(self, services: Services, watch: Watch) -> None:  # type: ignore[override]  # tornado's are by name
         super().initialize(services)
         self.watch = watch
+        self._etag: str | None = None
 
     @authenticated
     @authorized
@@ -76,8 +77,11 @@ class StateHandler(PollHandler):
     async def tell(self) -> None:
         """Answer with the state."""
         state = await self.while_wanted(self.watch.look())
-        self.set_header("ETag", _etag(state))
+        self._etag = _etag(state)
         self.answer(state)
+
+    def compute_etag(self) -> str | None:
+        return self._etag
 
 
 class StartHandler(StateHandler):

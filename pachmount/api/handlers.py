@@ -45,6 +45,7 @@ MAX_DOWNLOADS = 64
 """How many files are sent at once: each holds a piece of its file in memory."""
 MAX_BODY_BYTES = 16 << 20
 MAX_NUMBER = 10_000
+MAX_DIGITS = 18
 
 
 class RequestCounts:
@@ -92,6 +93,7 @@ class Services:
     browser: Browser
     logins: Slots
     downloads: Slots
+    reload: Callable[[], schema.ReloadAnswer]
 
 
 class Handler(tornado.web.RequestHandler):
@@ -241,4 +243,11 @@ def number_of(text: str, default: int) -> int:
         return default
     if not text.isdecimal() or not 1 <= int(text) <= MAX_NUMBER:
         raise UsageError(f"invalid number '{text}'", f"it is 1 to {MAX_NUMBER}")
+    return int(text)
+
+
+def whole_number(text: str, name: str) -> int:
+    """A number of a query; UsageError for anything else."""
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
+        raise UsageError(f"invalid '{name}={text[:40]}'", "it is a whole number")
     return int(text)

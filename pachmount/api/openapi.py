@@ -53,6 +53,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("get", "/health"): _theirs(schema.HealthAnswer),
     ("get", "/status"): Operation(schema.StatusAnswer),
     ("get", "/stats"): Operation(schema.StatsAnswer, query={"mount": {"type": "array", "items": _TEXT}}),
+    ("put", "/daemon/_reload"): Operation(schema.ReloadAnswer),
+    ("get", "/trace"): Operation(schema.TraceAnswer, query={"mount": _TEXT, "after": _NUMBER}),
     ("get", "/metrics"): Operation(content="text/plain"),
     ("get", "/repos"): _theirs(schema.RepoAnswer, is_list=True),
     ("get", "/projects"): _theirs(schema.ProjectAnswer, is_list=True),

@@ -11,7 +11,7 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
-from pachmount.api import account, cluster, datums, files, mounts, pipelines, statistics, warmups
+from pachmount.api import account, cluster, daemon, datums, files, mounts, pipelines, statistics, warmups
 from pachmount.api.access import Access, Endpoint, PeerAccess, TokenAccess
 from pachmount.api.handlers import MAX_BODY_BYTES, Handler, Services, UnknownPath
 from pachmount.errors import ConfigurationError
@@ -27,6 +27,8 @@ ROUTES: dict[str, type[Handler]] = {
     "/status": cluster.StatusHandler,
     "/stats": statistics.StatsHandler,
     "/metrics": statistics.MetricsHandler,
+    "/daemon/_reload": daemon.ReloadHandler,
+    "/trace": daemon.TraceHandler,
     "/repos": cluster.ReposHandler,
     "/projects": cluster.ProjectsHandler,
     "/branches": cluster.BranchesHandler,

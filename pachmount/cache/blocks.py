@@ -66,7 +66,6 @@ class BlockCache:
         self.memory_hits = 0
         self.disk_hits = 0
         self.dropped_writes = 0
-        self.queue_limit = max(BLOCK_BYTES, memory_limit // WRITE_QUEUE_SHARE)
         self._store = store
         self._lock = threading.Lock()
         self._written = threading.Condition(self._lock)
@@ -83,6 +82,11 @@ class BlockCache:
         if store is not None:
             self._writer = threading.Thread(target=self._write_behind, args=(store,), name="cache-writer", daemon=True)
             self._writer.start()
+
+    @property
+    def queue_limit(self) -> int:
+        """How many bytes may wait for the disk."""
+        return max(BLOCK_BYTES, self.memory_limit // WRITE_QUEUE_SHARE)
 
     @property
     def memory_bytes(self) -> int:

@@ -9,6 +9,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pachmount.fuse import kernel
 LOW_DISK_BYTES = 1 << 30
 PROBE_SECONDS = 3.0
 LIBFUSE_HINT = "apt install libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04)"
+LAB_EXTENSION = "pachmount-lab"
 FUSE3_HINT = "apt install fuse3"
 
 
@@ -61,11 +63,15 @@ def system_checks(places: paths.Places) -> list[Check]:
         lambda: [libfuse()],
         lambda: [fusermount()],
         settings,
+        unread_variables,
         lambda: [mount_directory(places.mount_dir)],
         lambda: dead_mounts(places.mount_dir),
+        stray_mounts,
+        lambda: socket_owner(places.socket),
         lambda: directories(places),
         lambda: [context_file()],
         lambda: [clock()],
+        lambda: [lab_extension()],
     ]
     return [result for check in checks for result in check()]
 
@@ -124,9 +130,21 @@ def settings(fuse_conf: Path = Path("/etc/fuse.conf")) -> list[Check]:
     return results
 
 
+def unread_variables() -> list[Check]:
+    """Variables that look like settings, but are none."""
+    from pachmount.settings import unread_variables
+
+    found = unread_variables()
+    return [
+        note(name, "nothing reads it", f"did you mean {near}?" if near else f"unset {name}") for name, near in found
+    ]
+
+
 def mount_directory(directory: Path) -> Check:
     name = "mount directory"
     covering = mount_above(directory)
+    if covering == str(directory):
+        return ok(name, f"{directory} is itself a mount, with a daemon of its own")
     if covering is not None:
         return problem(name, f"{directory} lies in the mount at {covering}", "choose another with --mount-dir")
     return _usable_directory(name, directory, "choose another with --mount-dir DIR or PFS_MOUNT_DIR")
@@ -145,6 +163,29 @@ def dead_mounts(mount_dir: Path) -> list[Check]:
         else:
             results.append(ok("mount", f"{mount.mountpoint} answers"))
     return results
+
+
+def stray_mounts() -> list[Check]:
+    """Mounts that answer nobody any more and were made at other places: by mount(8), say."""
+    results = []
+    below = paths.default_mount_dir()
+    for mount in kernel.mount_table():
+        place = mount.mountpoint
+        if mount.fs_type != kernel.FS_TYPE or Path(place).is_relative_to(below) or probe(place) == "ok":
+            continue
+        advice = f"pachmount daemon start --mount-dir {place}; or fusermount -u -z {place}"
+        results.append(problem("mount", f"{place} does not answer: its daemon is gone or hangs", advice))
+    return results
+
+
+def socket_owner(socket: Path) -> list[Check]:
+    """Whose the daemon's socket is; nothing where there is none."""
+    if not os.path.lexists(socket):
+        return []
+    owner = socket.lstat().st_uid
+    if 0 in (owner, os.geteuid()) or owner == os.geteuid():
+        return [ok("socket", str(socket))]
+    return [note("socket", f"{socket} belongs to user {owner}", "set socket_users, or --mount-dir DIR")]
 
 
 def probe(mountpoint: str, seconds: float = PROBE_SECONDS) -> str:
@@ -185,13 +226,14 @@ def directories(places: paths.Places) -> list[Check]:
         ("state directory", places.log_file.parent),
         ("cache directory", cache),
         ("data directory", paths.local_store()),
+        ("staging directory", places.staged),
     ):
         covering = mount_above(directory)
         if covering is not None:
             results.append(problem(name, f"{directory} lies in the mount at {covering}", "put it somewhere else"))
             continue
         check = _usable_directory(name, directory, "make it writable for you, or set another place")
-        if check.verdict is Verdict.OK and name in ("cache directory", "data directory"):
+        if check.verdict is Verdict.OK and name in ("cache directory", "data directory", "staging directory"):
             check = _with_room(check, directory)
         results.append(check)
     return results
@@ -246,3 +288,13 @@ def clock(now: float | None = None) -> Check:
     if behind > 86400:
         return problem("clock", f"{behind / 86400:.0f} days behind the date of this program", "set the clock (ntp)")
     return ok("clock", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+
+
+def lab_extension(prefix: Path = Path(sys.prefix)) -> Check:
+    """Whether JupyterLab has our panel."""
+    name, lab = "JupyterLab panel", prefix / "share/jupyter/labextensions"
+    if not lab.parent.is_dir():
+        return ok(name, "there is no Jupyter here")
+    if not (lab / LAB_EXTENSION).is_dir():
+        return note(name, "not installed", "pip install 'pachmount[lab]'")
+    return ok(name, "installed")

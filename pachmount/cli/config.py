@@ -54,11 +54,11 @@ def show(state: State, name: OptionalName = None, as_json: opt.Json = False) -> 
         ]
         output.json_answer(rows if name is None else rows[0])
     elif name is not None:
-        output.line(_text(name, found[0].value))
+        output.line(setting_text(name, found[0].value))
     else:
-        cells = [[one.name, _text(one.name, one.value), one.source, one.description] for one in found]
+        cells = [[one.name, setting_text(one.name, one.value), one.source, one.description] for one in found]
         output.table(["SETTING", "VALUE", "FROM", ""], cells)
-        for variable, near in _mistyped():
+        for variable, near in settings.unread_variables():
             why = f" — did you mean {near}?" if near else ""
             state.note(f"{variable} is no setting{why}")
 
@@ -71,12 +71,13 @@ def set_(state: State, name: Name, value: Value) -> None:
       pachmount config set cache_size 50G
       pachmount config set log_level debug
 
-    What else is in the file stays, comments too. A daemon that runs goes on as it was started.
+    What else is in the file stays, comments too. A daemon that runs learns of it by
+    'pachmount daemon reload'.
     """
     from pachmount import settings_file
 
     new = settings_file.change(name, value)
-    output.line(f"{name} = {_text(name, new)}")
+    output.line(f"{name} = {setting_text(name, new)}")
     _tell_daemon(state)
 
 
@@ -116,33 +117,15 @@ def _tell_daemon(state: State) -> None:
     except PachmountError as error:
         state.note(str(error))
         return
-    state.hint("pachmount daemon restart — the daemon that runs has the settings with which it was started")
-
-
-def _mistyped() -> list[tuple[str, str]]:
-    """PACHMOUNT_* variables that nothing reads, and the setting that may be meant."""
-    import os
-
-    from pachmount import settings
-
-    known = {f"{settings.ENV_PREFIX}{name.upper()}" for name in settings.Settings.model_fields} | OTHER_VARIABLES
-    unread = sorted(name for name in os.environ if name.startswith(settings.ENV_PREFIX) and name not in known)
-    found = []
-    for name in unread:
-        near = settings.nearest(name.removeprefix(settings.ENV_PREFIX))
-        found.append((name, f"{settings.ENV_PREFIX}{near.upper()}" if near else ""))
-    return found
-
-
-OTHER_VARIABLES = frozenset({"PACHMOUNT_URL", "PACHMOUNT_TOKEN", "PACHMOUNT_LAB_STOP_DAEMON", "PACHMOUNT_TEST_PACHD"})
-"""Variables that are no settings; tests add theirs."""
+    state.hint("'pachmount daemon reload' lets the daemon that runs know")
 
 
 def _json(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _text(name: str, value: Any) -> str:
+def setting_text(name: str, value: Any) -> str:
+    """A setting's value for people."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

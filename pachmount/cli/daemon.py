@@ -1,4 +1,4 @@
-"""`daemon start|stop|restart|status|logs|run`: the daemon's life."""
+"""`daemon start|stop|restart|reload|status|logs|run`: the daemon's life."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import IO, Annotated
 
 import typer
 
+from pachmount.cli import options as opt
 from pachmount.cli import output, process
 from pachmount.cli.app import App
+from pachmount.cli.config import setting_text
 from pachmount.cli.state import State
 from pachmount.cli.status import status
 from pachmount.daemon import spawn
@@ -44,6 +46,7 @@ def build() -> App:
     app = App(help="Start, stop and look after the daemon.")
     for function, name in ((start, "start"), (stop, "stop"), (restart, "restart"), (status, "status"), (logs, "logs")):
         app.add(function, name)
+    app.add(reload, "reload")
     app.add(run, "run")
     return app
 
@@ -131,6 +134,30 @@ def restart(
     start(state, log_level, log_format, allow_other, cache_dir, cache_size)
 
 
+def reload(state: State, as_json: opt.Json = False) -> None:
+    """Let the daemon read its settings again.
+
+    \b
+    Examples:
+      pachmount config set log_level debug && pachmount daemon reload
+
+    What can change while it runs holds at once: log_level, log_format, poll_interval, read_timeout, call_timeout and
+    the sizes. What else changed is named and takes 'pachmount daemon restart'. Mounts stay as they are. Flags and
+    variables with which the daemon was started still come before the file.
+    """
+    answer = state.client().reload()
+    if as_json:
+        output.json_answer(answer)
+        return
+    for change in answer.changes:
+        text = f"{change.name}: {setting_text(change.name, change.before)} -> {setting_text(change.name, change.now)}"
+        output.line(f"{text} (after a restart)" if change.needs_restart else text)
+    if not answer.changes:
+        output.line("nothing changed")
+    if any(change.needs_restart for change in answer.changes):
+        state.hint("pachmount daemon restart")
+
+
 def _stop(state: State, pid: int) -> None:
     with output.waiting("stopping the daemon", enabled=not state.quiet):
         orderly = process.stop(pid)
@@ -174,20 +201,26 @@ def _follow(path: Path, file: IO[str]) -> None:
     current = file
     try:
         while True:
-            text = current.read()
-            if text:
-                sys.stdout.write(text)
-                sys.stdout.flush()
-                continue
-            if path.exists() and path.stat().st_ino != os.fstat(current.fileno()).st_ino:
+            replaced = _is_replaced(path, current)
+            text = current.read()  # after the look: nothing is added any more to a file that was replaced
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            if replaced:
                 if current is not file:
                     current.close()
                 current = path.open(encoding="utf-8", errors="replace")
-                continue
-            time.sleep(_POLL_INTERVAL)
+            elif not text:
+                time.sleep(_POLL_INTERVAL)
     finally:
         if current is not file:
             current.close()
+
+
+def _is_replaced(path: Path, file: IO[str]) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False  # the new one comes in a moment
 
 
 def run(

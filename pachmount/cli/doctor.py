@@ -12,11 +12,15 @@ from pachmount.cli.state import State
 from pachmount.errors import DaemonNotRunningError, ExitCode, PachmountError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import StatusAnswer
+    from pachmount.api.schema import ClusterStatus, StatusAnswer
     from pachmount.cli.checks import Check
     from pachmount.client import DaemonClient
 
 CLOCK_TOLERANCE = 60.0
+FULL = 0.9
+"""The part of staging_size that is worth a word."""
+SOON = 3600.0
+"""A login that ends within so many seconds is told."""
 
 
 def doctor(state: State, as_json: opt.Json = False) -> ExitCode:
@@ -30,21 +34,28 @@ def doctor(state: State, as_json: opt.Json = False) -> ExitCode:
     For each thing: found, or what to do about it. Nothing is started or changed.
     Exit code 0: no problem; 1: at least one.
     """
-    from pachmount.cli.checks import Verdict, system_checks
+    from pachmount.cli.checks import Verdict
 
-    checks = [*system_checks(state.places), *_daemon_checks(state)]
+    checks = all_checks(state)
     problems = [check for check in checks if check.verdict is Verdict.PROBLEM]
     if as_json:
-        entries = [
-            {"name": check.name, "verdict": check.verdict.value, "found": check.found, "advice": check.advice}
-            for check in checks
-        ]
-        output.json_answer({"ok": not problems, "checks": entries})
+        output.json_answer({"ok": not problems, "checks": [as_dict(check) for check in checks]})
     else:
         _print(checks)
         output.line("")
         output.line(f"{output.count(len(problems), 'problem')} found" if problems else "no problems found")
     return ExitCode.FAILURE if problems else ExitCode.OK
+
+
+def all_checks(state: State) -> list[Check]:
+    """What is looked at, in this order: the machine, the daemon, the cluster."""
+    from pachmount.cli.checks import system_checks
+
+    return [*system_checks(state.places), *_daemon_checks(state)]
+
+
+def as_dict(check: Check) -> dict[str, str]:
+    return {"name": check.name, "verdict": check.verdict.value, "found": check.found, "advice": check.advice}
 
 
 def _print(checks: list[Check]) -> None:
@@ -71,7 +82,35 @@ def _daemon_checks(state: State) -> list[Check]:
         checks = [ok("daemon", found)]
     else:
         checks = [note("daemon", f"{found}, this program is {__version__}", "pachmount daemon restart")]
-    return [*checks, *_cluster_checks(client, answer)]
+    return [*checks, *_daemon_troubles(answer), *_cluster_checks(client, answer)]
+
+
+def _daemon_troubles(answer: StatusAnswer) -> list[Check]:
+    """What the daemon says is wrong with its cache and its mounts, and what waits to be shown again."""
+    from pachmount.cli.checks import note, problem
+
+    checks = []
+    if answer.cache.disabled_reason:
+        advice = f"free some space for {answer.cache.directory}, or: pachmount cache clear"
+        checks.append(problem("cache", f"off: {answer.cache.disabled_reason}", advice))
+    for mount in answer.mounts:
+        if mount.error is not None:
+            checks.append(
+                problem(
+                    f"mount {mount.name}",
+                    mount.status or mount.error.error,
+                    mount.error.hint or f"pachmount mount {mount.repo}",
+                )
+            )
+        elif mount.note:
+            checks.append(note(f"mount {mount.name}", mount.note, "pachmount status"))
+        if mount.staged is not None and mount.staged.bytes > FULL * mount.staged.limit > 0:
+            text = f"{output.size(mount.staged.bytes)} of {output.size(mount.staged.limit)} are staged"
+            checks.append(note(f"mount {mount.name}", text, f"pachmount commit {mount.name}, or raise staging_size"))
+    for kept in answer.kept_changes:
+        advice = f"pachmount mount {kept.source or 'SOURCE'} --rw --name {kept.name}"
+        checks.append(note("kept changes", f"under the name {kept.name}", advice))
+    return checks
 
 
 def _without_daemon(state: State) -> list[Check]:
@@ -119,7 +158,21 @@ def _cluster_checks(client: DaemonClient, answer: StatusAnswer) -> list[Check]:
     if cluster.auth == "logged-out":
         return [problem("cluster", f"{where} asks for a login", "pachmount login --token-stdin < token")]
     version = f", version {cluster.version}" if cluster.version else ""
-    return [ok("cluster", f"{where} answers{version}"), *_clock_difference(client)]
+    return [ok("cluster", f"{where} answers{version}"), *_login_end(cluster), *_clock_difference(client)]
+
+
+def _login_end(cluster: ClusterStatus) -> list[Check]:
+    """A login that ends soon ends in the middle of the work."""
+    from pachmount.cli.checks import note, ok
+
+    if cluster.auth != "logged-in":
+        return []
+    who = cluster.username or "somebody"
+    left = cluster.login_expires - time.time() if cluster.login_expires else None
+    if left is None:
+        return [ok("login", who)]
+    text = f"{who}, for {output.duration(left)} more"
+    return [note("login", text, "pachmount login") if left < SOON else ok("login", text)]
 
 
 def _clock_difference(client: DaemonClient) -> list[Check]:

@@ -97,7 +97,7 @@ def _status(state: State, *flags: str) -> ExitCode:
     state.command = f"{PROGRAM} status"
     state.configure_logging()
     try:
-        return status(state, state.as_json)
+        return status(state, as_json=state.as_json)
     finally:
         state.close()
 

@@ -18,6 +18,10 @@ MountDir = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print the answer as JSON (see docs/cli.md).")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", metavar="", help="Show what happens now, until Ctrl-C.")]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=0.1, max=3600, help="How often with --watch.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")]
 NamesOrDirs = Annotated[
     list[str] | None,

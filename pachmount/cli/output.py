@@ -81,6 +81,16 @@ def json_answer(value: Any) -> None:
     print(json.dumps(plain(value), indent=2, ensure_ascii=False))  # noqa: T201
 
 
+def json_line(value: Any) -> None:
+    """One JSON document on a line of stdout, at once: one of many."""
+    print(json.dumps(plain(value), ensure_ascii=False), flush=True)  # noqa: T201
+
+
+def clear_screen() -> None:
+    """Begin anew at the top of the terminal."""
+    sys.stdout.write("\033[H\033[2J")
+
+
 def json_error(failure: PachmountError) -> None:
     """The error as one line of JSON on stderr, for callers that asked for JSON."""
     data = {**failure.to_dict(), "exit_code": int(failure.exit_code)}

@@ -14,14 +14,10 @@ if TYPE_CHECKING:
     from pachmount.api.schema import DaemonStatistics, NamedMountStatistics, StatsAnswer
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Mounts; default: all.", show_default=False)]
-Watch = Annotated[bool, typer.Option("--watch", "-w", metavar="", help="Show what happens now, until Ctrl-C.")]
-Interval = Annotated[
-    float, typer.Option("--interval", metavar="SECONDS", min=0.1, max=3600, help="How often with --watch.")
-]
 
 
 def stats(
-    state: State, names: Names = None, watch: Watch = False, interval: Interval = 2.0, as_json: opt.Json = False
+    state: State, names: Names = None, watch: opt.Watch = False, interval: opt.Interval = 2.0, as_json: opt.Json = False
 ) -> None:
     """Show what mounts did: operations, cache hits, requests, times.
 

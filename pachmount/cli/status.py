@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pachmount.cli import options as opt
 from pachmount.cli import output, process, views
 from pachmount.cli.state import State
-from pachmount.errors import DaemonNotRunningError, ExitCode
+from pachmount.errors import DaemonNotRunningError, ExitCode, UnreachableError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import CacheStatus, ClusterStatus, KeptChanges, MountStatus, StatusAnswer
     from pachmount.overlay.kept import Kept
 
 
-def status(state: State, as_json: opt.Json = False) -> ExitCode:
+def status(state: State, watch: opt.Watch = False, interval: opt.Interval = 2.0, as_json: opt.Json = False) -> ExitCode:
     """Show the daemon, the mounts and the cluster.
 
     \b
@@ -25,16 +26,53 @@ def status(state: State, as_json: opt.Json = False) -> ExitCode:
       pachmount status
       pachmount status --json | jq '.mounts[].source'
       pachmount status && echo running
+      pachmount status --watch --interval 5
 
-    Exit code 0: the daemon runs; 3: it does not.
+    Exit code 0: the daemon runs; 3: it does not. With --watch it goes on, also
+    while the daemon does not run or does not answer; with --json it prints a
+    line each time.
     """
+    if watch:
+        _watch(state, interval, as_json)
     try:
         answer = state.status()
     except DaemonNotRunningError:
-        return _not_running(state, as_json)
+        if as_json:
+            output.json_answer(stopped(state))
+        else:
+            _not_running(state)
+        return ExitCode.NOT_RUNNING
     if as_json:
-        output.json_answer({"state": "running", **output.plain(answer)})
-        return ExitCode.OK
+        output.json_answer(_running(answer))
+    else:
+        _show(state, answer)
+    return ExitCode.OK
+
+
+def _watch(state: State, interval: float, as_json: bool) -> NoReturn:
+    while True:
+        if not as_json and sys.stdout.isatty():
+            output.clear_screen()
+        try:
+            answer = state.status()
+        except DaemonNotRunningError:
+            output.json_line(stopped(state)) if as_json else _not_running(state)
+        except UnreachableError as error:
+            output.json_line({"state": "unreachable", "error": error.to_dict()}) if as_json else output.error(error)
+        else:
+            output.json_line(_running(answer)) if as_json else _show(state, answer)
+        if not as_json:
+            output.line("")
+        sys.stdout.flush()
+        state.close()  # or a daemon that went would be asked on the connection to it
+        time.sleep(interval)
+
+
+def _running(answer: StatusAnswer) -> dict[str, Any]:
+    return {"state": "running", **output.plain(answer)}
+
+
+def _show(state: State, answer: StatusAnswer) -> None:
     up = output.duration(time.time() - answer.started)
     output.line(f"pachmount {answer.version} is running (pid {answer.pid}, up {up})", "green")
     output.line(f"  cluster  {_cluster(answer.cluster)}")
@@ -43,30 +81,34 @@ def status(state: State, as_json: opt.Json = False) -> ExitCode:
     output.line(f"  log      {answer.log_file}")
     _mounts(answer)
     _advise(state, answer)
-    return ExitCode.OK
 
 
-def _not_running(state: State, as_json: bool) -> ExitCode:
+def stopped(state: State) -> dict[str, Any]:
+    """What is known without the daemon."""
+    from pachmount.overlay.kept import kept_in
+
+    places = state.places
+    pid = process.recorded_pid(places)
+    remembered = process.remembered_mounts(places)
+    died = pid is not None and bool(remembered) and not process.is_daemon(pid)
+    return {
+        "state": "died" if died else "stopped",
+        "mount_dir": str(places.mount_dir),
+        "socket": str(places.socket),
+        "log_file": str(places.log_file),
+        "remembered_mounts": remembered,
+        "kept_changes": [asdict(each) for each in kept_in(places.staged)],
+    }
+
+
+def _not_running(state: State) -> None:
     from pachmount.overlay.kept import kept_in
 
     places = state.places
     pid = process.recorded_pid(places)
     remembered = process.remembered_mounts(places)
     kept = kept_in(places.staged)
-    died = pid is not None and bool(remembered) and not process.is_daemon(pid)
-    if as_json:
-        output.json_answer(
-            {
-                "state": "died" if died else "stopped",
-                "mount_dir": str(places.mount_dir),
-                "socket": str(places.socket),
-                "log_file": str(places.log_file),
-                "remembered_mounts": remembered,
-                "kept_changes": [asdict(each) for each in kept],
-            }
-        )
-        return ExitCode.NOT_RUNNING
-    if died:
+    if pid is not None and remembered and not process.is_daemon(pid):
         output.line(f"pachmount is not running: the daemon (pid {pid}) died (kill -9?)", "bold red")
     else:
         output.line(f"pachmount is not running for {places.mount_dir}", "yellow")
@@ -79,7 +121,6 @@ def _not_running(state: State, as_json: bool) -> ExitCode:
         state.hint("'pachmount daemon start' brings them back")
     else:
         state.hint("'pachmount mount REPO' starts it")
-    return ExitCode.NOT_RUNNING
 
 
 def _cluster(cluster: ClusterStatus) -> str:

@@ -115,6 +115,7 @@ ENTRIES = (
     Entry("context", CLUSTER, "contexts", GROUP, "The clusters that pachctl's file knows, and which one is used."),
     Entry("config", PROGRAM, "config", GROUP, "Look at the settings and change them."),
     Entry("daemon", PROGRAM, "daemon", GROUP, "Start, stop and look after the daemon."),
+    Entry("debug", PROGRAM, "debug", GROUP, "Find out what goes wrong: what mounts do, all that a report needs."),
     Entry("cache", PROGRAM, "cache", GROUP, "Look at, check and empty the cache on disk."),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -50,7 +49,7 @@ def watch_json(state: State, names: list[str], interval: float) -> None:
     """One answer of `GET /stats` a line, every `interval` seconds until Ctrl-C or the end of the daemon."""
     client = state.client()
     while True:
-        print(json.dumps(output.plain(client.stats(names)), ensure_ascii=False), flush=True)  # noqa: T201
+        output.json_line(client.stats(names))
         time.sleep(interval)
 
 

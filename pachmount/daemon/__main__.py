@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pachmount import settings as settings_module
@@ -62,6 +63,7 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--log-file", type=Path)
     parser.add_argument("--private-dir", type=Path, help="where to have socket, lock, log and state")
+    parser.add_argument("--until-unmounted", action="store_true", help="end when the last mount is taken away")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     options = parser.parse_args()
     if options.parent is not None and not signal_at_parents_end(signal.SIGTERM, options.parent):
@@ -70,16 +72,13 @@ def main() -> int:
     if options.log_file is not None:
         where = replace(where, log_file=Path(os.path.abspath(options.log_file)))
     report = ReadyReport(options.ready_fd, where.socket)
-    try:
-        settings = settings_module.load(
-            allow_other=options.allow_other,
-            require_token=options.require_token,
-            **{name: getattr(options, name) for name in SETTINGS_FLAGS},
-        )
-    except PachmountError as error:
-        report.failed(error)
-        return int(error.exit_code)
-    return app.serve(where, settings, foreground=options.foreground, report=report)
+    load = partial(
+        settings_module.load,
+        allow_other=options.allow_other,
+        require_token=options.require_token,
+        **{name: getattr(options, name) for name in SETTINGS_FLAGS},
+    )
+    return app.serve(where, load, foreground=options.foreground, report=report, until_unmounted=options.until_unmounted)
 
 
 def _places(options: argparse.Namespace) -> Places:

@@ -6,13 +6,10 @@ Order: log, lock, cache, cluster, mounts of the last time, socket, ready. Stop: 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import faulthandler
 import logging
 import os
 import random
-import resource
 import signal
 import sys
 import threading
@@ -26,7 +23,7 @@ from typing import Protocol
 from pachmount import __version__, paths
 from pachmount import log as log_setup
 from pachmount.api import answers, schema
-from pachmount.api.access import PeerAccess, TokenAccess, parse_endpoint, parse_hosts, read_or_make_token
+from pachmount.api.access import PeerAccess, parse_endpoint
 from pachmount.api.datums import status as datum_status
 from pachmount.api.handlers import MAX_DOWNLOADS, MAX_LOGINS, RequestCounts, Services, Slots
 from pachmount.api.pools import Pools
@@ -36,6 +33,9 @@ from pachmount.cache.disk import DiskBlocks
 from pachmount.cache.listings import ListingFiles
 from pachmount.daemon.embedded import EmbeddedProcess
 from pachmount.daemon.lock import DaemonLock
+from pachmount.daemon.reloading import Reloader
+from pachmount.daemon.service_manager import ServiceManager
+from pachmount.daemon.surroundings import bound_memory_pools, client_access, refuse_own_paths_below, rss_bytes
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.browsing import Browser
@@ -62,8 +62,6 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 50e-6
 """Seconds; with Python's 5 ms one busy thread would slow FUSE down to some hundred operations a second (fuse.md 0)."""
-MEMORY_POOLS = 2
-_M_ARENA_MAX = -8
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """The same as the original's."""
 WAITING_REQUESTS = 64
@@ -86,10 +84,13 @@ class ReadyReport(Protocol):
 class Daemon:
     """Everything that runs in one daemon process."""
 
-    def __init__(self, where: Places, settings: Settings) -> None:
+    def __init__(
+        self, where: Places, settings: Settings, load: Callable[[], Settings], service_manager: ServiceManager
+    ) -> None:
+        """`load` reads the settings again, as they were read at the start."""
         self._where = where
         self._started = time.time()
-        _refuse_own_paths_below(where, settings)
+        refuse_own_paths_below(where, settings)
         self._lock = DaemonLock(where.lock_file)
         self._disk = DiskBlocks(settings.cache_dir / "blocks", settings.cache_size)
         self._listings = ListingFiles(settings.cache_dir / "listings", settings.listings_size)
@@ -99,7 +100,7 @@ class Daemon:
         state = where.lock_file.parent
         embedded = EmbeddedProcess(paths.local_store(), paths.embedded_socket(), state / "localpfs.log")
         self._cluster = Cluster(ContextFile(), embedded, settings.call_timeout)
-        mounter = Mounter(
+        self._mounter = Mounter(
             self._cluster,
             self._contents,
             self._gate,
@@ -111,10 +112,12 @@ class Daemon:
         )
         store = MountStore(where.mounts_file)
         staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
-        writing = Writing(self._cluster, mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
-        self._manager = MountManager(self._cluster, mounter, store, where.mount_dir, settings.call_timeout, writing)
+        writing = Writing(self._cluster, self._mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
+        self._manager = MountManager(
+            self._cluster, self._mounter, store, where.mount_dir, settings.call_timeout, writing
+        )
         self._warmups = Warmups(self._manager, self._contents, self._gate, lambda: disk_room(self._disk))
-        self._views = OpenViews(self._cluster, mounter)
+        self._views = OpenViews(self._cluster, self._mounter)
         self._poll_interval = settings.poll_interval
         self._last_commits = settings.shutdown_grace if settings.on_shutdown == "commit" else 0.0
         self._pools = Pools()
@@ -123,17 +126,21 @@ class Daemon:
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
-        self._clients = _client_access(where, settings) if settings.listen else None
+        self._clients = client_access(where, settings) if settings.listen else None
         self._url = ""
+        self._service_manager = service_manager
+        self._reloader = Reloader(settings, load, self._live_settings())
         self._stopping = threading.Event()
         self._stop_asked_at = 0.0
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
+    async def run(self, on_ready: Callable[[], None], *, until_unmounted: bool) -> None:
         """Serve until one of STOP_SIGNALS comes; a second one ends the process at once."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number, stop)
+        if until_unmounted:
+            self._manager.when_unmounted = lambda: self._stop_without_mounts(loop, stop)
         await loop.run_in_executor(self._pools.work, self._bring_up)
         services = Services(
             self._manager,
@@ -146,13 +153,18 @@ class Daemon:
             Browser(self._manager, self._cluster, self._views),
             self._logins,
             self._downloads,
+            self._reloader.reload,
         )
         server = self._listen(services)
         log.info("pachmount %s ready: %s, mounts below %s", __version__, self._where.socket, self._where.mount_dir)
         on_ready()
+        self._service_manager.tell("READY=1")
+        informing = asyncio.create_task(self._service_manager.keep_informed(self._pools.poll, self._in_one_line))
         watch = threading.Thread(target=self._watch_cluster, name="cluster-watch", daemon=True)
         watch.start()
         await stop.wait()
+        self._service_manager.tell("STOPPING=1", "STATUS=unmounting")
+        informing.cancel()
         self._stopping.set()
         self._warmups.close()
         self._views.close()
@@ -184,7 +196,7 @@ class Daemon:
             socket=str(self._where.socket),
             listen=self._url,
             log_file=str(self._where.log_file),
-            rss_bytes=_rss_bytes(),
+            rss_bytes=rss_bytes(),
             threads=threading.active_count(),
             waiting_requests=self._gate.waiting,
             waiting_requests_limit=self._gate.limit,
@@ -214,7 +226,7 @@ class Daemon:
             started=self._started,
             uptime_seconds=time.time() - self._started,
             cpu_seconds=time.process_time(),
-            rss_bytes=_rss_bytes(),
+            rss_bytes=rss_bytes(),
             threads=len(os.listdir("/proc/self/task")),
             waiting_requests=self._gate.waiting,
             waiting_requests_limit=self._gate.limit,
@@ -230,6 +242,38 @@ class Daemon:
         )
         named = [answers.named_statistics(mount) for mount in mounts]
         return schema.StatsAnswer(time=time.time(), daemon=daemon, mounts=named)
+
+    def _in_one_line(self) -> str:
+        """The daemon's condition for a service manager: made of all that a client is told, to notice what hangs."""
+        status = self.status()
+        wrong = sum(mount.error is not None for mount in status.mounts)
+        return f"{len(status.mounts)} mounts, {wrong} with errors; cluster: {status.cluster.state}"
+
+    def _live_settings(self) -> dict[str, Callable[[Settings], None]]:
+        """How each setting that can change while the daemon runs is put into effect."""
+
+        def log_as(new: Settings) -> None:
+            log_setup.adjust(new.log_level, json_lines=new.log_format == "json")
+
+        def wait_for_reads(new: Settings) -> None:
+            """Mounts that exist keep the time for their names."""
+            self._contents.timeout = self._gate.timeout = self._mounter.read_timeout = new.read_timeout
+
+        def wait_for_calls(new: Settings) -> None:
+            self._manager.call_timeout = new.call_timeout
+            self._cluster.set_call_timeout(new.call_timeout)
+
+        return {
+            "log_level": log_as,
+            "log_format": log_as,
+            "read_timeout": wait_for_reads,
+            "call_timeout": wait_for_calls,
+            "poll_interval": lambda new: setattr(self, "_poll_interval", new.poll_interval),
+            "cache_size": lambda new: setattr(self._disk, "limit", new.cache_size),
+            "listings_size": lambda new: setattr(self._listings, "limit", new.listings_size),
+            "memory_size": lambda new: setattr(self._cache, "memory_limit", new.memory_size),
+            "read_ahead": lambda new: setattr(self._contents, "read_ahead", new.read_ahead),
+        }
 
     def _cache_status(self) -> schema.CacheStatus:
         return schema.CacheStatus(
@@ -266,8 +310,9 @@ class Daemon:
 
     def _watch_cluster(self) -> None:
         """Look at the cluster and the branches; one that does not answer soon again, then ever more seldom."""
-        interval, failures = self._poll_interval, 0
+        failures = 0
         while True:
+            interval = self._poll_interval
             pause = min(interval, FIRST_RETRY_PAUSE * 2 ** min(failures - 1, 10)) if failures else interval
             if self._stopping.wait(pause * random.uniform(JITTER, 1.0)):  # noqa: S311  # spreads clients
                 return
@@ -283,6 +328,11 @@ class Daemon:
             except Exception:
                 log.exception("the watch of the cluster failed")
 
+    def _stop_without_mounts(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        if not self._manager.mounts():
+            log.info("the last mount was taken away: stopping")
+            loop.call_soon_threadsafe(stop.set)
+
     def _on_signal(self, number: int, stop: asyncio.Event) -> None:
         name = signal.Signals(number).name
         if stop.is_set():
@@ -295,22 +345,24 @@ class Daemon:
         stop.set()
 
 
-def _bound_memory_pools() -> None:
-    """Let the C library keep few pools of memory: with one for each thread, buffers of MiB pile up in all of them."""
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, MEMORY_POOLS)
+def serve(
+    where: Places, load: Callable[[], Settings], *, foreground: bool, report: ReadyReport, until_unmounted: bool = False
+) -> int:
+    """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not.
 
-
-def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyReport) -> int:
-    """Run a daemon until it is told to stop; the exit code. `report` learns when it is ready, or why it is not."""
+    `load` reads the settings; `until_unmounted` ends it with its last mount. In the foreground the service manager that
+    started us, if one did, is told how we are.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _bound_memory_pools()
+    bound_memory_pools()
     faulthandler.register(signal.SIGUSR1)
     survive_closed_connections()
+    service_manager = ServiceManager.of(os.environ) if foreground else ServiceManager()
     try:
+        settings = load()
         level, json_lines = settings.log_level, settings.log_format == "json"
         log_setup.configure(where.log_file, level, json_lines=json_lines, to_stderr=foreground)
-        daemon = Daemon(where, settings)
+        daemon = Daemon(where, settings, load, service_manager)
     except PachmountError as error:
         report.failed(error)
         return int(error.exit_code)
@@ -319,7 +371,7 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
         report.failed(failure)
         return int(failure.exit_code)
     try:
-        asyncio.run(daemon.run(report.ready))
+        asyncio.run(daemon.run(report.ready, until_unmounted=until_unmounted))
         return 0
     except PachmountError as error:
         log.error("the daemon cannot run: %s", error)  # noqa: TRY400 (its text says it all)
@@ -327,32 +379,3 @@ def serve(where: Places, settings: Settings, *, foreground: bool, report: ReadyR
         return int(error.exit_code)
     finally:
         daemon.close()
-
-
-def _client_access(where: Places, settings: Settings) -> TokenAccess:
-    """The rule for clients over TCP."""
-    endpoint = parse_endpoint(settings.listen)
-    token = read_or_make_token(settings.token_file or where.token_file) if settings.require_token else None
-    if token is None and not endpoint.is_loopback:
-        log.warning("whoever reaches %s may use the mounts and the session: there is no token", endpoint)
-    return TokenAccess(token, parse_hosts(settings.allowed_hosts) | {endpoint.host.lower()})
-
-
-def _refuse_own_paths_below(where: Places, settings: Settings) -> None:
-    """A daemon that reads or writes below its own mounts waits for itself for ever."""
-    for path in (
-        settings.cache_dir,
-        where.log_file,
-        where.mounts_file,
-        where.staged,
-        where.socket,
-        paths.local_store(),
-    ):
-        if f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(where.mount_dir)}/"):
-            why = f"it lies below the mount directory {where.mount_dir}"
-            raise ConfigurationError(f"cannot use '{path}'", why, "choose another mount directory: --mount-dir DIR")
-
-
-def _rss_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()

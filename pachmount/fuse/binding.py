@@ -22,6 +22,7 @@ from typing import Any
 from pachmount.cache.pages import address_of
 from pachmount.errors import CannotMountError, PachmountError
 from pachmount.fuse import handshake
+from pachmount.fuse.traced import traced
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.tree import Node
 from pachmount.vfs.view import CommitView
@@ -84,13 +85,13 @@ class FailureAnswers:
     """What operations answer when they fail: one place for both kinds of mounts."""
 
     _view: CommitView
-    _statistics: MountStatistics
+    statistics: MountStatistics
     _logged: set[type[BaseException]]
 
     def failed(self, error: BaseException) -> int:
         """The negative errno that stands for an exception; the first of each unforeseen class is logged whole."""
         number = error.errno if isinstance(error, PachmountError | OSError) else None
-        self._statistics.failed(number or errno.EIO)
+        self.statistics.failed(number or errno.EIO)
         if number:
             return -number
         if type(error) not in self._logged:
@@ -109,7 +110,7 @@ class ReadOnlyOperations(FailureAnswers):
 
     def __init__(self, view: CommitView, on_ready: Callable[[], None]) -> None:
         self._view = view
-        self._statistics = view.statistics
+        self.statistics = view.statistics
         self._quick = False
         self._on_ready = on_ready
         self._file = self._template(stat.S_IFREG | 0o444, 1)
@@ -143,7 +144,7 @@ class ReadOnlyOperations(FailureAnswers):
         self._on_ready()
 
     def getattr(self, path: bytes, buf: Any) -> int:
-        number = self._statistics.lookups = self._statistics.lookups + 1
+        number = self.statistics.lookups = self.statistics.lookups + 1
         if self._quick and number % SAMPLE:
             return self._getattr(path, buf)
         weight = SAMPLE if self._quick else 1
@@ -151,13 +152,13 @@ class ReadOnlyOperations(FailureAnswers):
         try:
             return self._getattr(path, buf)
         finally:
-            self._statistics.lookup_times.record(perf_counter_ns() - started, weight)
+            self.statistics.lookup_times.record(perf_counter_ns() - started, weight)
             self._quick = number >= TIMED_LOOKUPS and self._view.tree.listing is not None
 
     def _getattr(self, path: bytes, buf: Any) -> int:
         node = self._view.find(path)
         if node is None:
-            self._statistics.missing += 1
+            self.statistics.missing += 1
             return -errno.ENAMETOOLONG if len(path) - path.rindex(b"/") - 1 > NAME_MAX else -errno.ENOENT
         memmove(buf, byref(self.attributes(path, node)), sizeof(fuse.c_stat))
         return 0
@@ -167,7 +168,7 @@ class ReadOnlyOperations(FailureAnswers):
         try:
             return self._readdir(path, buf, filler)
         finally:
-            self._statistics.readdirs.record(perf_counter_ns() - started)
+            self.statistics.readdirs.record(perf_counter_ns() - started)
 
     def _readdir(self, path: bytes, buf: Any, filler: Any) -> int:
         entry = fuse.c_stat()
@@ -195,10 +196,10 @@ class ReadOnlyOperations(FailureAnswers):
             memmove(buf, source, len(data))
             return len(data)
         finally:
-            self._statistics.reads.record(perf_counter_ns() - started)
+            self.statistics.reads.record(perf_counter_ns() - started)
 
     def statfs(self, buf: Any) -> int:
-        self._statistics.statfs += 1
+        self.statistics.statfs += 1
         listing = self._view.tree.listing
         result = buf.contents
         result.f_bsize = result.f_frsize = STATFS_BLOCK
@@ -210,14 +211,14 @@ class ReadOnlyOperations(FailureAnswers):
 
     def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
         """Only `user.*` is supported: `ls -l` asks for two others a file, and stops where the answer is EOPNOTSUPP."""
-        self._statistics.xattrs += 1
+        self.statistics.xattrs += 1
         if not name.startswith(b"user."):
             return -errno.EOPNOTSUPP
         found = self._view.xattrs(path).get(name.decode())
         return -errno.ENODATA if found is None else fill(value, size, found)
 
     def listxattr(self, path: bytes, value: Any, size: int) -> int:
-        self._statistics.xattrs += 1
+        self.statistics.xattrs += 1
         return fill(value, size, b"".join(name.encode() + b"\0" for name in self._view.xattrs(path)))
 
 
@@ -241,6 +242,9 @@ class ReadOnlySession(fuse.FUSE):  # type: ignore[misc]
             _thread.pinned  # noqa: B018 (the attribute exists in threads that were seen before)
         except AttributeError:
             _pin_thread()
+        trace = self.operations.statistics.trace
+        if trace is not None:
+            return traced(trace, self.operations, function, args)
         try:
             return function(*args) or 0
         except BaseException as error:  # noqa: BLE001 (nothing may leave a callback: libfuse would read garbage)

@@ -57,9 +57,17 @@ class Session:
     """
 
     def __init__(
-        self, view: CommitView, mountpoint: Path, *, allow_other: bool, overlay: Overlay | None = None
+        self,
+        view: CommitView,
+        mountpoint: Path,
+        *,
+        allow_other: bool,
+        overlay: Overlay | None = None,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_end` is called, in a thread of this session, once it has ended, for whatever reason."""
         self.view = view
+        self._on_end = on_end
         self.overlay = overlay
         self.mountpoint = mountpoint
         self._allow_other = allow_other
@@ -153,6 +161,7 @@ class Session:
             self._ended.set()
             self._ready.set()
             self.view.close()
+            self._on_end()
 
     def _options(self) -> dict[str, str | int | bool]:
         source = self.view.source

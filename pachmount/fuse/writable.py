@@ -45,7 +45,7 @@ class ReadWriteOperations(binding.FailureAnswers):
     def __init__(self, view: CommitView, overlay: Overlay, on_ready: Callable[[], None]) -> None:
         self._view = view
         self._overlay = overlay
-        self._statistics = view.statistics
+        self.statistics = view.statistics
         self._on_ready = on_ready
         self._handles: dict[int, Handle] = {}
         self._hidden: dict[bytes, Handle] = {}
@@ -70,12 +70,12 @@ class ReadWriteOperations(binding.FailureAnswers):
     # --- looking
 
     def getattr(self, path: bytes, buf: Any, info: Any = None) -> int:
-        self._statistics.lookups += 1
+        self.statistics.lookups += 1
         started = perf_counter_ns()
         try:
             found = self._overlay.attributes(self._handle(info) if info else self._where(path))
         finally:
-            self._statistics.lookup_times.record(perf_counter_ns() - started)
+            self.statistics.lookup_times.record(perf_counter_ns() - started)
         memmove(buf, byref(_stat(found)), sizeof(binding.libfuse.c_stat))
         return 0
 
@@ -87,7 +87,7 @@ class ReadWriteOperations(binding.FailureAnswers):
             entry.st_ino, entry.st_mode = number, kind
             if filler(buf, name, pointer, 0):
                 return -errno.ENOMEM
-        self._statistics.readdirs.record(perf_counter_ns() - started)
+        self.statistics.readdirs.record(perf_counter_ns() - started)
         return 0
 
     def readlink(self, path: bytes, buf: Any, size: int) -> int:
@@ -97,7 +97,7 @@ class ReadWriteOperations(binding.FailureAnswers):
 
     def statfs(self, buf: Any) -> int:
         """The staging disk's numbers, less what the limit of this mount forbids."""
-        self._statistics.statfs += 1
+        self.statistics.statfs += 1
         disk, budget = self._overlay.disk(), self._overlay.bytes.budget
         left = max(0, budget.limit - budget.used) // disk.f_frsize
         result = buf.contents
@@ -126,8 +126,8 @@ class ReadWriteOperations(binding.FailureAnswers):
         started = perf_counter_ns()
         data = self._overlay.read(self._handle(info), offset, size)
         memmove(buf, address_of(data) if isinstance(data, memoryview) else data, len(data))
-        self._statistics.reads.record(perf_counter_ns() - started)
-        self._statistics.read_bytes += len(data)
+        self.statistics.reads.record(perf_counter_ns() - started)
+        self.statistics.read_bytes += len(data)
         return len(data)
 
     def write(self, buf: Any, size: int, offset: int, info: Any) -> int:
@@ -221,14 +221,14 @@ class ReadWriteOperations(binding.FailureAnswers):
         return 0
 
     def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
-        self._statistics.xattrs += 1
+        self.statistics.xattrs += 1
         if not name.startswith(b"user."):
             return -errno.EOPNOTSUPP
         found = self._overlay.xattrs(self._where(path)).get(os.fsdecode(name))
         return -errno.ENODATA if found is None else binding.fill(value, size, found)
 
     def listxattr(self, path: bytes, value: Any, size: int) -> int:
-        self._statistics.xattrs += 1
+        self.statistics.xattrs += 1
         return binding.fill(
             value, size, b"".join(os.fsencode(name) + b"\0" for name in self._overlay.xattrs(self._where(path)))
         )

@@ -89,6 +89,12 @@ class Cluster:
         self._asked: tuple[Connection, Future[list[RepoInfo]]] | None = None
         self._exchanged_for: Connection | None = None
 
+    def set_call_timeout(self, seconds: float) -> None:
+        """The deadline of every call from now on that has none of its own."""
+        self._call_timeout = seconds
+        if self._connection is not None:
+            self._connection.client.set_call_timeout(seconds)
+
     def connect(self) -> None:
         """Use what the config file says; a failure is kept for `status` and for the first call that needs a cluster."""
         try:

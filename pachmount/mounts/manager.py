@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageError
+from pachmount.errors import BusyError, CannotMountError, NotFoundError, PachmountError, UsageError
+from pachmount.fuse import kernel
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Progress
@@ -70,11 +71,13 @@ class MountManager:
         self._cluster = cluster
         self._mounter = mounter
         self._table = MountTable(store)
-        self._call_timeout = call_timeout
+        self.call_timeout = call_timeout
         self._follower = Follower(cluster, self.mounts, self._show)
         self._heads = HeadWatch(self._follower.notice)
         self._sessions = Sessions(mounter, writing, self.mount_dir)
         lists = writing.places.directory.parent / "datums"
+        self.when_unmounted: Callable[[], None] = lambda: None
+        mounter.on_session_end = self._notice_the_end
         self.datums = DatumMode(self._table, self._sessions, mounter, self.mount_dir, lists)
 
     # --- looking
@@ -129,9 +132,9 @@ class MountManager:
     def resolve(self, wish: Wish) -> Resolved:
         """Check a wish against the cluster without changing anything."""
         if wish.mode == "rw":
-            resolved = resolve_writable(self._cluster.client, wish.source, self._call_timeout)
+            resolved = resolve_writable(self._cluster.client, wish.source, self.call_timeout)
         else:
-            resolved = resolve(self._cluster.client, wish.source, self._call_timeout)
+            resolved = resolve(self._cluster.client, wish.source, self.call_timeout)
         wish.check(resolved)
         return resolved
 
@@ -149,6 +152,8 @@ class MountManager:
             try:
                 with self._table.operation(mount):
                     refuse_difference(mount.spec, wish, resolved, path_filter)
+                    if _was_taken_away(mount):
+                        mount.on(Event.FAIL, CannotMountError("it was unmounted"))
                     if mount.state is State.ERROR:
                         self._sessions.restart(mount)
                 if wish.follow and not mount.spec.follow:
@@ -204,7 +209,7 @@ class MountManager:
                 self.writing.refresh(mount)
             self._table.save()
             return mount
-        resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
+        resolved = resolve(self._cluster.client, source.at(commit), self.call_timeout)
         self._show(mount, resolved, follow=False if commit else None)
         return mount
 
@@ -214,7 +219,7 @@ class MountManager:
         mount = self.get(name)
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
-            resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+            resolve(self._cluster.client, mount.spec.source.at(""), self.call_timeout)
         with self._table.operation(mount):
             if on and mount.spec.mode == "rw":
                 refuse_to_follow()
@@ -310,7 +315,7 @@ class MountManager:
                 if before.follow:
                     hint = f"pachmount follow {name} --off"
                     raise UsageError("a read-write mount cannot follow its branch", f"'{name}' does", hint)
-                resolve_writable(self._cluster.client, before.source, self._call_timeout)
+                resolve_writable(self._cluster.client, before.source, self.call_timeout)
             if mount.overlay is not None:
                 require_clean(mount)
             mount.on(Event.MOVE)
@@ -465,11 +470,35 @@ class MountManager:
         self._table.save()
         self._follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
+        self.when_unmounted()
         return made
+
+    def _notice_the_end(self) -> None:
+        """A session ended: let go of mounts that somebody took away with umount(8). What is staged in them is kept."""
+        for mount in filter(_was_taken_away, self.mounts()):
+            try:
+                with self._table.operation(mount):
+                    if not _was_taken_away(mount):
+                        continue
+                    self._sessions.take_away(mount)
+                    self._table.drop(mount)
+                self._table.save()
+                self._follower.listen()
+            except PachmountError as error:
+                log.warning("%s was unmounted, but not by us: %s", mount.spec.mountpoint, error)
+            else:
+                log.info("%s was unmounted, but not by us", mount.spec.mountpoint)
+                self.when_unmounted()
 
     def _stop(self, mount: Mount) -> None:
         with self._table.operation(mount):
             self._sessions.take_away(mount)
+
+
+def _was_taken_away(mount: Mount) -> bool:
+    """Whether nothing of ours is mounted any more where a mount should be."""
+    shown = mount.state is State.MOUNTED and mount.session is not None
+    return shown and all(layer.fs_type != kernel.FS_TYPE for layer in kernel.layers(mount.spec.mountpoint))
 
 
 def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mounter:
     """What all mounts share. `staging_dir` is where new mounts wait for their place; `read_timeout` in seconds;
     `owner` the user and group id that the files have.
@@ -36,6 +37,7 @@ class Mounter:
     allow_other: bool
     listings: Listings
     owner: tuple[int, int]
+    on_session_end: Callable[[], None] = lambda: None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def view(self, spec: MountSpec, statistics: MountStatistics, former: CommitView | None = None) -> CommitView:
@@ -71,7 +73,7 @@ class Mounter:
 
     def open(self, view: CommitView, mountpoint: Path, overlay: Overlay | None = None) -> Session:
         """Mount a view, or an overlay over it; on failure nothing is left mounted, and the view is closed."""
-        session = Session(view, mountpoint, allow_other=self.allow_other, overlay=overlay)
+        session = Session(view, mountpoint, allow_other=self.allow_other, overlay=overlay, on_end=self.on_session_end)
         try:
             session.start()
         except BaseException:

@@ -33,6 +33,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.MOUNTING, Event.FAIL): State.ERROR,
     (State.MOUNTED, Event.MOVE): State.MOUNTING,
     (State.MOUNTED, Event.COMMIT): State.COMMITTING,
+    (State.MOUNTED, Event.FAIL): State.ERROR,
     (State.MOUNTED, Event.UNMOUNT): State.UNMOUNTING,
     (State.COMMITTING, Event.DONE): State.MOUNTED,
     (State.COMMITTING, Event.FAIL): State.ERROR,

@@ -95,6 +95,10 @@ class PfsClient:
 
     # --- the cluster
 
+    def set_call_timeout(self, seconds: float) -> None:
+        """The deadline of calls that begin from now on and have none of their own."""
+        self._rpc.call_timeout = seconds
+
     def health(self, timeout: float = 5.0) -> bool:
         """Whether the cluster says it is serving; raises when it cannot be asked."""
         answer = self._rpc.unary(

@@ -48,7 +48,7 @@ class Contents:
         self.misses = 0
         self.retries = 0
         self.timeout = timeout
-        self._max_window = max(1, min(read_ahead, cache.memory_limit // READ_AHEAD_SHARE) // BLOCK_BYTES)
+        self.read_ahead = read_ahead
         self._lock = threading.Lock()
         self._active: dict[bytes, _Content] = {}
         self._transfers: list[Transfer] = []
@@ -62,6 +62,11 @@ class Contents:
         waits = sorted(self._waits)
         usual = waits[len(waits) * 9 // 10] if waits else self.timeout
         return min(max(MIN_STALL, STALL_FACTOR * usual), self.timeout / 3)
+
+    @property
+    def _max_window(self) -> int:
+        """How many blocks a transfer may be ahead of its readers."""
+        return max(1, min(self.read_ahead, self.cache.memory_limit // READ_AHEAD_SHARE) // BLOCK_BYTES)
 
     def note_wait(self, seconds: float) -> None:
         """A block came after a reader had waited so long for it."""

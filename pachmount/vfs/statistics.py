@@ -12,7 +12,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, count
+
+from pachmount.vfs.tracing import Trace
 
 _SERIES = (100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900)
 """Percent: twenty steps a decade, each at most 15 % above the one before, with round numbers among them."""
@@ -69,6 +71,7 @@ class MountStatistics:
     """
 
     def __init__(self) -> None:
+        self.trace: Trace | None = None
         self.lookups = 0
         self.lookup_times = Histogram()
         self.readdirs = Histogram()
@@ -85,7 +88,15 @@ class MountStatistics:
         self.requests: Counter[str] = Counter()
         self.requests_in_flight = 0
         self.errors: Counter[int] = Counter()
+        self._traced = count(1)
         self._lock = threading.Lock()
+
+    def traced(self) -> Trace:
+        """The trace of file operations, which begins now if there is none."""
+        with self._lock:
+            if self.trace is None or not self.trace.is_wanted:
+                self.trace = Trace(self._traced)
+            return self.trace
 
     def failed(self, number: int) -> None:
         """A file operation was answered with this errno because it went wrong."""

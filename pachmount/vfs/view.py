@@ -37,12 +37,12 @@ class WaitGate:
     def __init__(self, limit: int, timeout: float) -> None:
         self.limit = limit
         self.waiting = 0
-        self._timeout = timeout
+        self.timeout = timeout
         self._changed = threading.Condition()
 
     def __enter__(self) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: self.waiting < self.limit, self._timeout):
+            if not self._changed.wait_for(lambda: self.waiting < self.limit, self.timeout):
                 raise ClusterTimeoutError("too many file operations wait for the cluster", f"{self.limit} already do")
             self.waiting += 1
 

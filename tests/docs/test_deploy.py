@@ -163,7 +163,16 @@ def test_both_side_containers_are_alike() -> None:
 UNIT_KEYS = {
     "Unit": {"Description", "StartLimitIntervalSec", "StartLimitBurst"},
     "Service": {
-        *("Type", "ExecStart", "EnvironmentFile", "Restart", "RestartSec", "RestartPreventExitStatus"),
+        *(
+            "Type",
+            "NotifyAccess",
+            "WatchdogSec",
+            "ExecStart",
+            "EnvironmentFile",
+            "Restart",
+            "RestartSec",
+            "RestartPreventExitStatus",
+        ),
         *("KillMode", "KillSignal", "TimeoutStopSec", "LimitCORE"),
     },
     "Install": {"WantedBy"},

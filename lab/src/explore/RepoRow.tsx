@@ -117,36 +117,38 @@ function MountableRepo({ context, repo, branches }: IRepoProps & { branches: str
           <Caret.react tag="span" />
         </button>
         <RepoName repo={repo} />
-        <select
-          className="pach-Field-input pach-Repo-branch"
-          data-testid="ListItem__select"
-          aria-label={trans.__('Branch of %1', key)}
-          title={branch}
-          value={branch}
-          onChange={event => change({ branch: event.target.value, commit: '' })}
-        >
-          {branches.map(name => (
-            <option key={name} value={name}>
-              {name}
-            </option>
-          ))}
-        </select>
-        {hasPaths ? (
-          <ActionButton
-            testId="ListItem__mount"
-            aria-label={trans.__('Mount %1', key)}
-            title={reason || trans.__('Mount as %1', name)}
-            disabled={isPending || reason !== ''}
-            aria-busy={isPending}
-            onClick={mount}
+        <span className="pach-Repo-actions">
+          <select
+            className="pach-Field-input pach-Repo-branch"
+            data-testid="ListItem__select"
+            aria-label={trans.__('Branch of %1', key)}
+            title={branch}
+            value={branch}
+            onChange={event => change({ branch: event.target.value, commit: '' })}
           >
-            {isPending ? trans.__('Mounting…') : trans.__('Mount')}
-          </ActionButton>
-        ) : (
-          <ActionButton testId="ListItem__browse" aria-label={trans.__('Browse %1', key)} onClick={browse}>
-            {trans.__('Browse')}
-          </ActionButton>
-        )}
+            {branches.map(name => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+          {hasPaths ? (
+            <ActionButton
+              testId="ListItem__mount"
+              aria-label={trans.__('Mount %1', key)}
+              title={reason || trans.__('Mount as %1', name)}
+              disabled={isPending || reason !== ''}
+              aria-busy={isPending}
+              onClick={mount}
+            >
+              {isPending ? trans.__('Mounting…') : trans.__('Mount')}
+            </ActionButton>
+          ) : (
+            <ActionButton testId="ListItem__browse" aria-label={trans.__('Browse %1', key)} onClick={browse}>
+              {trans.__('Browse')}
+            </ActionButton>
+          )}
+        </span>
       </div>
       {isOpen && (
         <RepoOptions

@@ -2,7 +2,8 @@
 
 Names and shapes of the compatible routes are those of the original mount server (2.6.4, with the fields that 2.8 and
 2.9 renamed beside them); `/status`, `/stats`, `/_refresh`, `/_remount`, `/_follow`, `/_diff`, `/_discard`, `/warmups`,
-`/_warmup`, `/_warmup_cancel`, `/branches`, `/commits`, `/files`, `/file` and `/pipelines` are ours.
+`/_warmup`, `/_warmup_cancel`, `/daemon/_reload`, `/trace`, `/branches`, `/commits`, `/files`, `/file` and `/pipelines`
+are ours.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pachmount.api.schema.base import (
     Model,
     Request,
 )
+from pachmount.api.schema.daemon import ReloadAnswer, SettingChange, TraceAnswer, TracedOperation
 from pachmount.api.schema.datums import (
     DatumAnswer,
     DatumEntry,
@@ -133,12 +135,16 @@ __all__ = [
     "RefreshEntry",
     "RefreshRequest",
     "RefusedAnswer",
+    "ReloadAnswer",
     "RemountRequest",
     "RepoAnswer",
     "Request",
+    "SettingChange",
     "StagedStatus",
     "StatsAnswer",
     "StatusAnswer",
+    "TraceAnswer",
+    "TracedOperation",
     "UnmountRequest",
     "WarmupCancelRequest",
     "WarmupEntry",

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.integration.box import Box
 from tests.lab.browser.jupyter import JupyterLab
-from tests.lab.browser.lab_page import LabPage
+from tests.lab.browser.lab_page import LabPage, chromium
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "browser"
 """A picture and a trace (`playwright show-trace FILE`) of every test that failed."""
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 _REPORT = pytest.StashKey[pytest.TestReport]()
 
 
@@ -31,12 +29,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "no chromium; scripts/setup --dev installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 SETTINGS = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
 """Of the user, by plugin: nothing that asks a question or needs the internet."""
-_PROBLEM = re.compile(r"^\[E |Traceback \(most recent call last\)", re.MULTILINE)
+_PROBLEM = re.compile(r"Uncaught exception|Traceback \(most recent call last\)")
 
 
 class JupyterLab:
@@ -64,7 +64,7 @@ class JupyterLab:
         return self._log_file.read_text(errors="replace")
 
     def problems(self) -> list[str]:
-        """Errors in the server's log, with what follows them."""
+        """What nobody caught, in the server's log, with what follows it."""
         log = self.log
         return [log[found.start() : found.start() + 2000] for found in _PROBLEM.finditer(log)]
 

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 LAB = Path(__file__).resolve().parents[3] / "lab"
 AXE = LAB / "node_modules" / "axe-core" / "axe.min.js"
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 VIEWS = ("Explore", "Test", "Publish", "Settings")
 START_MS = 60_000
 _EXECUTED = re.compile(r"\[\d+\]:")
+_ANSWERED = "Failed to load resource"
+"""What the browser itself writes about an answer of 400 and above, which may be what a test is about."""
+_KERNEL_READY = """async () => {
+  const { sessionContext } = window.jupyterapp.shell.currentWidget;
+  await sessionContext.ready;
+  await sessionContext.session.kernel.info;
+}"""
 _OURS = ("pachmount-lab", "pachyderm/v2", "pach-")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium; none is downloaded."""
+    program = shutil.which("chromium")
+    assert program, "no chromium; scripts/setup --dev installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=[*_FLAGS])
+        yield browser
+        browser.close()
 
 
 class LabPage:
@@ -24,6 +46,7 @@ class LabPage:
         self.page = page
         self.problems: list[str] = []
         page.on("console", self._on_console)
+        page.on("response", lambda answer: answer.status == 500 and self._note(f"{answer.url}: {answer.status_text}"))
         page.on("pageerror", lambda error: self._note(f"uncaught: {error.message}\n{error.stack}"))
         page.goto(url)
         tab = page.locator('.jp-SideBar [data-id="pachyderm-mount"]')
@@ -43,6 +66,22 @@ class LabPage:
 
     def by_id(self, test_id: str) -> Locator:
         return self.panel.get_by_test_id(test_id)
+
+    def mount(self, repo: str) -> str:
+        """Mount the default branch of a repository of the default project, from the list; the name of the mount."""
+        self.by_id("Repos__refresh").click()
+        self.by_id("Repos__search").fill(repo)
+        self.panel.get_by_role("button", name=f"Mount default/{repo}", exact=True).click()
+        self.by_id("Repos__search").fill("")
+        return f"default_{repo}"
+
+    def mount_row(self, name: str) -> Locator:
+        return self.by_id(f"Mount__{name}")
+
+    def choose(self, name: str, action: str) -> None:
+        """An action in the menu of a mount."""
+        self.panel.get_by_role("button", name=f"More actions for {name}").click()
+        self.page.get_by_role("menuitem", name=action).click()
 
     # --- the file browser of the panel
 
@@ -85,7 +124,7 @@ class LabPage:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not message.text.startswith(_ANSWERED):
             self._note(f"console: {message.text} ({message.location.get('url')})")
 
     def _note(self, text: str) -> None:
@@ -100,9 +139,7 @@ class Notebook:
         self._page = lab.page
         self._panel = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self._cells = self._panel.locator(".jp-CodeCell")
-        expect(self._panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
-            "data-status", "idle", timeout=START_MS
-        )
+        self._page.evaluate(_KERNEL_READY)
 
     def run(self, code: str) -> str:
         """Type code into the last cell and run it; what it shows. Errors of the code show as their traceback."""

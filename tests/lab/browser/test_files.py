@@ -1,0 +1,44 @@
+"""The file browser of the panel with a directory that is larger than a page could bear."""
+
+from __future__ import annotations
+
+import time
+
+from playwright.sync_api import Locator, expect
+
+from pachmount.pfs.model import CommitRef, RepoRef
+from tests.integration.box import Box
+from tests.lab.browser.lab_page import LabPage
+
+MANY = 100_000
+MOST_ROWS = 200
+LONG_MS = 60_000
+ANSWER_SECONDS = 2.0
+
+
+def test_a_hundred_thousand_files_scroll(lab: LabPage, box: Box) -> None:
+    repo = box.repo("many")
+    client, ref = box.cluster(), RepoRef("default", repo)
+    client.create_repo(ref)
+    with client.modify_file(CommitRef(ref, "", "master")) as change:
+        for number in range(MANY):
+            change.add_file(f"/many/{number:06}.txt", b"")
+    box.mount(repo)
+    box.listed(repo)
+    lab.open_path(repo, "many")
+    expect(lab.by_id("Files__count")).to_contain_text("100,000", timeout=LONG_MS)
+    rows, files = lab.by_id("Files__row"), lab.by_id("Files__list")
+    for part in (0.1, 0.01, 1.0):
+        _scroll(files, part)
+        expect(lab.file(f"{int((MANY - 1) * part):06}.txt")).to_be_attached(timeout=LONG_MS)
+        assert rows.count() < MOST_ROWS
+        start = time.monotonic()
+        lab.show("Test")
+        lab.show("Explore")
+        assert time.monotonic() - start < ANSWER_SECONDS
+    lab.by_id("Files__filter").fill("077777")
+    expect(rows).to_have_count(1)
+
+
+def _scroll(files: Locator, part: float) -> None:
+    files.evaluate("(list, part) => list.scrollTo(0, part * (list.scrollHeight - list.clientHeight))", part)
