@@ -23,9 +23,7 @@ def reach(places: Places) -> DaemonClient:
     return DaemonClient.at_url(url, _token()) if url else DaemonClient(places.socket)
 
 
-def ensure_reachable(
-    places: Places, starting: Callable[[], AbstractContextManager[object]] = nullcontext
-) -> bool:
+def ensure_reachable(places: Places, starting: Callable[[], AbstractContextManager[object]] = nullcontext) -> bool:
     """Make sure that there is a daemon; True if this call started it, within what `starting` makes.
 
     One that is reached over TCP, or in sidecar mode, is somebody else's and never started from here. Raises

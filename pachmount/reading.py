@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pachmount import names, paths, reach
-from pachmount.errors import BusyError, NotADirectoryInSourceError, NotFoundError, UsageError
+from pachmount.errors import BusyError, NotADirectoryInSourceError, NotFoundError, OutOfRangeError, UsageError
 from pachmount.globbing import Pattern
 
 if TYPE_CHECKING:
@@ -189,11 +189,12 @@ class Snapshot:
         """The same in pieces of 1 MiB at most, as they come."""
         if start < 0 or (end is not None and end < start):
             raise UsageError(f"invalid range from {start} to {end}", "it ends before it begins")
-        if (start or end is not None) and (start >= (size := self.info(path).size) or end == start):
-            if size == 0 and self.info(path).is_dir:
-                raise UsageError(f"'{path}' has no content", "it is a directory")
+        if end == start:
             return
-        yield from self._content(path, start, end)
+        try:
+            yield from self._content(path, start, end)
+        except OutOfRangeError:
+            return
 
     def open(self, path: str, mode: Literal["rb", "r"] = "rb", *, encoding: str = "utf-8") -> Any:
         """A file to read from, as the built-in `open` gives it: seekable; it reads ahead only while read in sequence."""

@@ -99,4 +99,3 @@ class State:
         level = logging.DEBUG if everything else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
         logging.getLogger("pachmount").setLevel(logging.DEBUG if self.verbose or everything else logging.WARNING)
-
