@@ -1,4 +1,4 @@
-"""The way to the daemon, for the command line and for programs: over TCP or its socket, started first where it may be."""
+"""The way to the daemon, for the command line and for programs: over TCP, or its socket, started if need be."""
 
 from __future__ import annotations
 

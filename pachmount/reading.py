@@ -88,7 +88,7 @@ class Snapshot:
     """
 
     def __init__(self, clients: Clients, source: str) -> None:
-        """Find the commit of `[project/]repo[@branch|@commit][:/path]`. Raises NotADirectoryInSourceError for a file."""
+        """Find the commit of `[project/]repo[@branch|@commit][:/path]`. NotADirectoryInSourceError for a file."""
         given = names.parse_source(source)
         repo = source.partition(":")[0]
         self._clients = clients
@@ -197,7 +197,7 @@ class Snapshot:
             return
 
     def open(self, path: str, mode: Literal["rb", "r"] = "rb", *, encoding: str = "utf-8") -> Any:
-        """A file to read from, as the built-in `open` gives it: seekable; it reads ahead only while read in sequence."""
+        """A seekable file, as the built-in `open` gives it; it reads ahead while it is read in sequence."""
         if mode not in ("rb", "r"):
             raise UsageError(f"cannot open '{path}' with mode '{mode}'", "a commit can only be read", "use 'rb' or 'r'")
         found = self.info(path)

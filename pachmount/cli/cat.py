@@ -74,10 +74,13 @@ def _read_range(text: str) -> _Wanted:
         return lambda _size: (0, None)
     if found["tail"]:
         return lambda size: (max(0, size - int(found["tail"])), size)
+    end: int | None
     if found["offset"]:
-        start, end = int(found["offset"]), int(found["offset"]) + int(found["length"])
+        start = int(found["offset"])
+        end = start + int(found["length"])
     else:
-        start, end = int(found["first"]), int(found["last"]) + 1 if found["last"] else None
+        start = int(found["first"])
+        end = int(found["last"]) + 1 if found["last"] else None
     if end is not None and end < start:
         raise UsageError(f"invalid range '{text}'", "it ends before it begins")
     return lambda _size: (start, end)

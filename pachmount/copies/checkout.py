@@ -197,7 +197,7 @@ class _Work:
 
     def _remove(self, paths: list[str], plan: Plan) -> None:
         """Files that went away, and directories that are empty then."""
-        folders = set()
+        folders: set[str] = set()
         for path in paths:
             if look(self._top / path) != plan.remove[path]:
                 raise ConflictError(f"'{self._top / path}' was changed meanwhile", "by another program", "try again")

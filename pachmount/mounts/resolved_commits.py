@@ -1,4 +1,4 @@
-"""Commits that were resolved a moment ago: who reads a thousand files of one need not ask the cluster for it each time."""
+"""Commits that were resolved a moment ago: the cluster is not asked for each of a thousand files of one."""
 
 from __future__ import annotations
 
