@@ -60,6 +60,7 @@ class Clients:
         self._make = make
         self._idle: deque[DaemonClient] = deque()
         self._process = os.getpid()
+        self._is_closed = False
 
     @contextmanager
     def one(self) -> Iterator[DaemonClient]:
@@ -74,8 +75,12 @@ class Clients:
             yield client
         finally:
             self._idle.append(client)
+            if self._is_closed:
+                self.close()
 
     def close(self) -> None:
+        """Close all connections. What is asked afterwards gets one of its own."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -92,11 +97,15 @@ class Snapshot:
         given = names.parse_source(source)
         repo = source.partition(":")[0]
         self._clients = clients
-        with clients.one() as client:
-            top = client.file(f"{repo}:{given.path or '/'}")
-        if top.type != "dir":
-            why = "only a commit or a directory can be opened"
-            raise NotADirectoryInSourceError(f"'{source}' is a file", why, f'open "{repo}" and read "{given.path}"')
+        try:
+            with clients.one() as client:
+                top = client.file(f"{repo}:{given.path or '/'}")
+            if top.type != "dir":
+                why = "only a commit or a directory can be opened"
+                raise NotADirectoryInSourceError(f"'{source}' is a file", why, f'open "{repo}" and read "{given.path}"')
+        except BaseException:
+            clients.close()
+            raise
         self.source = replace(names.parse_source(top.source), path=given.path)
         """What it shows, in full: project, repo, branch, the commit's id, and the path that is its root."""
         self._pinned = str(replace(self.source, path=""))
