@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pachmount import names, paths, reach
 from pachmount.errors import BusyError, NotADirectoryInSourceError, NotFoundError, OutOfRangeError, UsageError
 from pachmount.globbing import Pattern
+from pachmount.range_reader import RangeReader
 
 if TYPE_CHECKING:
     from pachmount.api.schema import FileAnswer
     from pachmount.client import DaemonClient
 
 PAGE = 10_000
-FIRST_WINDOW, LARGEST_WINDOW = 128 << 10, 8 << 20
-"""Bytes that an open file asks for at a time: more and more while it is read in sequence."""
 BUSY_SECONDS = 30.0
 BUSY_PAUSE = 0.1
 """How long, and how often, a daemon is asked again that sends too many files at once."""
@@ -212,7 +211,7 @@ class Snapshot:
         found = self.info(path)
         if found.is_dir:
             raise UsageError(f"'{path}' has no content", "it is a directory")
-        file = io.BufferedReader(_RangeReader(self, found))
+        file = io.BufferedReader(RangeReader(found.path, found.size, self.read_bytes))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding=encoding)
 
     def _content(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
@@ -243,60 +242,6 @@ class Snapshot:
         path = answer.path.removeprefix(self.source.path).rstrip("/") or "/"
         kind: Literal["file", "dir"] = "dir" if answer.type == "dir" else "file"
         return FileInfo(path, kind, answer.size_bytes, answer.hash, answer.modified or 0.0)
-
-
-class _RangeReader(io.RawIOBase):
-    """A file that is read range by range, so that no connection waits while nobody reads."""
-
-    def __init__(self, snapshot: Snapshot, file: FileInfo) -> None:
-        super().__init__()
-        self._snapshot = snapshot
-        self._file = file
-        self._at = 0
-        self._window = FIRST_WINDOW
-        self._held = memoryview(b"")
-        self._held_from = 0
-
-    @property
-    def name(self) -> str:
-        return self._file.path
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative seek position {base + offset}")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        target = memoryview(buffer).cast("B")
-        if self._at >= self._file.size or not len(target):
-            return 0
-        held = self._at - self._held_from
-        if not 0 <= held < len(self._held):
-            self._fetch(len(target), is_next=held == len(self._held))
-            held = 0
-        piece = self._held[held : held + len(target)]
-        target[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
-
-    def _fetch(self, wanted: int, *, is_next: bool) -> None:
-        """Hold what begins at the position."""
-        self._window = min(2 * self._window, LARGEST_WINDOW) if is_next else FIRST_WINDOW
-        size = min(max(wanted, self._window), LARGEST_WINDOW)
-        end = min(self._at + size, self._file.size)
-        self._held = memoryview(self._snapshot.read_bytes(self._file.path, self._at, end))
-        self._held_from = self._at
 
 
 def open(source: str, *, mount_dir: str | os.PathLike[str] | None = None) -> Snapshot:  # noqa: A001

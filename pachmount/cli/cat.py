@@ -38,9 +38,9 @@ def cat(state: State, sources: Sources, byte_range: Range = "") -> None:
     \b
     Examples:
       pachmount cat images@master:/labels.csv
-      pachmount cat images:/labels.csv --range 0-99      the first 100 bytes
-      pachmount cat images:/labels.csv --range 1000+50   50 bytes from byte 1000 on
-      pachmount cat 'logs@master:/2024/*.csv' | wc -l    all that match, by path
+      pachmount cat images:/labels.csv --range 0-99     the first 100 bytes
+      pachmount cat images:/labels.csv --range 1000+50  50 bytes, from byte 1000
+      pachmount cat 'logs@master:/2024/*.csv' | wc -l   all that match, by path
 
     A glob is as in a pipeline's spec: '*' and '?' stay within a name, '**' does
     not, [a-z], {a,b}. Put it in quotes: a shell would take it for its own.
@@ -81,6 +81,6 @@ def _read_range(text: str) -> _Wanted:
     else:
         start = int(found["first"])
         end = int(found["last"]) + 1 if found["last"] else None
-    if end is not None and end < start:
+    if found["last"] and int(found["last"]) < start:
         raise UsageError(f"invalid range '{text}'", "it ends before it begins")
     return lambda _size: (start, end)

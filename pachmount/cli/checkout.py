@@ -36,7 +36,7 @@ def checkout(
     force: Force = False,
     as_json: opt.Json = False,
 ) -> None:
-    """Copy a commit into a directory, and keep it up to date, without a mount.
+    """Copy a commit into a directory, without a mount, and keep it up to date.
 
     \b
     Examples:
@@ -46,11 +46,11 @@ def checkout(
       pachmount checkout --update ./images          to the newest commit of its branch
 
     Only contents that are not there yet are fetched; a file that was moved or
-    copied is copied on the disk (as a clone where the file system can). Files that
-    went away are removed, other files in DIR stay. Local changes are never lost:
-    if there are any where something is to be done, they are listed and nothing is
-    changed, unless --force is given. A run that was interrupted is repeated, and
-    goes on. DIR/.pachmount-checkout.json tells what the directory holds.
+    copied is copied on the disk (as a clone where the file system can). Files
+    that went away are removed, other files in DIR stay. Files that were changed
+    here are never lost: they are listed and nothing is done, unless --force is
+    given. After an interruption the same command goes on where it stopped.
+    DIR/.pachmount-checkout.json tells what the directory holds.
     """
     from pachmount.copies import checkout as checking
     from pachmount.reading import Clients, Snapshot

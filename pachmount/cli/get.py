@@ -51,11 +51,12 @@ def get(
       pachmount get 'images:/2024/**.png' pngs          all that match, as ./pngs/...
       pachmount get images:/labels.csv - | head -n 1
 
-    What a directory has goes into the one that is named, which is made if needed;
-    of a glob, the paths behind its fixed part. A file appears whole or not at all.
-    Files that are there and equal (of 1 MB and more: of the same size, with the
-    time of the commit) are not fetched again, so that the same command goes on
-    where it was interrupted; different ones are replaced with --force only.
+    What a directory has goes into the one that is named, which is made if
+    needed; of a glob, the paths behind its fixed part. A file appears whole or
+    not at all. Files that are there and equal (of 1 MB and more: of the same
+    size, with the time of the commit) are not fetched again, so that the same
+    command goes on where it was interrupted; different ones are replaced with
+    --force only.
     'pachmount checkout' makes copies that can be updated.
     """
     snapshot, found = Opener(state).find(source)

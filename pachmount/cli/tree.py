@@ -88,7 +88,7 @@ ENTRIES = (
         DATA,
         "checkout",
         "checkout",
-        "Copy a commit into a directory, and keep it up to date, without a mount.",
+        "Copy a commit into a directory, without a mount, and keep it up to date.",
     ),
     Entry("import", DATA, "importing", "import_", "Put a directory tree into a repo as one commit."),
     Entry("publish", DATA, "publish", "publish", "Make a pipeline of a notebook or a script."),
