@@ -40,10 +40,10 @@ def checkout(
 
     \b
     Examples:
-      pachmount checkout images ./images            the newest commit of master
-      pachmount checkout images@dev ./images        the same directory, another branch
-      pachmount checkout images:/2024 ./2024        one directory of it
-      pachmount checkout --update ./images          to the newest commit of its branch
+      pachmount checkout images ./images       the newest commit of master
+      pachmount checkout images@dev ./images   the same, another branch
+      pachmount checkout images:/2024 ./2024   one directory of it
+      pachmount checkout --update ./images     to the head of its branch
 
     Only contents that are not there yet are fetched; a file that was moved or
     copied is copied on the disk (as a clone where the file system can). Files

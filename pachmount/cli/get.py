@@ -44,11 +44,11 @@ def get(
 
     \b
     Examples:
-      pachmount get images@master:/labels.csv           into the current directory
-      pachmount get images:/labels.csv old.csv          under another name
-      pachmount get -r images:/2024                     a directory, as ./2024
-      pachmount get -r images@dev photos                all of a branch, as ./photos
-      pachmount get 'images:/2024/**.png' pngs          all that match, as ./pngs/...
+      pachmount get images@master:/labels.csv         into the current directory
+      pachmount get images:/labels.csv old.csv        under another name
+      pachmount get -r images:/2024                   a directory, as ./2024
+      pachmount get -r images@dev photos            a branch, as ./photos
+      pachmount get 'images:/2024/**.png' pngs        what matches
       pachmount get images:/labels.csv - | head -n 1
 
     What a directory has goes into the one that is named, which is made if
