@@ -11,6 +11,7 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/no-namespace': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      'jupyter/prefer-lazy-imports': 'off', // the panel and the drive are needed at the start
       'no-console': 'error',
       'no-alert': 'error',
       curly: ['error', 'all'],

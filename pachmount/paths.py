@@ -134,17 +134,6 @@ def daemon_url(env: Mapping[str, str] = os.environ) -> str:
     return env.get("PACHMOUNT_URL", "") or fallback
 
 
-def daemon_token(env: Mapping[str, str] = os.environ) -> str:
-    """The token of a daemon that we reach over TCP, "" without one. Raises ConfigurationError."""
-    path = env.get("PACHMOUNT_TOKEN_FILE", "")
-    if not path:
-        return ""
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read token file '{path}'", str(error), "see PACHMOUNT_TOKEN_FILE") from error
-
-
 def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -> Places:
     """The paths of the daemon for `mount_dir` (default: `default_mount_dir`); `PFS_SOCK_PATH` overrides the socket."""
     directory = Path(os.path.abspath(mount_dir)) if mount_dir is not None else default_mount_dir(env)

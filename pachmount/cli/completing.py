@@ -234,12 +234,14 @@ def _fixed(*values: str) -> Callable[[Typed], Iterable[tuple[str, str]]]:
     return lambda _typed: [(value, "") for value in values]
 
 
-_PLACES = {"FILE": FILES, "SPEC": FILES, "NOTEBOOK|SCRIPT": FILES, "DIR": DIRECTORIES}
+_PLACES = {"FILE": FILES, "SPEC": FILES, "NOTEBOOK|SCRIPT": FILES, "DIR": DIRECTORIES, "DIR|FILE|-": FILES}
 """By the name of a parameter in its help: what the shell itself completes."""
 
 _LIVE: dict[str, Callable[[Typed], Iterable[tuple[str, str]]]] = {
     "SOURCE": _sources,
     "SOURCE:GLOB": _sources,
+    "SOURCE:/PATH": _sources,
+    "SOURCE[:/PATH]": _sources,
     "WHAT": _sources,
     "TARGET": _targets,
     "REPO[@BRANCH]": _targets,

@@ -11,22 +11,27 @@ import typer
 from pachmount import names
 from pachmount.cli import options as opt
 from pachmount.cli import output
+from pachmount.cli.sources import Opener, path_of
 from pachmount.cli.state import State
 from pachmount.errors import UsageError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import FileAnswer
     from pachmount.client import DaemonClient
+    from pachmount.reading import FileInfo
 
 PAGE = 1000
 
 What = Annotated[
     str | None,
-    typer.Argument(metavar="WHAT", help="[PROJECT/]REPO, or REPO@BRANCH[:/PATH] for files. Default: all repos."),
+    typer.Argument(
+        metavar="WHAT", help="[PROJECT/]REPO, or REPO@BRANCH[:/PATH] for files; PATH may be a glob. Default: all repos."
+    ),
 ]
 Projects = Annotated[bool, typer.Option("--projects", metavar="", help="List projects.")]
 Commits = Annotated[bool, typer.Option("--commits", metavar="", help="List commits of REPO or REPO@BRANCH.")]
 Long = Annotated[bool, typer.Option("--long", "-l", metavar="", help="Files: with type, size and hash.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", metavar="", help="Files: also all below.")]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Stop after N entries; 0: list all.")]
 
 
@@ -36,6 +41,7 @@ def list_(
     projects: Projects = False,
     commits: Commits = False,
     long: Long = False,
+    recursive: Recursive = False,
     limit: Limit = 0,
     as_json: opt.Json = False,
 ) -> None:
@@ -49,9 +55,14 @@ def list_(
       pachmount list --commits images@master  newest first
       pachmount list images@master            files at the top
       pachmount list -l images@master:/2024   files of a directory, with sizes
+      pachmount list -r images@master:/2024   and all that is below it
+      pachmount list 'images@master:/2024/*.png'
+      pachmount list 'images@master:/**.png'  at any depth
 
     A bare REPO lists its branches; with '@' or ':' it is a place in the repo
-    and its files are listed, one directory at a time.
+    and its files are listed, one directory at a time. A glob is as in a pipeline's
+    spec: '*' and '?' stay within a name, '**' does not, [a-z], {a,b}. Put it in
+    quotes: a shell would take it for its own.
     """
     if projects:
         if what or commits:
@@ -64,7 +75,7 @@ def list_(
     elif commits:
         _list_commits(state, what, limit, as_json)
     elif "@" in what or ":" in what:
-        _list_files(state, what, limit, long, as_json)
+        _list_files(state, what, limit, long, recursive, as_json)
     else:
         _list_branches(state, what, limit, as_json)
 
@@ -132,9 +143,15 @@ def _list_commits(state: State, what: str, limit: int, as_json: bool) -> None:
     output.table(["COMMIT", "BRANCH", "STARTED", "SIZE", "STATE", "MESSAGE"], rows)
 
 
-def _list_files(state: State, what: str, limit: int, long: bool, as_json: bool) -> None:
+def _list_files(state: State, what: str, limit: int, long: bool, recursive: bool, as_json: bool) -> None:
+    from pachmount.globbing import is_glob
+
     names.parse_source(what)
-    files = _files(state.client(start=True), what, limit)
+    files: Iterator[FileAnswer]
+    if recursive or is_glob(path_of(what)):
+        files = islice(map(as_answer, _found(state, what, recursive)), limit or None)
+    else:
+        files = _files(state.client(start=True), what, limit)
     if as_json:
         output.json_stream(files)
         return
@@ -150,6 +167,25 @@ def _files(client: DaemonClient, source: str, limit: int) -> Iterator[FileAnswer
     """Page by page: a directory of any size is printed while it is listed."""
     every = (entry for page in client.file_pages(source, min(PAGE, limit or PAGE)) for entry in page.files)
     return islice(every, limit or None)
+
+
+def _found(state: State, what: str, recursive: bool) -> Iterator[FileInfo]:
+    """What matches a glob, or is below a directory; with `recursive` also what is below that which matches."""
+    from pachmount.globbing import is_glob
+
+    snapshot, found = Opener(state).find(what)
+    for each in found:
+        if is_glob(path_of(what)) or not each.is_dir:
+            yield each
+        if recursive and each.is_dir:
+            yield from snapshot.walk(each.path)
+
+
+def as_answer(file: FileInfo) -> FileAnswer:
+    """As GET /files tells it."""
+    from pachmount.api.schema import FileAnswer
+
+    return FileAnswer(path=file.path, type=file.type, size_bytes=file.size, hash=file.hash, modified=file.modified)
 
 
 def _first(found: list[output.T], limit: int) -> list[output.T]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pachmount import __version__, paths
 from pachmount.cli import output, process
-from pachmount.errors import DaemonNotRunningError, UsageError
+from pachmount.errors import UsageError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import StatusAnswer
@@ -45,25 +46,11 @@ class State:
 
         In sidecar mode it is another container's, and never started from here.
         """
-        from pachmount.client import DaemonClient
+        from pachmount import reach
 
-        url = paths.daemon_url()
-        if url:
-            client = DaemonClient.at_url(url, paths.daemon_token())
-            self._clients.append(client)
-            return client
-        if start and paths.sidecar_mode():
-            self._expect_daemon()
-        elif start:
-            from pachmount.daemon.spawn import ensure_daemon, is_listening
-
-            if not is_listening(self.places.socket):
-                process.check_mount_dir(self.places.mount_dir)
-            with output.waiting("starting the daemon", enabled=not self.quiet):
-                started = ensure_daemon(self.places)
-            if started:
-                self.note(f"started the daemon for {self.places.mount_dir}")
-        client = DaemonClient(self.places.socket)
+        if start and reach.ensure_reachable(self.places, self._starting):
+            self.note(f"started the daemon for {self.places.mount_dir}")
+        client = reach.reach(self.places)
         self._clients.append(client)
         return client
 
@@ -77,12 +64,9 @@ class State:
                 return answer  # type: ignore[no-any-return]
         return self.client().status()
 
-    def _expect_daemon(self) -> None:
-        from pachmount.daemon.spawn import is_listening
-
-        if not is_listening(self.places.socket):
-            why = f"nothing listens on '{self.places.socket}', and in sidecar mode another container runs it"
-            raise DaemonNotRunningError("the daemon is not running", why, "there: pachmount daemon run")
+    def _starting(self) -> AbstractContextManager[object]:
+        process.check_mount_dir(self.places.mount_dir)
+        return output.waiting("starting the daemon", enabled=not self.quiet)
 
     def close(self) -> None:
         for client in self._clients:

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from pachmount import paths
+from pachmount import paths, reach
 from pachmount.client import DaemonClient
 
 MOST_IDLE = 8
@@ -49,15 +49,9 @@ class Daemons:
             return self._idle.pop() if self._idle else None
 
     def _connect(self) -> DaemonClient:
-        url = paths.daemon_url()
-        if url:
-            return DaemonClient.at_url(url, paths.daemon_token())
         places = paths.places(self._mount_dir)
-        if not paths.sidecar_mode():
-            from pachmount.daemon.spawn import ensure_daemon
-
-            ensure_daemon(places)
-        return DaemonClient(places.socket)
+        reach.ensure_reachable(places)
+        return reach.reach(places)
 
 
 def _close(clients: list[DaemonClient]) -> None:

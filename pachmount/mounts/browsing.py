@@ -23,7 +23,7 @@ from pachmount.mounts.datum_mode import OUT
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mount import Mount
 from pachmount.mounts.open_views import OpenViews
-from pachmount.mounts.resolve import resolve
+from pachmount.mounts.resolved_commits import ResolvedCommits
 from pachmount.mounts.states import State
 from pachmount.names import Source, parse_source
 from pachmount.overlay import pages as staged_pages
@@ -33,9 +33,6 @@ from pachmount.overlay.overlay import Handle, Overlay
 from pachmount.vfs.pages import Asked, Entry, Page, entry_of, page_of
 from pachmount.vfs.tree import Node
 from pachmount.vfs.view import CommitView
-
-FINISH_SECONDS = 15.0
-"""How long a commit that is being finished is waited for."""
 
 
 class Content(Protocol):
@@ -78,12 +75,13 @@ class Browser:
         self.views = views
         self._manager = manager
         self._cluster = cluster
+        self._resolved = ResolvedCommits()
 
     @contextmanager
     def in_source(self, text: str) -> Iterator[Place]:
         """The place that a source names."""
         source = parse_source(text, self._cluster.default_project)
-        resolved = resolve(self._cluster.client, source, FINISH_SECONDS)
+        resolved = self._resolved.get(self._cluster.client, source)
         with self.views.use(resolved) as view:
             yield _found(view, (source.path or "/").encode(), resolved.source, f"in {resolved.source}")
 

@@ -93,3 +93,20 @@ def test_showing_datums_fails_and_leaves_datum_mode(daemon: DaemonClient) -> Non
 def test_commands_work(bare_box: Box) -> None:
     assert bare_box.ok("list", "images@master") == "/a.txt\n/dir/\n"
     assert bare_box.ok("status")
+
+
+def test_files_can_be_had_all_the_same(bare_box: Box) -> None:
+    assert bare_box.ok("list", "-r", "images:/**b") == "/dir/b\n"
+    assert bare_box.ok("cat", "images:/dir/b", "images:/a.txt") == "two\none\n"
+    assert "1 directory, 2 files, 8 B" in bare_box.ok("tree", "images")
+    bare_box.ok("get", "images:/a.txt", "got.txt")
+    assert (bare_box.root / "got.txt").read_bytes() == b"one\n"
+    bare_box.ok("checkout", "images", "copy")
+    bare_box.put("images", {"/a.txt": b"three\n"})
+    bare_box.ok("checkout", "--update", "copy")
+    assert (bare_box.root / "copy/a.txt").read_bytes() == b"three\n"
+    code = "import pachmount; print(pachmount.open('images').read_bytes('/dir/b'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare_box.env, cwd=bare_box.root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "b'two\\n'\n"

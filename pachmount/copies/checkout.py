@@ -1,0 +1,214 @@
+"""A directory that holds the files of a commit, and is moved to another commit by what differs.
+
+Everything is compared before anything is changed, and local changes are never lost without `force`. It may be
+interrupted at any time: the next run goes on (see state.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.copies import part, workers
+from pachmount.copies.disk import Seen, explained, look
+from pachmount.copies.part import Job
+from pachmount.copies.plan import Plan, in_the_way, is_folding, make_plan, refused
+from pachmount.copies.state import STATE, Checkout, Journal, Kept, load, locked
+from pachmount.errors import ConflictError, InvalidPathError, NotFoundError, UsageError
+from pachmount.names import Source, parse_source
+from pachmount.reading import FileInfo, Snapshot
+
+SHOWN = 10
+
+Show = Callable[[str, int, int, int, int], None]
+"""Told what is done, and of how many files and bytes: done, all, done, all."""
+
+
+@dataclass(frozen=True)
+class CheckedOut:
+    """What a directory holds and what was done for it; `copied_files` are equal to others that were there."""
+
+    directory: str
+    source: str
+    commit: str
+    files: int
+    bytes: int
+    fetched_files: int
+    fetched_bytes: int
+    copied_files: int
+    removed_files: int
+
+
+def followed(directory: Path) -> Source:
+    """What the checkout in a directory follows: its branch, or the commit that was asked for. NotFoundError."""
+    checkout = load(directory)
+    if checkout is None:
+        hint = f"pachmount checkout SOURCE {directory}"
+        raise NotFoundError(f"'{directory}' is no checkout", f"there is no {STATE} in it", hint)
+    return parse_source(checkout.source)
+
+
+def follows(snapshot: Snapshot, asked: str) -> Source:
+    """What a checkout of a snapshot follows that was opened as `asked`: the branch, or the commit that was named."""
+    given = parse_source(asked)
+    is_pinned = given.commit or (given.branch and given.branch != snapshot.source.branch)
+    return snapshot.source if is_pinned else snapshot.source.at("")
+
+
+def check_out(snapshot: Snapshot, source: Source, directory: Path, *, force: bool, show: Show) -> CheckedOut:
+    """Make a directory hold the files of a snapshot; `source` is what it follows from now on.
+
+    With `force`, files that were changed are replaced. Raises UsageError for a directory that is used otherwise,
+    InvalidPathError for names that the disk cannot store, ConflictError for changes that would be lost, and what the
+    daemon and the disk may raise.
+    """
+    with explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory):
+            checkout = _prepared(source, directory, force=force)
+            return _Work(snapshot, checkout, str(source), force, show).run()
+
+
+def _prepared(source: Source, directory: Path, *, force: bool) -> Checkout:
+    checkout = load(directory)
+    if checkout is None:
+        if any(directory.iterdir()) and not force:
+            hint = "name a directory that is new or empty, or add --force: other files in it stay"
+            raise UsageError(f"cannot check out into '{directory}'", "it is not empty", hint)
+        checkout = Checkout(directory, str(source))
+        checkout.save()
+        return checkout
+    before = parse_source(checkout.source)
+    if (before.project, before.repo, before.path) != (source.project, source.repo, source.path):
+        raise UsageError(
+            f"cannot check out {source} into '{directory}'", f"it is a checkout of {before}", "name another"
+        )
+    return checkout
+
+
+class _Work:
+    """One run."""
+
+    def __init__(self, snapshot: Snapshot, checkout: Checkout, source: str, force: bool, show: Show) -> None:
+        self._snapshot = snapshot
+        self._checkout = checkout
+        self._source = source
+        self._top = checkout.directory
+        self._force = force
+        self._show = show
+        self._fetched: list[int] = []
+        self._copied = 0
+
+    def run(self) -> CheckedOut:
+        wanted = {file.path[1:]: file for file in self._listed()}
+        bad = refused(wanted, os.pathconf(self._top, "PC_NAME_MAX"), is_folding=is_folding(self._top))
+        if bad:
+            why = f"{_listed(bad)}; nothing was changed"
+            raise InvalidPathError(
+                "this disk cannot hold all files of the commit", why, "check out another directory of it"
+            )
+        plan = make_plan(self._checkout, wanted)
+        self._refuse_to_lose(plan)
+        sources = self._contents(plan)
+        self._begin(plan)
+        first = list(in_the_way(plan.remove, wanted))
+        self._remove(first, plan)
+        self._bring(plan, sources)
+        self._remove([path for path in plan.remove if path not in set(first)], plan)
+        for left in part.leftovers(self._top):
+            left.unlink()
+        self._checkout.complete = True
+        self._checkout.save()
+        return CheckedOut(
+            directory=str(self._top),
+            source=self._checkout.source,
+            commit=self._checkout.commit,
+            files=len(wanted),
+            bytes=sum(file.size for file in wanted.values()),
+            fetched_files=len(self._fetched),
+            fetched_bytes=sum(self._fetched),
+            copied_files=self._copied,
+            removed_files=len(plan.remove),
+        )
+
+    def _listed(self) -> Iterator[FileInfo]:
+        number = size = 0
+        for found in self._snapshot.walk():
+            if not found.is_dir:
+                number, size = number + 1, size + found.size
+                self._show("listing", number, 0, size, 0)
+                yield found
+
+    def _refuse_to_lose(self, plan: Plan) -> None:
+        if plan.in_the_way:
+            why = f"{_listed(plan.in_the_way)}; nothing was changed"
+            raise ConflictError(f"files in '{self._top}' are in the way", why, "move them away")
+        if plan.changed and not self._force:
+            why = f"{_listed(plan.changed)}; nothing was changed"
+            hint = "move them away, or add --force to replace them"
+            raise ConflictError(f"local changes in '{self._top}' would be lost", why, hint)
+
+    def _contents(self, plan: Plan) -> dict[tuple[str, int], tuple[Path, Seen]]:
+        """Files on the disk by their contents, of which others can be copied."""
+        needed = {(job.file.hash, job.file.size) for job in plan.bring if job.file.size and job.file.hash.strip("0")}
+        found: dict[tuple[str, int], tuple[Path, Seen]] = {}
+        for path, kept in {**self._checkout.files, **plan.here}.items():
+            if (kept.hash, kept.size) in needed and (kept.hash, kept.size) not in found:
+                seen = look(self._top / path)
+                if seen is not None and kept.is_at(seen):
+                    found[kept.hash, kept.size] = (self._top / path, seen)
+        return found
+
+    def _begin(self, plan: Plan) -> None:
+        self._checkout.files.update(plan.here)
+        self._checkout.source = self._source
+        self._checkout.commit = self._snapshot.commit
+        self._checkout.complete = False
+        self._checkout.save()
+
+    def _bring(self, plan: Plan, sources: dict[tuple[str, int], tuple[Path, Seen]]) -> None:
+        files, size = len(plan.bring), sum(job.file.size for job in plan.bring)
+        tally = workers.Tally(lambda done, number: self._show("checking out", done, files, number, size))
+        journal = Journal(self._checkout)
+        copying = [job for job in plan.bring if (job.file.hash, job.file.size) in sources]
+        fetching = [job for job in plan.bring if (job.file.hash, job.file.size) not in sources]
+
+        def note(job: Job, seen: Seen) -> None:
+            journal.note(job.file.path[1:], Kept(seen.size, seen.mtime_ns, job.file.hash))
+
+        def fetch(job: Job) -> None:
+            part.fetch(self._snapshot, job, tally.count_bytes, note)
+            tally.count_file()
+            self._fetched.append(job.file.size)
+
+        try:
+            for job in copying:
+                if part.copy(*sources[job.file.hash, job.file.size], job, note):
+                    self._copied += 1
+                    tally.count_bytes(job.file.size)
+                    tally.count_file()
+                else:
+                    fetching.append(job)
+            workers.each(fetch, fetching, tally)
+        finally:
+            journal.close()
+
+    def _remove(self, paths: list[str], plan: Plan) -> None:
+        """Files that went away, and directories that are empty then."""
+        folders: set[str] = set()
+        for path in paths:
+            if look(self._top / path) != plan.remove[path]:
+                raise ConflictError(f"'{self._top / path}' was changed meanwhile", "by another program", "try again")
+            (self._top / path).unlink()
+            self._checkout.files.pop(path, None)
+            folders.update(str(above) for above in Path(path).parents if str(above) != ".")
+        for folder in sorted(folders, reverse=True):
+            if not os.listdir(self._top / folder):
+                (self._top / folder).rmdir()
+
+
+def _listed(found: dict[str, str]) -> str:
+    shown = "; ".join(f"'{path}': {why}" for path, why in list(found.items())[:SHOWN])
+    return f"{shown}; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else shown

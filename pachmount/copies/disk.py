@@ -1,0 +1,80 @@
+"""What the disk has where a copy is to go, and errors of the disk in our words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from pachmount.errors import NotPermittedError, PachmountError, StorageFullError
+from pachmount.reading import FileInfo
+from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
+
+
+class Seen(NamedTuple):
+    """What a look at a path told: None in the place of it means that nothing is there. `mode` is that of lstat."""
+
+    mode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+
+def look(path: Path | str) -> Seen | None:
+    """What is at a path, links not followed."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Seen(info.st_mode, info.st_size, info.st_mtime_ns)
+
+
+def hash_of(path: Path, size: int) -> str:
+    """The server's hash of a file on the disk, hex; "" of one that is too large to tell it from the bytes alone."""
+    if size >= VERIFIABLE_BYTES:
+        return ""
+    with open(path, "rb") as file:
+        return content_hash(file.read(VERIFIABLE_BYTES)).hex()
+
+
+def is_verifiable(file: FileInfo) -> bool:
+    """Whether the hash of a file can be computed from its bytes; it is not known in a commit that is open."""
+    return file.size < VERIFIABLE_BYTES and bool(file.hash.strip("0"))
+
+
+def has_content(path: Path, seen: Seen, file: FileInfo) -> bool:
+    """Whether a file on the disk is the one of the commit: by its hash, of a large one by size and time."""
+    if not seen.is_file or seen.size != file.size:
+        return False
+    if is_verifiable(file):
+        return hash_of(path, seen.size) == file.hash
+    return abs(seen.mtime_ns - time_ns(file)) < 1000
+
+
+def time_ns(file: FileInfo) -> int:
+    """The time that the copy of a file gets: when its commit was finished."""
+    return int(file.modified * 1e6) * 1000
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Say the system's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        kind = PachmountError
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            kind = StorageFullError
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            kind = NotPermittedError
+        why = f"{error.strerror or error}"
+        raise kind(
+            f"cannot write '{place}'", why, "what is complete stays; run it again when that is solved"
+        ) from error

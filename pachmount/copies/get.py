@@ -1,0 +1,77 @@
+"""Files of a commit, copied once: `pachmount get`. What is there already is not fetched again, nor replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pachmount.copies import part, workers
+from pachmount.copies.disk import explained, has_content, look
+from pachmount.copies.part import Job
+from pachmount.copies.plan import refused
+from pachmount.errors import AlreadyExistsError, InvalidPathError
+from pachmount.reading import FileInfo, Snapshot
+
+Show = Callable[[int, int, int, int], None]
+"""Told how many files and bytes there are: done, all, done, all."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Got:
+    """What was asked for, and how much of it was there before."""
+
+    files: int
+    bytes: int
+    found_files: int
+    found_bytes: int
+
+
+def get(snapshot: Snapshot, wanted: Mapping[Path, FileInfo], *, force: bool, show: Show) -> Got:
+    """Have files at their places. An interrupted one goes on where it stopped.
+
+    Without `force` nothing is replaced: raises AlreadyExistsError before anything is fetched if other files are there.
+    Raises InvalidPathError for names that the disk cannot store, and what the daemon and the disk may raise.
+    """
+    _check_names(wanted)
+    jobs, found, other = [], [], []
+    for target, file in wanted.items():
+        with explained(target):
+            seen = look(target)
+            if seen is not None and has_content(target, seen, file):
+                found.append(file)
+                continue
+            if seen is not None and (not force or target.is_dir()):
+                other.append(target)
+            jobs.append(Job(file, target, seen))
+    if other:
+        shown = ", ".join(f"'{target}'" for target in other[:_SHOWN])
+        more = f", and {len(other) - _SHOWN:,} more" if len(other) > _SHOWN else ""
+        what = "a directory is there" if force else "there is something else"
+        hint = "name another place" if force else "--force replaces files, or name another place"
+        raise AlreadyExistsError(f"cannot write {shown}{more}", f"{what}; nothing was fetched", hint)
+    size = sum(file.size for file in wanted.values())
+    tally = workers.Tally(lambda done, number: show(done, len(wanted), number, size))
+    for file in found:
+        tally.count_bytes(file.size)
+        tally.count_file()
+
+    def fetch(job: Job) -> None:
+        part.fetch(snapshot, job, tally.count_bytes)
+        tally.count_file()
+
+    workers.each(fetch, jobs, tally)
+    return Got(len(wanted), size, len(found), sum(file.size for file in found))
+
+
+def _check_names(wanted: Mapping[Path, FileInfo]) -> None:
+    for target, file in wanted.items():
+        existing = target.parent
+        while not existing.exists():
+            existing = existing.parent
+        with explained(target):
+            longest = os.pathconf(existing, "PC_NAME_MAX")
+        for why in refused([file.path[1:]], longest, is_folding=False).values():
+            raise InvalidPathError(f"this disk cannot hold '{file.path}'", f"{why}; nothing was fetched")
