@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pachmount.errors import DataError
+from pachmount.files import sync_directory
 from pachmount.overlay import rows
 from pachmount.overlay.inodes import ROOT_ID, Directory, File
 from pachmount.overlay.reserve import Reserve
@@ -67,7 +68,7 @@ class Staging:
         if is_new:
             for above in (self._data, directory, *directory.resolve().parents):
                 with contextlib.suppress(PermissionError):  # then it is not ours, and was there before
-                    _sync_directory(above)
+                    sync_directory(above)
 
     def apply(self, changes: Iterable[rows.Change], *, durable: bool = False, is_urgent: bool = False) -> None:
         """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before.
@@ -220,7 +221,7 @@ class Staging:
 
     def sync_data_names(self) -> None:
         """See to it that files of staged bytes that were made are found after a power loss."""
-        _sync_directory(self._data)
+        sync_directory(self._data)
 
     def sync_everything(self) -> None:
         """Let the disk have all that was written to its file system."""
@@ -254,14 +255,6 @@ def _boot_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return "unknown"
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sync_file_system(descriptor: int) -> None:
