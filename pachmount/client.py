@@ -1,30 +1,19 @@
-"""DaemonClient: the daemon's REST API as typed calls over its unix socket, for the CLI and the lab extension.
-
-Built on http.client: importing requests would cost more than everything else that `pachmount status` does.
-"""
+"""DaemonClient: the daemon's REST API as typed calls over its unix socket, for the CLI and the lab extension."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import logging
 import os
-import select
-import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from pachmount import errors
 from pachmount.api import schema
-from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError, UsageError
-from pachmount.glance import START_HINT
+from pachmount.errors import InternalError, UsageError
+from pachmount.transport import Connection, Transport, UnixConnection
 
-CONNECT_TIMEOUT = 2.0
 POLL_TIMEOUT = 10.0
 """For questions that the daemon answers from memory."""
 CLUSTER_TIMEOUT = 60.0
@@ -33,70 +22,13 @@ MOUNT_TIMEOUT = 120.0
 """For requests that mount or unmount."""
 UPLOAD_TIMEOUT = 24 * 3600.0
 """For requests that send staged data, however much; each piece has a deadline of its own in the daemon."""
-
 LOGIN_TIMEOUT = 200.0
 """For the request that waits until a person has logged in."""
 DEFAULT_PORT = 9002
 """That of the original."""
 
-PIECE_BYTES = 1 << 20
-
-log = logging.getLogger(__name__)
+_HEADERS = {schema.CLIENT_HEADER: "1"}
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class _Connection(http.client.HTTPConnection):
-    """An HTTP connection over TCP."""
-
-    start_hint = "start it there, or unset PACHMOUNT_URL and DEFAULT_SCHEMA"
-
-    def open(self) -> socket.socket:
-        """A connected socket; raises OSError."""
-        return socket.create_connection((self.host, self.port), CONNECT_TIMEOUT)
-
-    def connect(self) -> None:
-        try:
-            self.sock = self.open()
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise DaemonNotRunningError("the daemon is not running", "", self.start_hint) from error
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
-
-    def another(self) -> _Connection:
-        """One more to the same daemon, not open yet."""
-        return _Connection(self.host, self.port)
-
-    def usable(self, timeout: float) -> None:
-        """Connect if needed (also when the other side has closed an idle connection); `timeout` holds from now on."""
-        if self.sock is not None and select.select([self.sock], [], [], 0)[0]:
-            self.close()
-        if self.sock is None:
-            self.connect()
-        self.sock.settimeout(timeout)
-
-
-class _UnixConnection(_Connection):
-    """The same over a unix socket."""
-
-    start_hint = START_HINT
-
-    def __init__(self, socket_path: str) -> None:
-        super().__init__("localhost")
-        self._socket_path = socket_path
-
-    def another(self) -> _Connection:
-        return _UnixConnection(self._socket_path)
-
-    def open(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(CONNECT_TIMEOUT)
-            connection.connect(self._socket_path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 class DaemonClient:
@@ -106,8 +38,7 @@ class DaemonClient:
     """
 
     def __init__(self, socket_path: Path | str) -> None:
-        self._connection: _Connection = _UnixConnection(os.fspath(socket_path))
-        self._headers = {schema.CLIENT_HEADER: "1"}
+        self._transport = Transport(UnixConnection(os.fspath(socket_path)), _HEADERS)
 
     @classmethod
     def at_url(cls, url: str, token: str = "") -> DaemonClient:
@@ -116,13 +47,13 @@ class DaemonClient:
         if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
             raise UsageError(f"cannot use the daemon's URL '{url}'", "it is http://HOST:PORT", "see PACHMOUNT_URL")
         client = cls("")
-        client._connection = _Connection(parts.hostname, parts.port or DEFAULT_PORT)
-        if token:
-            client._headers["Authorization"] = f"Bearer {token}"
+        headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
+        client._transport = Transport(Connection(parts.hostname, parts.port or DEFAULT_PORT), headers)
         return client
 
     def close(self) -> None:
-        self._connection.close()
+        """Close the connection; the next call opens it again."""
+        self._transport.close()
 
     def __enter__(self) -> DaemonClient:
         return self
@@ -207,31 +138,9 @@ class DaemonClient:
         """
         if start < 0 or (end is not None and end <= start):
             raise UsageError(f"invalid range from {start} to {end}", "it has to have a byte at least")
-        headers = dict(self._headers)
-        if start or end is not None:
-            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        return self._pieces(f"/content?{urlencode(_place(source, mount, path))}", headers)
-
-    def _pieces(self, target: str, headers: Mapping[str, str]) -> Iterator[bytes]:
-        what = "GET /content"
-        connection = self._connection.another()
-        try:
-            connection.usable(CLUSTER_TIMEOUT)
-            connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
-            if response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
-                raise _error_of(response.status, response.read(), what)
-            left = response.length or 0
-            while left:
-                piece = response.read(min(left, PIECE_BYTES))
-                if not piece:
-                    raise DaemonUnreachableError("the file was cut off", f"{left} bytes are missing", "try again")
-                left -= len(piece)
-                yield piece
-        except (OSError, http.client.HTTPException) as error:
-            raise _lost(error, what, CLUSTER_TIMEOUT) from error
-        finally:
-            connection.close()
+        is_part = start or end is not None
+        byte_range = f"bytes={start}-{'' if end is None else end - 1}" if is_part else ""
+        return self._transport.pieces("/content", _place(source, mount, path), byte_range, CLUSTER_TIMEOUT)
 
     def pipelines(self, project: str = "", name: str = "") -> list[schema.PipelineAnswer]:
         """The pipelines of a project (all by default), or the one of that name; raises NeedsClusterError."""
@@ -303,12 +212,12 @@ class DaemonClient:
 
     def mount_datums(self, spec: str) -> schema.DatumAnswer:
         """Show the first datum of the input in a spec (YAML or JSON)."""
-        return _one(schema.DatumAnswer, self._send("PUT", "/datums/_mount", UPLOAD_TIMEOUT, body=spec))
+        return _one(schema.DatumAnswer, self._transport.send("PUT", "/datums/_mount", UPLOAD_TIMEOUT, body=spec))
 
     def show_datum(self, *, index: int | None = None, datum_id: str = "") -> schema.DatumAnswer:
         """Show a datum by its index or its id."""
         query = {"id": datum_id} if datum_id else {"idx": index}
-        return _one(schema.DatumAnswer, self._send("PUT", "/_show_datum", MOUNT_TIMEOUT, query=query))
+        return _one(schema.DatumAnswer, self._transport.send("PUT", "/_show_datum", MOUNT_TIMEOUT, query=query))
 
     def step_datum(self, by: Literal[1, -1]) -> schema.DatumAnswer:
         """Show the next or the previous datum."""
@@ -341,63 +250,14 @@ class DaemonClient:
     # -- transport
 
     def _get(self, route: str, timeout: float, **query: Any) -> Any:
-        return self._send("GET", route, timeout, query=query)
+        return self._transport.send("GET", route, timeout, query=query)
 
     def _put(self, route: str, timeout: float, body: BaseModel | None = None) -> Any:
-        return self._send("PUT", route, timeout, body=body.model_dump_json() if body is not None else None)
-
-    def _send(
-        self,
-        method: str,
-        route: str,
-        timeout: float,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: str | None = None,
-    ) -> Any:
-        started = time.monotonic()
-        what = f"{method} {route}"
-        try:
-            self._connection.usable(timeout)
-            target = f"{route}?{urlencode(query, doseq=True)}" if query else route
-            data = body.encode() if body is not None else None
-            self._connection.request(method, target, data, self._headers)
-            response = self._connection.getresponse()
-            content = response.read()
-        except PachmountError:
-            raise
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise _lost(error, what, timeout) from error
-        log.debug("%s: %d in %.0f ms", what, response.status, (time.monotonic() - started) * 1000)
-        if response.status != http.client.OK:
-            raise _error_of(response.status, content, what)
-        try:
-            return json.loads(content) if content else None
-        except ValueError as error:
-            raise InternalError(f"the daemon answered {what} with something else than JSON") from error
+        return self._transport.send("PUT", route, timeout, body=body.model_dump_json() if body is not None else None)
 
 
 def _place(source: str, mount: str, path: str) -> dict[str, str]:
     return {"mount": mount, "path": path} if mount else {"source": source}
-
-
-def _lost(error: Exception, what: str, timeout: float) -> DaemonUnreachableError:
-    if isinstance(error, TimeoutError):
-        why = f"no answer to {what} within {timeout:.0f} s"
-        return DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart")
-    return DaemonUnreachableError("lost the connection to the daemon", f"{what} was cut off", "pachmount status")
-
-
-def _error_of(status: int, content: bytes, request: str) -> PachmountError:
-    try:
-        data = json.loads(content)
-    except ValueError:
-        data = None
-    if isinstance(data, dict) and "error" in data:
-        return errors.from_dict(data)
-    why = content.decode(errors="replace").strip()
-    return PachmountError(f"the daemon refused {request} with status {status}", why)
 
 
 def _one(model: type[_Model], data: Any) -> _Model:

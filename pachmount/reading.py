@@ -8,21 +8,19 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pachmount import names, paths, reach
+from pachmount.clients import Clients
 from pachmount.errors import BusyError, NotADirectoryInSourceError, NotFoundError, OutOfRangeError, UsageError
 from pachmount.globbing import Pattern
 from pachmount.range_reader import RangeReader
 
 if TYPE_CHECKING:
     from pachmount.api.schema import FileAnswer
-    from pachmount.client import DaemonClient
 
 PAGE = 10_000
 BUSY_SECONDS = 30.0
@@ -50,38 +48,6 @@ class FileInfo:
     def name(self) -> str:
         """The last part of the path; "" of the root."""
         return self.path.rpartition("/")[2]
-
-
-class Clients:
-    """Clients of one daemon, each used by one thread at a time. Thread-safe; a forked process has its own."""
-
-    def __init__(self, make: Callable[[], DaemonClient]) -> None:
-        self._make = make
-        self._idle: deque[DaemonClient] = deque()
-        self._process = os.getpid()
-        self._is_closed = False
-
-    @contextmanager
-    def one(self) -> Iterator[DaemonClient]:
-        """A client for the calls of one thread."""
-        if self._process != os.getpid():  # the connections are our parent's
-            self._idle, self._process = deque(), os.getpid()
-        try:
-            client = self._idle.pop()
-        except IndexError:
-            client = self._make()
-        try:
-            yield client
-        finally:
-            self._idle.append(client)
-            if self._is_closed:
-                self.close()
-
-    def close(self) -> None:
-        """Close all connections. What is asked afterwards gets one of its own."""
-        self._is_closed = True
-        while self._idle:
-            self._idle.pop().close()
 
 
 class Snapshot:

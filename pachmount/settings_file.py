@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from pachmount import settings
 from pachmount.errors import ConfigurationError
+from pachmount.files import replace_text
 from pachmount.settings import ENV_PREFIX, Settings
 
 
@@ -101,16 +101,6 @@ def _write(document: tomlkit.TOMLDocument) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(tomlkit.dumps(document))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        replace_text(path, tomlkit.dumps(document), mode)
     except OSError as error:
         raise ConfigurationError(f"cannot write '{path}'", error.strerror or str(error)) from error

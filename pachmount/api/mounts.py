@@ -182,7 +182,7 @@ class CommitHandler(MountsAnswering):
             request.ours,
             tuple(normalize_path(path) or "/" for path in request.theirs),
         )
-        made = manager.commit(mount.spec.name, wish)
+        made = manager.staged.commit(mount.spec.name, wish)
         if not self.is_own_client:
             return self.mounts()
         answer = schema.CommittedAnswer(mounted=[], unmounted=[])
@@ -204,8 +204,8 @@ class DiffHandler(Handler):
         paths = [normalize_path(path) or "/" for path in request.paths]
         manager = self.services.manager
         if not request.patch:
-            return answers.difference(manager.difference(request.mount, paths))
-        return answers.difference(*manager.patch(request.mount, paths))
+            return answers.difference(manager.staged.difference(request.mount, paths))
+        return answers.difference(*manager.staged.patch(request.mount, paths))
 
 
 class DiscardHandler(MountsAnswering):
@@ -219,7 +219,7 @@ class DiscardHandler(MountsAnswering):
 
     def _discard(self, request: schema.DiscardRequest) -> schema.MountsAnswer:
         paths = [normalize_path(path) or "/" for path in request.paths]
-        self.services.manager.discard(request.mount, paths)
+        self.services.manager.staged.discard(request.mount, paths)
         return self.mounts_after([request.mount])
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pachmount.cache.pages import Block, is_on_pages, rounded
+from pachmount.files import write_all
 
 SUFFIX = ".segment"
 OPEN_READERS = 256
@@ -187,14 +188,7 @@ class Writer(_Descriptor):
     def write(self, at: int, pieces: Sequence[Block]) -> None:
         """Write behind the filled part; a write that fails leaves nothing that counts. Raises OSError."""
         for start in range(0, len(pieces), _VECTOR):
-            rest = list(pieces[start : start + _VECTOR])
-            while rest:
-                written = os.pwritev(self.number, rest, at)
-                at += written
-                while rest and written >= len(rest[0]):
-                    written -= len(rest.pop(0))
-                if written:
-                    rest[0] = memoryview(rest[0])[written:]
+            at = write_all(self.number, pieces[start : start + _VECTOR], at)
 
     def write_direct(self, at: int, pages: Sequence[memoryview], size: int) -> bool:
         """The same past the page cache, of whole pages, `size` bytes together; False where that does not work."""

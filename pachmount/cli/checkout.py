@@ -52,8 +52,9 @@ def checkout(
     given. After an interruption the same command goes on where it stopped.
     DIR/.pachmount-checkout.json tells what the directory holds.
     """
+    from pachmount.clients import Clients
     from pachmount.copies import checkout as checking
-    from pachmount.reading import Clients, Snapshot
+    from pachmount.reading import Snapshot
 
     if update:
         if source is not None and directory is not None:

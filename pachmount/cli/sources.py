@@ -9,14 +9,15 @@ from pachmount.cli.state import State
 from pachmount.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from pachmount.reading import Clients, FileInfo, Snapshot
+    from pachmount.clients import Clients
+    from pachmount.reading import FileInfo, Snapshot
 
 
 class Opener:
     """Commits, each opened once."""
 
     def __init__(self, state: State) -> None:
-        from pachmount.reading import Clients
+        from pachmount.clients import Clients
 
         self._state = state
         self._clients: Clients = Clients(lambda: state.client())

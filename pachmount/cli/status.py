@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pachmount.cli import options as opt
 from pachmount.cli import output, process, views
@@ -40,7 +40,7 @@ def status(state: State, watch: opt.Watch = False, interval: opt.Interval = 2.0,
         if as_json:
             output.json_answer(stopped(state))
         else:
-            _not_running(state)
+            _show_stopped(state)
         return ExitCode.NOT_RUNNING
     if as_json:
         output.json_answer(_running(answer))
@@ -56,7 +56,7 @@ def _watch(state: State, interval: float, as_json: bool) -> NoReturn:
         try:
             answer = state.status()
         except DaemonNotRunningError:
-            output.json_line(stopped(state)) if as_json else _not_running(state)
+            output.json_line(stopped(state)) if as_json else _show_stopped(state)
         except UnreachableError as error:
             output.json_line({"state": "unreachable", "error": error.to_dict()}) if as_json else output.error(error)
         else:
@@ -83,35 +83,42 @@ def _show(state: State, answer: StatusAnswer) -> None:
     _advise(state, answer)
 
 
-def stopped(state: State) -> dict[str, Any]:
-    """What is known without the daemon."""
+class _Stopped(NamedTuple):
+    """What is known without the daemon. `pid`: that of one that died without taking its mounts away."""
+
+    pid: int | None
+    remembered: list[str]
+    kept: list[Kept]
+
+
+def _look(state: State) -> _Stopped:
     from pachmount.overlay.kept import kept_in
 
     places = state.places
-    pid = process.recorded_pid(places)
-    remembered = process.remembered_mounts(places)
+    pid, remembered = process.recorded_pid(places), process.remembered_mounts(places)
     died = pid is not None and bool(remembered) and not process.is_daemon(pid)
+    return _Stopped(pid if died else None, remembered, kept_in(places.staged))
+
+
+def stopped(state: State) -> dict[str, Any]:
+    """What is known without the daemon, as `--json` prints it."""
+    found, places = _look(state), state.places
     return {
-        "state": "died" if died else "stopped",
+        "state": "stopped" if found.pid is None else "died",
         "mount_dir": str(places.mount_dir),
         "socket": str(places.socket),
         "log_file": str(places.log_file),
-        "remembered_mounts": remembered,
-        "kept_changes": [asdict(each) for each in kept_in(places.staged)],
+        "remembered_mounts": found.remembered,
+        "kept_changes": [asdict(each) for each in found.kept],
     }
 
 
-def _not_running(state: State) -> None:
-    from pachmount.overlay.kept import kept_in
-
-    places = state.places
-    pid = process.recorded_pid(places)
-    remembered = process.remembered_mounts(places)
-    kept = kept_in(places.staged)
-    if pid is not None and remembered and not process.is_daemon(pid):
+def _show_stopped(state: State) -> None:
+    pid, remembered, kept = _look(state)
+    if pid is not None:
         output.line(f"pachmount is not running: the daemon (pid {pid}) died (kill -9?)", "bold red")
     else:
-        output.line(f"pachmount is not running for {places.mount_dir}", "yellow")
+        output.line(f"pachmount is not running for {state.places.mount_dir}", "yellow")
     _show_kept([each for each in kept if each.name not in remembered])
     for each in kept:
         if each.name in remembered:

@@ -171,7 +171,7 @@ class Daemon:
         server.stop()
         self._where.socket.unlink(missing_ok=True)
         if self._last_commits:
-            await loop.run_in_executor(None, self._manager.commit_all, self._last_commits)
+            await loop.run_in_executor(None, self._manager.staged.commit_all, self._last_commits)
         try:
             await asyncio.wait_for(loop.run_in_executor(None, self._manager.shut_down), STOP_SECONDS)
         except asyncio.TimeoutError:
@@ -212,7 +212,7 @@ class Daemon:
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],
-            kept_changes=[schema.KeptChanges(**asdict(each)) for each in self._manager.kept_changes()],
+            kept_changes=[schema.KeptChanges(**asdict(each)) for each in self._manager.staged.kept_changes()],
             warmups=[answers.warmup(warmup) for warmup in self._warmups.all()],
             datum=datum_status(self._manager.datums),
         )
@@ -322,7 +322,7 @@ class Daemon:
                 if self._cluster.check_health():
                     failures = 0
                     self._manager.look_at_heads(max_age=interval * JITTER / 2)
-                    self._manager.settle_commits()
+                    self._manager.staged.settle_commits()
             except PachmountError as error:
                 log.debug("looking at the cluster: %s", error)
             except Exception:

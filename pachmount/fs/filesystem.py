@@ -6,15 +6,18 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from fsspec.transaction import Transaction
 
-from pachmount import connecting
+from pachmount import connecting, paths, reach
+from pachmount.client import DaemonClient
+from pachmount.clients import Clients
 from pachmount.errors import PachmountError
 from pachmount.fs.changes import Changes, new_spool
-from pachmount.fs.daemons import Daemons
 from pachmount.fs.places import Place, find_place
 from pachmount.names import DEFAULT_PROJECT
 from pachmount.pfs.model import CommitRef
@@ -61,7 +64,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.project = project
         self.message = message
         self.changes: Changes | None = None
-        self._daemons = Daemons(mount_dir)
+        self._clients = Clients(partial(_connect, mount_dir))
 
     # -- paths
 
@@ -91,7 +94,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def commit_changes(self, changes: Changes) -> list[CommitRef]:
         """Make commits of changes."""
         with as_os_errors():
-            with self._daemons.client() as daemon:
+            with self._clients.one() as daemon:
                 cluster = daemon.status().cluster
             with connecting.connect(cluster) as (client, _project):
                 return changes.commit(client, self.message)
@@ -144,20 +147,20 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return self._stat(place)
 
     def _stat(self, place: Place) -> dict[str, Any]:
-        with self._daemons.client() as daemon:
+        with self._clients.one() as daemon:
             answer = daemon.file(place.address)
         name = f"{place.root}{answer.path.rstrip('/')}"
         return _info(name, answer) | {"commit": answer.commit}
 
     def _directory(self, place: Place) -> Iterator[dict[str, Any]]:
-        with self._daemons.client() as daemon:
+        with self._clients.one() as daemon:
             for page in daemon.file_pages(place.address, PAGE):
                 for entry in page.files:
                     yield _info(f"{place.root}{entry.path.rstrip('/')}", entry)
 
     def _above(self, path: str) -> list[dict[str, Any]]:
         """The projects, the branches of a project's repos, or those of a repo."""
-        with self._daemons.client() as daemon:
+        with self._clients.one() as daemon:
             projects, repos = daemon.projects(), daemon.repos() if path else []
         names = [answer.project.name for answer in projects]
         if not path:
@@ -201,7 +204,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if end is not None and end <= start:
             return b""
         try:
-            with self._daemons.client() as daemon:
+            with self._clients.one() as daemon:
                 return b"".join(daemon.content(place.address, start=start, end=end))
         except PachmountError as error:
             if error.id == "out-of-range":
@@ -246,7 +249,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 changes.copy(CommitRef(source.repo, found["commit"], source.source.branch), source.path, target)
                 return
             spool = new_spool()
-            with self._daemons.client() as daemon:
+            with self._clients.one() as daemon:
                 for piece in daemon.content(source.address):
                     spool.write(piece)
             changes.put(target, spool)
@@ -339,3 +342,10 @@ def _info(name: str, answer: Any) -> dict[str, Any]:
 
 def _directory_info(name: str) -> dict[str, Any]:
     return {"name": name, "type": "directory", "size": 0}
+
+
+def _connect(mount_dir: str | None) -> DaemonClient:
+    """A client of the daemon of a mount directory (None: the usual one), which is started if it does not run."""
+    places = paths.places(Path(mount_dir) if mount_dir is not None else None)
+    reach.ensure_reachable(places)
+    return reach.reach(places)

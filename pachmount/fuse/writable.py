@@ -18,7 +18,8 @@ from typing import Any
 from pachmount.cache.pages import address_of
 from pachmount.fuse import binding, handshake
 from pachmount.fuse.notify import KernelNames
-from pachmount.overlay.overlay import Attributes, Handle, Overlay
+from pachmount.overlay.attributes import Attributes, Handle
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.tree import Owner
 from pachmount.vfs.view import CommitView
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pachmount.errors import DataError
+from pachmount.files import sync_directory, write_all
 
 PACK_BYTES = 512 * 1024 * 1024
 _EARLY_BYTES = 128 * 1024 * 1024
@@ -52,8 +53,8 @@ class Packs:
                 self._sync()
                 self._open(self._number + 1)
             offset = end = self._end
-            for start in range(0, len(pieces), _VECTOR):
-                end = self._write(list(pieces[start : start + _VECTOR]), end)
+            for start in range(0, len(pieces), _VECTOR):  # at explicit places: a write that fails leaves no trace
+                end = write_all(self._writer, pieces[start : start + _VECTOR], end)
             self._end = end
             self._dirty = True
             place = self._number, offset, end - offset
@@ -61,17 +62,6 @@ class Packs:
         if early >= 0:
             self._sync_early(early, place[0])
         return place
-
-    def _write(self, pieces: list[bytes | memoryview], at: int) -> int:
-        """Write at an explicit place, so that a write that fails half-way leaves no trace; where it ended."""
-        while pieces:
-            written = os.pwritev(self._writer, pieces, at)
-            at += written
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces.pop(0))
-            if written:
-                pieces[0] = memoryview(pieces[0])[written:]
-        return at
 
     def read(self, pack: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises DataError if the pack does not have them."""
@@ -177,15 +167,6 @@ class Packs:
         if self._writer >= 0:
             os.close(self._writer)
         self._writer, self._number, self._end = writer, number, end
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Reader:

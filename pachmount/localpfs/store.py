@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pachmount.errors import BusyError, DataError, NotPermittedError
+from pachmount.files import sync_directory
 from pachmount.localpfs import sweep
 from pachmount.localpfs.content import Content
 from pachmount.localpfs.database import Database, garbage
-from pachmount.localpfs.packs import Packs, sync_directory
+from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pagestore import PageBatch, PageStore
 from pachmount.localpfs.staging import Staging
 

@@ -27,9 +27,10 @@ from pachmount.mounts.resolved_commits import ResolvedCommits
 from pachmount.mounts.states import State
 from pachmount.names import Source, parse_source
 from pachmount.overlay import pages as staged_pages
+from pachmount.overlay.attributes import Handle
 from pachmount.overlay.inodes import Inode
 from pachmount.overlay.names import BaseNode, is_directory
-from pachmount.overlay.overlay import Handle, Overlay
+from pachmount.overlay.overlay import Overlay
 from pachmount.vfs.pages import Asked, Entry, Page, entry_of, page_of
 from pachmount.vfs.tree import Node
 from pachmount.vfs.view import CommitView

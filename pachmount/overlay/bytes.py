@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from pachmount.cache.pages import Block
 from pachmount.errors import BusyError
-from pachmount.overlay import staging
+from pachmount.overlay import rows
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import BaseReader, File
 from pachmount.overlay.snapshot import StagedFile
@@ -256,7 +256,7 @@ class Bytes:
         if file.extents.common(written).without(file.data.never_synced()):
             file.data.overwrites += 1
             if not file.data.overwritten:
-                self._staging.apply([staging.mark_overwritten(file)], durable=True)
+                self._staging.apply([rows.mark_overwritten(file)], durable=True)
                 file.data.overwritten = True
 
     def _pwrite(self, descriptor: int, offset: int, data: bytes) -> None:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pachmount.overlay import staging
+from pachmount.overlay import rows
 from pachmount.overlay.inodes import BaseReader, Directory, File, Inode
-from pachmount.overlay.staging import Change, Staging
+from pachmount.overlay.rows import Change
+from pachmount.overlay.staging import Staging
 
 
 class Changes:
@@ -58,7 +59,7 @@ class Changes:
 
     def note(self, key: str, value: str) -> None:
         """Note something in the store; all of the changes then survive a power loss."""
-        self._notes.append(staging.about(key, value))
+        self._notes.append(rows.about(key, value))
 
     def keep(self, store: Staging) -> bool:
         """Write all of it to the store; whether there was anything. Raises OSError, with nothing written."""
@@ -90,17 +91,17 @@ class Changes:
         gone: set[int] = set()
         for inode in self._inodes.values():
             if inode.links:
-                statements.append(staging.put(inode))
+                statements.append(rows.put(inode))
                 continue
             gone.add(inode.id)
-            statements += [staging.forget(inode), staging.forget_entries(inode)]
+            statements += [rows.forget(inode), rows.forget_entries(inode)]
         for (_, name), directory in self._entries.items():
             if directory.id in gone:
                 continue
             if name in directory.entries:
-                statements.append(staging.name(directory, name, directory.entries[name]))
+                statements.append(rows.name(directory, name, directory.entries[name]))
             else:
-                statements.append(staging.unname(directory, name))
+                statements.append(rows.unname(directory, name))
         return statements
 
 

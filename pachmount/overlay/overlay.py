@@ -1,8 +1,7 @@
 """A writable tree: the objects of a commit with staged changes over them. File operations in terms of the system's.
 
 Every operation raises OSError with the errno that Linux has for it, and what the commit's reader raises. Who may do
-what is the kernel's business (`default_permissions`). Attributes are those of a path, or of an open file that may have
-no path any more.
+what is the kernel's business (`default_permissions`).
 """
 
 from __future__ import annotations
@@ -11,43 +10,21 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pachmount.cache.pages import Block
 from pachmount.overlay import names
+from pachmount.overlay.attributes import AttributedTree, Handle
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.inodes import Directory, File, Inode, Special, Symlink
 from pachmount.overlay.names import Base, BaseNode, Facts, Found
-from pachmount.overlay.standing import CommittableTree
-from pachmount.overlay.tree import DIRECTORY_MODE, FILE_MODE, Owner
+from pachmount.overlay.tree import Owner
 from pachmount.overlay.tree import system_error as _error
 
 LINK_MODE = 0o777
 MAX_TARGET = 4095
-MAX_XATTRS = 64 << 10
-"""Bytes of names and values of the extended attributes of one object, as Linux has it."""
-XATTR_CREATE, XATTR_REPLACE = 1, 2
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
 """Modes of `fallocate` (linux/falloc.h)."""
-
-
-class Attributes(NamedTuple):
-    """What `stat` says; times in nanoseconds since the epoch."""
-
-    number: int
-    mode: int
-    links: int
-    uid: int
-    gid: int
-    size: int
-    atime: int
-    mtime: int
-    ctime: int
-    stored: int = 0
-    """Bytes that are not holes."""
-    device: int = 0
 
 
 class StagedEntries(NamedTuple):
@@ -61,26 +38,10 @@ class StagedEntries(NamedTuple):
     generation: int
 
 
-@dataclass(eq=False)
-class Handle:
-    """An open file."""
-
-    file: File
-    flags: int
-    is_flushed: bool = False
-
-    @property
-    def is_writable(self) -> bool:
-        return self.flags & os.O_ACCMODE != os.O_RDONLY
-
-
-class Overlay(CommittableTree):
+class Overlay(AttributedTree):
     """The operations of a file system. Thread-safe; no lock is held while the cluster is asked."""
 
     # --- looking
-
-    def attributes(self, where: bytes | Handle) -> Attributes:
-        return self._look(lambda facts: self._describe(self._at(where, facts)))
 
     def listdir(self, path: bytes) -> list[tuple[bytes, int, int]]:
         """Name, type (as in a mode) and inode number of all entries but `.` and `..`."""
@@ -148,6 +109,8 @@ class Overlay(CommittableTree):
         return self._cut_at_open(self._change(make))
 
     def open(self, path: bytes, flags: int) -> Handle:
+        """Open a file that there is; EISDIR, ELOOP for what is none."""
+
         def found(facts: Facts, changes: Changes) -> Handle:
             return self._open(self._to_open(path, flags, facts, changes), flags)
 
@@ -321,57 +284,7 @@ class Overlay(CommittableTree):
 
         self._change(move)
 
-    # --- attributes
-
-    def chmod(self, where: bytes | Handle, mode: int) -> None:
-        self._set(where, lambda inode: {"mode": stat.S_IFMT(inode.mode) | (mode & 0o7777)})
-
-    def chown(self, where: bytes | Handle, uid: int, gid: int) -> None:
-        """-1 leaves one of them as it is."""
-        self._set(
-            where,
-            lambda inode: {"uid": inode.uid if uid == -1 else uid, "gid": inode.gid if gid == -1 else gid},
-        )
-
-    def utimens(self, where: bytes | Handle, atime: int | None, mtime: int | None) -> None:
-        """Nanoseconds; None leaves one of them as it is."""
-        times = {"atime": atime, "mtime": mtime}
-        self._set(where, lambda _inode: {name: value for name, value in times.items() if value is not None})
-
-    def xattrs(self, where: bytes | Handle) -> dict[str, bytes]:
-        """The extended attributes that were set here."""
-        found = self._look(lambda facts: self._at(where, facts))
-        return {} if isinstance(found, BaseNode) else dict(found.xattrs)
-
-    def set_xattr(self, where: bytes | Handle, name: str, value: bytes, flags: int) -> None:
-        def other(inode: Inode) -> dict[str, Any]:
-            if flags & XATTR_CREATE and name in inode.xattrs:
-                raise _error(errno.EEXIST)
-            if flags & XATTR_REPLACE and name not in inode.xattrs:
-                raise _error(errno.ENODATA)
-            after = {**inode.xattrs, name: value}
-            if sum(len(key.encode()) + len(data) for key, data in after.items()) > MAX_XATTRS:
-                raise _error(errno.ENOSPC)
-            return {"xattrs": after}
-
-        self._set(where, other)
-
-    def remove_xattr(self, where: bytes | Handle, name: str) -> None:
-        def other(inode: Inode) -> dict[str, Any]:
-            if name not in inode.xattrs:
-                raise _error(errno.ENODATA)
-            return {"xattrs": {key: value for key, value in inode.xattrs.items() if key != name}}
-
-        self._set(where, other)
-
-    # --- the lock is held in what is called below, but for _set and _cut_at_open
-
-    def _set(self, where: bytes | Handle, attributes: Callable[[Inode], dict[str, Any]]) -> None:
-        def change(facts: Facts, changes: Changes) -> None:
-            inode = where.file if isinstance(where, Handle) else self._staged(where, facts, changes)
-            changes.set(inode, **attributes(inode), ctime=time.time_ns())
-
-        self._change(change)
+    # --- the lock is held in what is called below, but for _cut_at_open
 
     def _check_replaceable(self, found: Found, there: Found, facts: Facts) -> None:
         """Whether `rename` may put one in the place of the other."""
@@ -425,27 +338,6 @@ class Overlay(CommittableTree):
                 self.release(handle)
                 raise
         return handle
-
-    def _describe(self, found: Found) -> Attributes:
-        if isinstance(found, BaseNode):
-            path, node = found
-            now = int(self.base.time * 1e9)
-            mode, links = (stat.S_IFDIR | DIRECTORY_MODE, 2) if node.is_dir else (stat.S_IFREG | FILE_MODE, 1)
-            return Attributes(self.base.inode(path), mode, links, *self._owner, node.size, now, now, now, node.size)
-        size = stored = 0
-        device = found.device if isinstance(found, Special) else 0
-        if isinstance(found, File):
-            size = found.size
-            stored = min(size, found.base_size + found.extents.size)
-        elif isinstance(found, Symlink):
-            size = len(found.target)
-        return Attributes(
-            *(found.number, found.mode, found.links, found.uid, found.gid, size, found.atime, found.mtime, found.ctime),
-            *(stored, device),
-        )
-
-    def _at(self, where: bytes | Handle, facts: Facts) -> Found:
-        return where.file if isinstance(where, Handle) else self._need(where, facts)
 
     def _free_place(self, path: bytes, facts: Facts, changes: Changes) -> tuple[Directory, bytes]:
         if names.resolve(self.root, path, facts) is not None:

@@ -13,11 +13,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import json
 import logging
 import os
 import sqlite3
-import stat
 import struct
 import threading
 from collections.abc import Collection, Iterable
@@ -25,91 +23,19 @@ from pathlib import Path
 from typing import Any
 
 from pachmount.errors import DataError
-from pachmount.overlay.extents import Extents
-from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode, Special, Symlink
+from pachmount.files import sync_directory
+from pachmount.overlay import rows
+from pachmount.overlay.inodes import ROOT_ID, Directory, File
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
 REMOVED_AT_ONCE = 100
 """More files of staged bytes that are not needed any more, as after a large commit, are removed in the background."""
 _BOOT = "boot"
 """The key under which the run of the machine is noted in which the store was last used."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS inode (
-    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
-    atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, base BLOB, size INTEGER NOT NULL,
-    base_size INTEGER NOT NULL, extents BLOB NOT NULL, target BLOB NOT NULL, xattrs TEXT NOT NULL,
-    data INTEGER NOT NULL, unsynced BLOB NOT NULL, overwritten INTEGER NOT NULL, checksum BLOB NOT NULL,
-    lost BLOB NOT NULL, mixed BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS entry (
-    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SIGN = 1 << 64
-"""SQLite's integers are signed."""
-
-Change = tuple[str, tuple[Any, ...]]
-"""A statement for the store and its values."""
-
-
-def put(inode: Inode) -> Change:
-    """Keep an inode as it is now."""
-    size = base_size = 0
-    extents = target = b""
-    staged: tuple[Any, ...] = 0, b"", False, b"", b"", b""
-    if isinstance(inode, File):
-        with inode.lock:
-            size, base_size, extents, data = inode.size, inode.base_size, inode.extents.pack(), inode.data
-            if extents:
-                checksum = data.checksum if data.checked == inode.version else b""
-                doubts = data.lost.pack(), data.mixed.pack()
-                staged = data.number, data.never_synced().pack(), data.overwritten, checksum, *doubts
-    elif isinstance(inode, Symlink):
-        target = inode.target
-    elif isinstance(inode, Special):
-        size = inode.device
-    number = inode.number - _SIGN if inode.number >= _SIGN // 2 else inode.number
-    xattrs = json.dumps({name: value.hex() for name, value in inode.xattrs.items()}) if inode.xattrs else "{}"
-    times = inode.atime, inode.mtime, inode.ctime
-    owner = inode.uid, inode.gid
-    content = size, base_size, extents, target
-    return _PUT_INODE, (inode.id, number, inode.mode, *owner, *times, inode.base, *content, xattrs, *staged)
-
-
-def mark_overwritten(file: File) -> Change:
-    """Keep that bytes of a file that are on the disk are about to be replaced."""
-    return "UPDATE inode SET overwritten = 1, checksum = x'' WHERE id = ?", (file.id,)
-
-
-def forget(inode: Inode) -> Change:
-    """Keep an inode no more; whatever entries a directory has must go as well."""
-    return "DELETE FROM inode WHERE id = ?", (inode.id,)
-
-
-def forget_entries(directory: Inode) -> Change:
-    return "DELETE FROM entry WHERE directory = ?", (directory.id,)
-
-
-def name(directory: Inode, entry: bytes, inode: Inode | None) -> Change:
-    """Let a directory have an entry; None hides that of its base."""
-    values = directory.id, entry, None if inode is None else inode.id
-    return "INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", values
-
-
-def unname(directory: Inode, entry: bytes) -> Change:
-    """Take an entry away, so that the base's shows again, if it has one."""
-    return "DELETE FROM entry WHERE directory = ? AND name = ?", (directory.id, entry)
-
-
-def about(key: str, value: str) -> Change:
-    """Note something about all of the changes."""
-    return "INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value)
 
 
 class Staging:
@@ -142,9 +68,9 @@ class Staging:
         if is_new:
             for above in (self._data, directory, *directory.resolve().parents):
                 with contextlib.suppress(PermissionError):  # then it is not ours, and was there before
-                    _sync_directory(above)
+                    sync_directory(above)
 
-    def apply(self, changes: Iterable[Change], *, durable: bool = False, is_urgent: bool = False) -> None:
+    def apply(self, changes: Iterable[rows.Change], *, durable: bool = False, is_urgent: bool = False) -> None:
         """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before.
 
         What is durable or urgent may use the reserve on a full disk.
@@ -161,7 +87,7 @@ class Staging:
             if durable:
                 self._reserve.hold()
 
-    def _apply(self, statements: list[Change], *, durable: bool) -> None:
+    def _apply(self, statements: list[rows.Change], *, durable: bool) -> None:
         with _faults(self.directory):
             if durable:
                 self._db.execute("PRAGMA synchronous = FULL")
@@ -202,7 +128,7 @@ class Staging:
                 number = self._removable.pop()
             self._remove(number)
 
-    def _transaction(self, changes: Iterable[Change], *, durable: bool) -> None:
+    def _transaction(self, changes: Iterable[rows.Change], *, durable: bool) -> None:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for statement, values in changes:
@@ -226,7 +152,7 @@ class Staging:
         What has no name any more (it was open when the process died) is removed.
         """
         with _faults(self.directory):
-            inodes = {row[0]: _inode(row) for row in self._db.execute("SELECT * FROM inode")}
+            inodes = {row[0]: rows.inode_of(row) for row in self._db.execute("SELECT * FROM inode")}
             entries = self._db.execute("SELECT directory, name, inode FROM entry").fetchall()
         for inode in inodes.values():
             inode.links = 2 if inode.is_directory else 0
@@ -239,14 +165,14 @@ class Staging:
             if child is not None and not child.is_directory:
                 child.links += 1
         kept = [inode for inode in inodes.values() if inode.links]
-        changes = [forget(inode) for inode in inodes.values() if not inode.links]
+        changes = [rows.forget(inode) for inode in inodes.values() if not inode.links]
         if self.about(_BOOT) not in ("", self._boot):
             files = [inode for inode in kept if isinstance(inode, File) and self._settle(inode)]
-            changes += [put(file) for file in files]
+            changes += [rows.put(file) for file in files]
             in_doubt = sum(1 for file in files if file.data.is_in_doubt)
             if in_doubt:
                 log.warning("%s: the machine stopped, and %d files may be incomplete", self.directory, in_doubt)
-        self.apply([*changes, about(_BOOT, self._boot)], durable=True)
+        self.apply([*changes, rows.about(_BOOT, self._boot)], durable=True)
         numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
         there = {int(name) for name in os.listdir(self._data) if name.isdecimal()}
         self._next_number = max(there | numbers, default=0) + 1
@@ -284,7 +210,7 @@ class Staging:
 
     def note(self, key: str, value: str) -> None:
         """Note something about these changes, durably."""
-        self.apply([about(key, value)], durable=True)
+        self.apply([rows.about(key, value)], durable=True)
 
     def open(self, data: StagedBytes) -> int:
         """A descriptor for staged bytes, to read and write; a file for them is made if there is none."""
@@ -295,7 +221,7 @@ class Staging:
 
     def sync_data_names(self) -> None:
         """See to it that files of staged bytes that were made are found after a power loss."""
-        _sync_directory(self._data)
+        sync_directory(self._data)
 
     def sync_everything(self) -> None:
         """Let the disk have all that was written to its file system."""
@@ -331,45 +257,6 @@ def _boot_id() -> str:
     return "unknown"
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _inode(row: tuple[Any, ...]) -> Inode:
-    key, number, mode, uid, gid, atime, mtime, ctime, base, size, base_size, extents, target, xattrs, *staged = row
-    known = {
-        "id": key,
-        "number": number % _SIGN,
-        "mode": mode,
-        "uid": uid,
-        "gid": gid,
-        "atime": atime,
-        "mtime": mtime,
-        "ctime": ctime,
-        "base": None if base is None else bytes(base),
-        "xattrs": {name: bytes.fromhex(value) for name, value in json.loads(xattrs).items()},
-    }
-    if stat.S_ISDIR(mode):
-        return Directory(**known)
-    if stat.S_ISLNK(mode):
-        return Symlink(**known, target=bytes(target))
-    if not stat.S_ISREG(mode):
-        return Special(**known, device=size)
-    return File(**known, size=size, base_size=base_size, extents=Extents.unpack(extents), data=_staged_bytes(*staged))
-
-
-def _staged_bytes(
-    number: int, unsynced: bytes, overwritten: int, checksum: bytes, lost: bytes, mixed: bytes
-) -> StagedBytes:
-    data = StagedBytes(number, Extents.unpack(unsynced), overwritten=bool(overwritten), checksum=bytes(checksum))
-    data.lost, data.mixed, data.checked = Extents.unpack(lost), Extents.unpack(mixed), 0
-    return data
-
-
 def _sync_file_system(descriptor: int) -> None:
     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
         number = ctypes.get_errno()
@@ -381,14 +268,14 @@ def _connected(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
+            if version not in (0, rows.SCHEMA_VERSION):
                 raise DataError(f"staged changes in '{path.parent}' cannot be read", f"their version is {version}")
             path.chmod(0o600)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             if not version:
-                db.executescript(_SCHEMA)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                db.executescript(rows.SCHEMA)
+                db.execute(f"PRAGMA user_version = {rows.SCHEMA_VERSION}")
         except BaseException:
             db.close()
             raise

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pachmount.overlay import names, staging
+from pachmount.overlay import names, rows
 from pachmount.overlay.bytes import Bytes
 from pachmount.overlay.changes import Changes
 from pachmount.overlay.closing import ClosingFiles
@@ -164,7 +164,7 @@ class StagedTree:
         with self._lock, file.lock:
             if file.dirty and file.links:
                 self.bytes.check(file)
-                self._store.apply([staging.put(file)], durable=durable, is_urgent=is_last)
+                self._store.apply([rows.put(file)], durable=durable, is_urgent=is_last)
             elif durable:
                 self._store.apply([], durable=True)
             file.dirty = False
@@ -175,7 +175,7 @@ class StagedTree:
         with self._lock:
             named = [file for file in files if file.links]
             versions = [file.version for file in named]
-            self._store.apply([staging.put(file) for file in named], durable=True)
+            self._store.apply([rows.put(file) for file in named], durable=True)
             for file, version in zip(named, versions, strict=True):
                 with file.lock:
                     file.dirty = file.dirty and (file.version != version or file.data.is_unsynced)

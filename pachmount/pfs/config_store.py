@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import secrets
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pachmount.errors import BusyError, ConfigurationError
+from pachmount.files import replace_text
 
 _LOCK_LIMIT_S = 10.0
 
@@ -56,7 +56,7 @@ def rewrite_document(path: Path, change: Callable[[dict[str, Any]], None], *, ma
             if not document.get("user_id"):
                 document = {"user_id": uuid.uuid4().hex} | {k: v for k, v in document.items() if k != "user_id"}
             change(document)
-            _replace(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            replace_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}", error.strerror or str(error)) from error
 
@@ -87,22 +87,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put `text` at `path` so that a reader, or a crash, sees either the old file or the new one; mode 0600."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -48,6 +48,24 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -
     return value
 
 
+def mounts_seen(box: Box) -> list[KernelMount]:
+    """What is mounted in a box, and at /pfs, where `exec` and `run` mount, for everybody."""
+    below = ("/pfs/", f"{box.root}/")
+    return [entry for entry in mount_table() if f"{entry.mountpoint}/".startswith(below)]
+
+
+@contextlib.contextmanager
+def running_box(env: Mapping[str, str] | None = None) -> Iterator[Box]:
+    """A box whose daemon runs, for fixtures of modules."""
+    box = Box(env)
+    try:
+        box.start()
+        yield box
+        box.stop()
+    finally:
+        box.close()
+
+
 class Box:
     """A user in a short temporary directory (socket paths are limited to 107 bytes). `env` is for all it starts."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pachmount.pfs.model import RepoRef
-from tests.integration.box import Box
+from tests.integration.box import Box, running_box
 from tests.integration.pipeline_cluster import PipelineCluster, pipeline_cluster
 from tests.integration.rest_client import SERVED, Rest, client_of
 
@@ -15,13 +15,8 @@ from tests.integration.rest_client import SERVED, Rest, client_of
 @pytest.fixture(scope="module")
 def shared_box(fuse: None, request: pytest.FixtureRequest) -> Iterator[Box]:
     """A running daemon for one module, with the module's BOX_ENV in its environment. Use `box`."""
-    box = Box(getattr(request.module, "BOX_ENV", None))
-    try:
-        box.start()
+    with running_box(getattr(request.module, "BOX_ENV", None)) as box:
         yield box
-        box.stop()
-    finally:
-        box.close()
 
 
 @pytest.fixture

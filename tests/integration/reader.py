@@ -100,11 +100,7 @@ class Reader:
         return dict(answer["files"])
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        end(self._process)
 
     def _ask(self, command: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -130,6 +126,15 @@ class Reader:
         finally:
             timer.cancel()
             timer.join()
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kill a process that reads for a test, and close its pipes."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
 
 
 def _exactly(pipe: Any, size: int) -> bytes:

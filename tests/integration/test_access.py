@@ -16,7 +16,7 @@ import requests
 
 from pachmount.api.handlers import MAX_BODY_BYTES
 from pachmount.api.schema import CommitRequest
-from tests.integration.box import Box, wait_until
+from tests.integration.box import Box, running_box, wait_until
 from tests.integration.other_user import NOBODY, append_as_nobody, ask_as_nobody, needs_root, readable_to_nobody
 
 NewBox = Callable[..., Box]
@@ -33,13 +33,9 @@ def open_directory() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def served(fuse: None) -> Iterator[Box]:
     """A daemon that listens on TCP, too."""
-    box = Box({"PACHMOUNT_LISTEN": "127.0.0.1:0", "PACHMOUNT_ALLOWED_HOSTS": "hub.example"})
-    try:
-        box.start()
+    with running_box({"PACHMOUNT_LISTEN": "127.0.0.1:0", "PACHMOUNT_ALLOWED_HOSTS": "hub.example"}) as box:
         yield box
         assert not box.log_problems()
-    finally:
-        box.close()
 
 
 def url_of(box: Box) -> str:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from pachmount.fuse.kernel import KernelMount, mount_table
-from tests.integration.box import Box, wait_until
+from tests.integration.box import Box, mounts_seen, wait_until
 from tests.integration.strangers import GID, UID, Stranger, device_mode
 
 FILES = {"/a.txt": b"first", "/sub/b.bin": bytes(range(256)) * 100}
@@ -34,19 +33,13 @@ def repo(box: Box) -> str:
 @pytest.fixture(autouse=True)
 def _nothing_is_left(box: Box) -> Iterator[None]:
     """No mount, no process and no file, in whatever way a command ended."""
-    mounts, there = _mounts(box), PFS.exists()
+    mounts, there = mounts_seen(box), PFS.exists()
     before = set(box.process_ids())
     yield
     wait_until(lambda: set(box.process_ids()) <= before, "all processes have ended")
-    assert _mounts(box) == mounts
+    assert mounts_seen(box) == mounts
     assert PFS.exists() == there
     assert not any(_private(box).iterdir())
-
-
-def _mounts(box: Box) -> list[KernelMount]:
-    """What is mounted at /pfs and in the box, for everybody."""
-    below = (f"{PFS}/", f"{box.root}/")
-    return [entry for entry in mount_table() if f"{entry.mountpoint}/".startswith(below)]
 
 
 def _private(box: Box) -> Path:
@@ -279,7 +272,7 @@ def test_an_ordinary_user_needs_no_privilege(stranger: Stranger, tmp_path: Path)
     assert done.stdout == f"{UID}\n{GID}\nfirst {UID}\n"
     assert "umount: /pfs/images:" in done.stderr
     box = stranger.box
-    assert _mounts(box) == []
+    assert mounts_seen(box) == []
     assert not any((box.root / "state" / "pachmount" / "exec").iterdir())
     assert stranger.run("daemon", "stop").returncode == 0
     assert stranger.run("exec", "images", "--", "cat", "/pfs/images/a.txt").stdout == "first"

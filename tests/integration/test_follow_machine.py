@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -102,11 +103,8 @@ class Follows(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def world(fuse: None) -> Iterator[World]:
-    world = World()
-    try:
+    with contextlib.closing(World()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.mark.parametrize("examples", [40, pytest.param(200, marks=pytest.mark.long)])

@@ -20,17 +20,7 @@ from tests.integration.call_proxy import Call, Fault, On, StatusError
 from tests.integration.opening import Reader
 from tests.integration.wire import Wire
 
-
-@pytest.fixture(scope="module")
-def shared_box(fuse: None) -> Any:
-    """Looks at branches every half second."""
-    box = Box({"PACHMOUNT_POLL_INTERVAL": "0.5"})
-    try:
-        box.start()
-        yield box
-        box.stop()
-    finally:
-        box.close()
+BOX_ENV = {"PACHMOUNT_POLL_INTERVAL": "0.5"}
 
 
 def follow(box: Box, repo: str, name: str = "", branch: str = "master") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import Box
+from tests.integration.box import Box, running_box
 from tests.integration.wire import data
 
 MIB = 1 << 20
@@ -21,13 +21,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 @pytest.fixture
 def small_cache(fuse: None) -> Iterator[Box]:
-    box = Box({"PACHMOUNT_CACHE_SIZE": "128M", "PACHMOUNT_MEMORY_SIZE": "32M"})
-    try:
-        box.start()
+    with running_box({"PACHMOUNT_CACHE_SIZE": "128M", "PACHMOUNT_MEMORY_SIZE": "32M"}) as box:
         yield box
-        box.stop()
-    finally:
-        box.close()
 
 
 def fio(*options: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.integration.box import Box, Server, wait_until
+from tests.integration.reader import end
 
 MIB = 1 << 20
 READ_TIMEOUT = 3.0
@@ -74,11 +75,7 @@ for line in sys.stdin:
         return self._process.stdout.readline()
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        end(self._process)
 
 
 @dataclass

@@ -17,9 +17,10 @@ import pytest
 
 from pachmount.overlay import bytes as overlay_bytes
 from pachmount.overlay import snapshot, staging
+from pachmount.overlay.attributes import Handle
 from pachmount.overlay.difference import difference
 from pachmount.overlay.inodes import File
-from pachmount.overlay.overlay import Handle, Overlay
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.staged_bytes import IN_DOUBT, StagedBytes
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.tree import Owner

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pachmount.clients import Clients
 from pachmount.errors import NotADirectoryInSourceError, NotFoundError, UsageError
 from pachmount.reach import reach
-from pachmount.reading import Clients, Snapshot
+from pachmount.reading import Snapshot
 from tests.integration.box import Box
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/python.md"

@@ -188,11 +188,8 @@ class Reads(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def world(fuse: None) -> Iterator[World]:
-    world = World()
-    try:
+    with contextlib.closing(World()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.mark.parametrize("examples", [100, pytest.param(300, marks=pytest.mark.long)])

@@ -14,7 +14,7 @@ from pachmount.api.server import ROUTES
 from pachmount.pfs.model import RepoRef
 from tests.integration import rest_tables
 from tests.integration.auth_cluster import READER, WRITER, auth_cluster
-from tests.integration.box import EXTERNAL_CLUSTER, Box, wait_until
+from tests.integration.box import EXTERNAL_CLUSTER, Box, running_box, wait_until
 from tests.integration.mount_server import MountServer
 from tests.integration.rest_calls import TRANSPORTS, Call, Told, caller, send
 from tests.integration.rest_tables import among, whole
@@ -33,13 +33,9 @@ VERSIONS = pytest.mark.parametrize("version", rest_tables.VERSIONS)
 
 @pytest.fixture(scope="module")
 def served(fuse: None) -> Iterator[Box]:
-    box = Box({"PACHMOUNT_LISTEN": "127.0.0.1:0"})
-    try:
-        box.start()
+    with running_box({"PACHMOUNT_LISTEN": "127.0.0.1:0"}) as box:
         yield box
         assert not box.log_problems()
-    finally:
-        box.close()
 
 
 @pytest.fixture(scope="module")

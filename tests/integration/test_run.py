@@ -16,8 +16,7 @@ from xml.etree import ElementTree
 import pexpect
 import pytest
 
-from pachmount.fuse.kernel import KernelMount, mount_table
-from tests.integration.box import Box, wait_until
+from tests.integration.box import Box, mounts_seen, wait_until
 from tests.integration.strangers import UID, Stranger, device_mode
 
 FILES = {"/a": b"first", "/b": b"second", "/sub/c": b"third", "/sub/d": b"fourth"}
@@ -34,18 +33,13 @@ def repo(box: Box) -> str:
 @pytest.fixture(autouse=True)
 def _nothing_is_left(box: Box) -> Iterator[None]:
     """No mount and no process, in whatever way a run ended."""
-    mounts = _mounts(box)
+    mounts = mounts_seen(box)
     before = set(box.process_ids())
     yield
     wait_until(lambda: set(box.process_ids()) <= before, "all processes have ended")
-    assert _mounts(box) == mounts
+    assert mounts_seen(box) == mounts
     private = box.root / "state" / "pachmount" / "exec"
     assert not private.exists() or not any(private.iterdir())
-
-
-def _mounts(box: Box) -> list[KernelMount]:
-    below = (f"{PFS}/", f"{box.root}/")
-    return [entry for entry in mount_table() if f"{entry.mountpoint}/".startswith(below)]
 
 
 class Spec:
@@ -506,7 +500,7 @@ def test_an_ordinary_user(stranger: Stranger) -> None:
     printed = {text.splitlines()[-1]: text for text in outputs(answer)}
     assert printed == {name: f"{UID}\n/pfs:\nimages\nout\n\n/pfs/images:\n{name}\n" for name in "abc"}
     assert tree(box.root / "result") == {name: name for name in "abc"}
-    assert _mounts(box) == []
+    assert mounts_seen(box) == []
     assert stranger.run("daemon", "stop").returncode == 0
     wait_until(lambda: not list(box.process_ids()), "all processes have ended")
 

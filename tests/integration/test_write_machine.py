@@ -4,6 +4,7 @@ and trees; and what is committed is what the directory holds.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -387,11 +388,8 @@ def _xattrs(path: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def world(fuse: None) -> Iterator[World]:
-    world = World()
-    try:
+    with contextlib.closing(World()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.long)])

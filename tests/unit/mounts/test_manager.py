@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from pachmount.errors import BusyError, CannotMountError, NotFoundError, UsageError
-from pachmount.mounts import manager as module
+from pachmount.mounts import moving as module
 from pachmount.mounts.manager import MountManager
 from pachmount.mounts.mount import Mount
 from pachmount.mounts.resolve import Resolved
@@ -114,7 +114,7 @@ def test_what_is_staged_is_not_discarded_for_a_mount_that_has_just_ended(meeting
     meeting.manager.mount(replace(WISH, mode="rw"), RESOLVED).overlay = MagicMock()
     for late in (
         lambda: meeting.manager.unmount("n", "discard"),
-        lambda: meeting.manager.discard("n", []),
+        lambda: meeting.manager.staged.discard("n", []),
     ):
         one, two = meeting.of(lambda: meeting.manager.unmount("n", "keep"), late)
         one.result()

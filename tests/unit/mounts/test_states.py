@@ -14,7 +14,7 @@ from pachmount.names import Source
 IMPOSSIBLE = {
     State.UNMOUNTED: {Event.MOVE, Event.COMMIT, Event.UNMOUNT, Event.DONE, Event.FAIL},
     State.MOUNTING: {Event.MOUNT, Event.MOVE, Event.COMMIT, Event.UNMOUNT},
-    State.MOUNTED: {Event.MOUNT, Event.DONE, Event.FAIL},
+    State.MOUNTED: {Event.MOUNT, Event.DONE},
     State.COMMITTING: {Event.MOUNT, Event.MOVE, Event.COMMIT, Event.UNMOUNT},
     State.UNMOUNTING: {Event.MOUNT, Event.MOVE, Event.COMMIT, Event.UNMOUNT},
     State.ERROR: {Event.DONE, Event.FAIL},

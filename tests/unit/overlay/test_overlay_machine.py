@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pachmount.overlay import snapshot
+from pachmount.overlay.attributes import Handle
 from pachmount.overlay.difference import Difference, difference
-from pachmount.overlay.overlay import Handle, Overlay
+from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.tree import Owner
