@@ -32,7 +32,7 @@ class Step:
         return "error: " in self.shown
 
     def prints(self, printed: str) -> bool:
-        """Whether that is what is shown, but for ids and holes."""
+        """Whether that is what is shown, but for ids, holes and the width of columns."""
         return not self.shown or re.fullmatch(_pattern(self.shown), _tidy(printed)) is not None
 
 
@@ -83,7 +83,7 @@ def run_in(box: Box, walk: Sequence[Step]) -> list[Result]:
 
 
 def _tidy(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return "\n".join(re.sub(r"(?<=\S) {2,}", "  ", line).rstrip() for line in text.strip("\n").splitlines())
 
 
 def _pattern(shown: str) -> str:
