@@ -10,15 +10,19 @@ from typing import Any
 
 import typer.main
 
+from pachmount.cli import reference
 from pachmount.cli.main import build
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+REFERENCE = ROOT / reference.PAGE
+DOCUMENTS = sorted({ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")} - {REFERENCE})
+"""All but the reference, which is made of the command tree itself."""
 
 _FENCED = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
-_LINE = re.compile(r"^(?: {4,}|\$ |)(?:[A-Z_]+=\S+ )?(?:.* -- )?(pachmount .+)$", re.MULTILINE)
+_LINE = re.compile(r"^(?: {4,}|\$ |)(?:[A-Z_]+=\S+ )?(?:.* (?:--|&&|\|) )?(pachmount .+)$", re.MULTILINE)
 _INDENTED = re.compile(r"^ {4,}\S.*$", re.MULTILINE)
 _INLINE = re.compile(r"`([^`]+)`")
+_OPTIONAL = re.compile(r" \[-[^\]]*\]")
 _OPERATOR = re.compile(r"[;&|<>()]+")
 
 
@@ -62,7 +66,7 @@ def parse(words: list[str]) -> None:
 
 
 def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|<>()")
+    lexer = shlex.shlex(_OPTIONAL.sub("", line), posix=True, punctuation_chars=";&|<>()")
     lexer.whitespace_split = True
     words: list[str] = []
     for word in lexer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import walk
+from tests.docs import tour, walk
 from tests.integration.box import Box
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,3 +39,9 @@ def test_ids_and_holes_are_read() -> None:
     assert step.prints("at 01234567, pid 5\nmore (and)\nmore\nend\n")
     assert not step.prints("at master, pid 5\nmore\nend")
     assert not step.prints("at 01234567, pid 5\nmore\nend\nand")
+
+
+def test_the_tour_is_the_walk_of_the_readme() -> None:
+    shown = [line.removeprefix("$ ") for line in tour.lines(tour.PICTURE.read_text()) if line.startswith("$ ")]
+    assert shown == [step.command for step in tour.chosen()]
+    assert len(shown) > 5

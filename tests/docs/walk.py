@@ -73,13 +73,21 @@ def run(walk: Sequence[Step], home: Path, environment: Mapping[str, str], timeou
         check=False,
     )
     found = re.findall(r"(.*?)\x1e(\d+)\x1e", done.stdout, re.DOTALL)
-    return [Result(printed.replace(str(home), PERSON), int(code)) for printed, code in found]
+    return [Result(_at_home(printed, home), int(code)) for printed, code in found]
 
 
 def run_in(box: Box, walk: Sequence[Step]) -> list[Result]:
     """The same for a person who has nothing but this program."""
     path = f"{Path(sys.executable).parent}:{box.env['PATH']}"
     return run(walk, box.root, {**box.env, "PATH": path})
+
+
+def _at_home(printed: str, home: Path) -> str:
+    """With `PERSON` for the home; columns of tables stay below each other."""
+    padding = " " * (len(str(home)) - len(PERSON))
+    return re.sub(
+        rf"{re.escape(str(home))}(\S*(?=  )|)", lambda found: PERSON + found[1] + padding * bool(found[1]), printed
+    )
 
 
 def _tidy(text: str) -> str:
