@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.docs import command_lines as lines
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "docs/deploy"
 DOCUMENTS = sorted(DEPLOY.glob("*.md"))
@@ -18,7 +20,6 @@ SIDE, NOTEBOOK = "pachmount", "notebook"
 Yaml = dict[str, Any]
 
 _VARIABLE = re.compile(r"\$\((\w+)\)")
-_COMMAND = re.compile(r"(?:^ +|`|-- )(pachmount [a-z][^`\n]*)", re.MULTILINE)
 
 
 def load(name: str) -> Yaml:
@@ -90,8 +91,8 @@ def build_arguments() -> dict[str, str]:
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every `pachmount …` that the documents, manifests, the unit and the image's recipe say, with where."""
     for document in DOCUMENTS:
-        for text in _COMMAND.findall(document.read_text()):
-            yield document.name, shlex.split(re.split(" [#|<>] ?", text)[0])
+        for words in lines.command_lines(document):
+            yield document.name, words
     for name, pod in pods().items():
         yield name, command(containers(pod)[SIDE])
     for line in (DEPLOY / "pachmount.service").read_text().splitlines():

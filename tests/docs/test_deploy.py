@@ -8,20 +8,18 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-import typer.main
 
 from pachmount import __version__, paths
 from pachmount.api.server import ROUTES
-from pachmount.cli.main import build
 from pachmount.daemon.app import STOP_SECONDS
 from pachmount.errors import ExitCode
 from pachmount.settings import Settings, parse_size
 from pachmount.users import parse_users
 from tests.docs import manifests
+from tests.docs.command_lines import parse
 from tests.docs.manifests import DEPLOY, DOCUMENTS, NOTEBOOK, ROOT, SIDE, Yaml
 
 PODS = manifests.pods()
@@ -267,16 +265,9 @@ def test_the_system_packages_exist() -> None:
 COMMANDS = [(where, words) for where, words in manifests.command_lines()]
 
 
-@pytest.mark.parametrize(("where", "words"), COMMANDS, ids=[f"{where}: {' '.join(words)}" for where, words in COMMANDS])
-def test_commands_parse(where: str, words: list[str]) -> None:
-    command: Any = typer.main.get_command(build())
-    rest = words[1:]
-    while hasattr(command, "commands"):
-        assert rest[0] in command.commands, f"{where}: {' '.join(words)}"
-        command, rest = command.commands[rest[0]], rest[1:]
-        if not rest:  # in running text it is the command's name
-            return
-    command.make_context(" ".join(words), list(rest)).close()
+@pytest.mark.parametrize("words", [words for _, words in COMMANDS], ids=" ".join)
+def test_commands_parse(words: list[str]) -> None:
+    parse(words)
 
 
 def test_the_commands_that_matter_are_among_them() -> None:
@@ -316,12 +307,6 @@ def test_the_table_of_variables_has_what_the_manifests_use_and_the_right_default
         told = re.search(r"\((\d+G?)\)", rows[f"PACHMOUNT_{name}"])
         assert told is not None
         assert parse_size(told.group(1)) == Settings.model_fields[name.lower()].default
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_work(document: Path) -> None:
-    linked = [target for target in re.findall(r"\]\(([^)#]+)", document.read_text()) if "://" not in target]
-    assert [target for target in linked if not (DEPLOY / target).exists()] == []
 
 
 def test_every_file_is_linked() -> None:
