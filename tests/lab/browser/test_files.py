@@ -24,7 +24,6 @@ def test_a_hundred_thousand_files_scroll(lab: LabPage, box: Box) -> None:
         for number in range(MANY):
             change.add_file(f"/many/{number:06}.txt", b"")
     box.mount(repo)
-    box.listed(repo)
     lab.open_path(repo, "many")
     expect(lab.by_id("Files__count")).to_contain_text("100,000", timeout=LONG_MS)
     rows, files = lab.by_id("Files__row"), lab.by_id("Files__list")
