@@ -250,10 +250,11 @@ export class MountModel implements IDisposable {
         this._lost === null &&
         JSONExt.deepEqual(state as unknown as JSONValue, this._state as unknown as JSONValue);
       const shown = shownContents(this._state);
+      const wasUsable = this.usable;
       this._state = state;
       this._lost = null;
       if (this.usable) {
-        this._keepRepos();
+        this._keepRepos(wasUsable);
       }
       if (!same) {
         this._changed.emit();
@@ -268,13 +269,14 @@ export class MountModel implements IDisposable {
     }
   }
 
-  /** List repositories if that was not done, failed, or is older than a mount of one that it lacks. */
-  private _keepRepos(): void {
+  /** List repositories if the list is likely old: there is a mount of one that it lacks, it failed, or could not be. */
+  private _keepRepos(wasUsable: boolean): void {
     const listed = new Set(this._repos.map(repoKey));
     const isMissing = (key: string) => !listed.has(key) && !this._lookedFor.has(key);
-    if (this._hasListed && !this._reposError && this.mounts.map(repoKey).some(isMissing)) {
+    const isCurrent = this._hasListed && !this._reposError;
+    if (isCurrent && this.mounts.map(repoKey).some(isMissing)) {
       void this.listRepos(true);
-    } else if (!this._hasListed || this._reposError) {
+    } else if (!isCurrent || !wasUsable) {
       void this.listRepos();
     }
   }

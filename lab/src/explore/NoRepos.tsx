@@ -26,7 +26,7 @@ export function NoRepos({ model, trans }: IContext): JSX.Element | null {
   if (model.mounts.length > 0) {
     return (
       <p className="pach-Section-note" data-testid="Repos__hidden">
-        {trans.__('The cluster lists no repositories, neither those that are mounted.')}
+        {trans.__('The cluster does not list the repositories that are mounted.')}
       </p>
     );
   }

@@ -48,9 +48,9 @@ export function useLogin(model: MountModel): [ILoginState, () => Promise<void>] 
       if (opened && !opened.closed) {
         opened.location.href = url;
       }
-      await model.refreshState(); // how the login before this one ended is of no interest any more
       setState(last => ({ ...last, url, blocked: !opened }));
       later(EXPIRES, { url: '', expired: true });
+      await model.refreshState(); // how the login before this one ended is of no interest any more
     } catch (error) {
       opened?.close();
       setState(last => ({ ...last, error: asRequestError(error) }));
