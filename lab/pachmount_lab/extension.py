@@ -50,7 +50,7 @@ def load(server_app: ServerApp) -> None:
 
 def _routes(services: Services) -> list[tuple[str, Any, dict[str, Any]]]:
     shared = {"services": services}
-    watched = {**shared, "watch": state.Watch(services.daemon, services.root_dir)}
+    watched = {**shared, "watch": state.Watch(services.daemon, services.logins, services.root_dir)}
     drive = {**shared, "tree": Tree(services.daemon, Outputs(services.daemon, services.workers))}
     return [
         ("/state", state.StateHandler, watched),

@@ -21,20 +21,30 @@ MAX_WAITING = 4
 
 
 class Logins:
-    """Waits for logins that were begun."""
+    """Waits for logins that were begun. For the loop's thread alone."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._last: dict[str, Any] | None = None
         self._waiting: deque[asyncio.Task[None]] = deque()
+
+    def told(self, auth: str) -> dict[str, Any] | None:
+        """What became of the login that was begun last: its `state` is "waiting", "failed" or "done", and `error` is
+        that of a failed one. None if there was none, or it failed and `auth` tells that another one went well.
+        """
+        if auth == "logged-in" and self._last is not None and self._last["state"] == "failed":
+            self._last = None
+        return self._last
 
     def wait_for(self, oidc_state: str) -> None:
         """Begin to wait; the oldest is given up when there are too many."""
         self._waiting = deque(task for task in self._waiting if not task.done())
         while len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft().cancel()
-        self._waiting.append(asyncio.ensure_future(self._finish(oidc_state)))
+        outcome = self._last = {"state": "waiting", "error": None}
+        self._waiting.append(asyncio.ensure_future(self._finish(oidc_state, outcome)))
 
-    async def _finish(self, oidc_state: str) -> None:
+    async def _finish(self, oidc_state: str, outcome: dict[str, Any]) -> None:
         request = Request("PUT", "/auth/_login_token", CLIENT_HEADERS, json.dumps({"oidc": oidc_state}).encode())
         try:
             reply = await self._daemon.ask(request, LOGIN_TIMEOUT)
@@ -42,7 +52,9 @@ class Logins:
                 raise reply.error()
             if self._daemon.is_sidecar:
                 await asyncio.to_thread(merge_contexts, reply.json())
+            outcome["state"] = "done"
         except PachmountError as error:
+            outcome.update(state="failed", error=error.to_dict())
             log.warning("the login was not completed: %s", error)
 
 

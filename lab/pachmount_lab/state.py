@@ -18,6 +18,7 @@ from pachmount.cli import checks
 from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError
 from pachmount_lab.daemon import Daemon
 from pachmount_lab.handlers import Handler, PollHandler, Services
+from pachmount_lab.login import Logins
 
 DOCTOR_SECONDS = 60.0
 FUSE_SECONDS = 30.0
@@ -29,8 +30,9 @@ _RESTLESS = ("rss_bytes", "threads")
 class Watch:
     """Puts together what a panel polls. For the loop's thread alone."""
 
-    def __init__(self, daemon: Daemon, root_dir: str) -> None:
+    def __init__(self, daemon: Daemon, logins: Logins, root_dir: str) -> None:
         self._daemon = daemon
+        self._logins = logins
         self._root_dir = root_dir
         self._fuse: dict[str, Any] = {}
         self._fuse_until = 0.0
@@ -50,6 +52,7 @@ class Watch:
             "version": __version__,
             "status": status,
             "datums": status.get("datum") if status else None,
+            "login": self._logins.told(str(status["cluster"]["auth"]) if status else ""),
         }
 
     async def _fuse_here(self) -> dict[str, Any]:

@@ -139,6 +139,13 @@ export interface IServerState {
   contents: { root: string | null };
   version: string;
   status: IDaemonStatus | null;
+  login: ILoginOutcome | null;
+}
+
+/** What became of the login that was begun last. */
+export interface ILoginOutcome {
+  state: 'waiting' | 'failed' | 'done';
+  error: IErrorAnswer | null;
 }
 
 export type Authorization = 'off' | 'none' | 'read' | 'write';

@@ -15,6 +15,7 @@ import { addExploreCommands } from './explore/commands';
 import { ExploreModel } from './explore/model';
 import { addFileCommands } from './files/commands';
 import { PfsDrive } from './files/drive';
+import { keepPristine } from './files/pristine';
 import { DocumentReloader } from './files/reloading';
 import { MountModel } from './model';
 import { MountPanel, PANEL_ID } from './panel';
@@ -75,6 +76,9 @@ const panelPlugin: JupyterFrontEndPlugin<void> = {
     addFileCommands(app, context);
     if (documents) {
       followMounts(app, context, documents);
+    }
+    if (notebooks) {
+      keepPristine(notebooks);
     }
     if (settings) {
       void followDefaultImage(settings, context.publish);

@@ -21,13 +21,15 @@ import {
   type Mode
 } from './api';
 import { DatumModel } from './datums/model';
+import { repoKey } from './explore/repos';
 
 /** Milliseconds between polls while the page is visible. */
 export const POLL_INTERVAL = 2000;
 /** Milliseconds between polls at most while they fail. */
 export const MAX_POLL_INTERVAL = 30000;
-/** Milliseconds for which a list of repositories is fresh. */
-const REPOS_AGE = 10000;
+/** Milliseconds for which a list of repositories is fresh, and after which one that failed is asked for again. */
+export const REPOS_AGE = 30000;
+export const REPOS_RETRY = 10000;
 
 export interface ICommitOptions {
   /** Leave staged what cannot be committed. */
@@ -93,6 +95,11 @@ export class MountModel implements IDisposable {
     return this._hasListed;
   }
 
+  /** Whether they are being asked for. */
+  get isListing(): boolean {
+    return this._listings > 0;
+  }
+
   get reposError(): RequestError | null {
     return this._reposError;
   }
@@ -133,19 +140,22 @@ export class MountModel implements IDisposable {
 
   /** List repositories and projects; those of a moment ago will do unless `force`. */
   async listRepos(force = false): Promise<void> {
-    if (!force && Date.now() - this._reposListed < REPOS_AGE) {
+    const age = Date.now() - this._reposListed;
+    if (!force && age < (this._reposError ? REPOS_RETRY : REPOS_AGE)) {
       return;
     }
     this._reposListed = Date.now();
+    this._lookedFor = new Set(this.mounts.map(repoKey));
+    this._listings++;
     try {
       const [repos, projects] = await Promise.all([get<IRepo[]>('repos'), get<IProject[]>('projects')]);
       this._repos = repos;
       this._projects = projects.map(entry => entry.project.name);
       this._reposError = null;
     } catch (error) {
-      this._reposListed = 0;
       this._reposError = asRequestError(error);
     }
+    this._listings--;
     this._hasListed = true;
     this._changed.emit();
   }
@@ -240,10 +250,11 @@ export class MountModel implements IDisposable {
         this._lost === null &&
         JSONExt.deepEqual(state as unknown as JSONValue, this._state as unknown as JSONValue);
       const shown = shownContents(this._state);
+      const wasUsable = this.usable;
       this._state = state;
       this._lost = null;
-      if (this.usable && this._reposListed === 0) {
-        void this.listRepos();
+      if (this.usable) {
+        this._keepRepos(wasUsable);
       }
       if (!same) {
         this._changed.emit();
@@ -258,6 +269,18 @@ export class MountModel implements IDisposable {
     }
   }
 
+  /** List repositories if the list is likely old: there is a mount of one that it lacks, it failed, or could not be. */
+  private _keepRepos(wasUsable: boolean): void {
+    const listed = new Set(this._repos.map(repoKey));
+    const isMissing = (key: string) => !listed.has(key) && !this._lookedFor.has(key);
+    const isCurrent = this._hasListed && !this._reposError;
+    if (isCurrent && this.mounts.map(repoKey).some(isMissing)) {
+      void this.listRepos(true);
+    } else if (!isCurrent || !wasUsable) {
+      void this.listRepos();
+    }
+  }
+
   private readonly _poll: Poll;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _contentsChanged = new Signal<this, void>(this);
@@ -269,6 +292,9 @@ export class MountModel implements IDisposable {
   private _projects: string[] = [];
   private _reposListed = 0;
   private _hasListed = false;
+  private _listings = 0;
+  /** The repositories that had mounts when they were listed: one that is not among them then is gone. */
+  private _lookedFor = new Set<string>();
   private _reposError: RequestError | null = null;
 }
 

@@ -16,10 +16,17 @@ export function NoRepos({ model, trans }: IContext): JSX.Element | null {
       </p>
     );
   }
-  if (!model.hasListed) {
+  if (!model.hasListed || model.isListing) {
     return (
       <p role="status" className="pach-Section-note" data-testid="Repos__loading">
         {trans.__('Looking for repositories…')}
+      </p>
+    );
+  }
+  if (model.mounts.length > 0) {
+    return (
+      <p className="pach-Section-note" data-testid="Repos__hidden">
+        {trans.__('The cluster does not list the repositories that are mounted.')}
       </p>
     );
   }

@@ -3,6 +3,7 @@ import { refreshIcon } from '@jupyterlab/ui-components';
 
 import { ActionButton } from '../common/ActionButton';
 import { ErrorMessage } from '../common/Message';
+import { useSeen } from '../common/visible';
 import { CommandIDs, type IContext } from '../context';
 import { NoRepos } from './NoRepos';
 import { RepoFilter } from './RepoFilter';
@@ -19,17 +20,18 @@ export function RepoList(context: IContext): JSX.Element {
   const { project, isDescending } = explore;
   const search = useDeferredValue(explore.search);
   const [number, setNumber] = useState(PAGE);
+  const section = useRef<HTMLElement>(null);
   const list = useRef<HTMLUListElement>(null);
   const found = useMemo(
     () => shownRepos(repos, project, search, isDescending),
     [repos, project, search, isDescending]
   );
   useEffect(() => setNumber(PAGE), [project, search, isDescending]);
-  useEffect(() => {
+  useSeen(section, () => {
     if (usable) {
       void model.listRepos();
     }
-  }, [model, usable]);
+  });
 
   const showMore = () => {
     const row = list.current?.children.length ?? 0;
@@ -39,7 +41,7 @@ export function RepoList(context: IContext): JSX.Element {
   };
 
   return (
-    <section className="pach-Section" aria-labelledby="pach-repos-title">
+    <section ref={section} className="pach-Section" aria-labelledby="pach-repos-title">
       <div className="pach-Section-head">
         <h2 id="pach-repos-title" className="pach-Section-title">
           {repos.length > 0 ? trans.__('Repositories (%1)', repos.length) : trans.__('Repositories')}

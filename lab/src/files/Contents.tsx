@@ -1,7 +1,8 @@
-import React from 'react';
+import React, { useRef } from 'react';
 
 import { ErrorMessage } from '../common/Message';
 import type { BrowserModel } from './browser';
+import { useCount } from './counting';
 import { FileList } from './FileList';
 import { mountName, realPath } from './path';
 
@@ -14,6 +15,8 @@ export interface IContentsProps {
 export function Contents({ browser, chooseFiles }: IContentsProps): JSX.Element {
   const { listing, context } = browser;
   const isEmpty = listing.loaded && listing.rowCount === 0;
+  const foot = useRef<HTMLDivElement>(null);
+  useCount(listing, foot);
   return (
     <>
       {listing.error && <Failure browser={browser} />}
@@ -26,7 +29,7 @@ export function Contents({ browser, chooseFiles }: IContentsProps): JSX.Element 
         </p>
       )}
       {(listing.loaded || !listing.error) && <FileList browser={browser} chooseFiles={chooseFiles} />}
-      <div className="pach-Files-foot">
+      <div ref={foot} className="pach-Files-foot">
         <span role="status" data-testid="Files__count">
           {listing.loaded ? countText(browser) : ''}
         </span>

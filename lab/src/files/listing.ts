@@ -9,11 +9,13 @@ import { routeFor } from './path';
 
 /** Entries per request. */
 export const PAGE = 1000;
+/** Entries per request at most, to reach a row that is far behind: as many as the daemon tells at once. */
+export const MAX_PAGE = 10000;
 
 type Fetch = (
   path: string,
   query: Record<string, string | number>,
-  signal: AbortSignal
+  signal?: AbortSignal
 ) => Promise<IDirectoryPage>;
 
 const fetchPage: Fetch = (path, query, signal) =>
@@ -97,6 +99,16 @@ export class Listing {
     }
   }
 
+  /** Ask how many entries there are: a daemon that still lists does not know at first. Throws RequestError. */
+  async count(): Promise<void> {
+    const [path, filter] = [this._path, this._filter];
+    const { total } = await this._fetch(path, { filter, after: '', number: 1 });
+    if (path === this._path && filter === this._filter && this._loaded && !this.isCounted && total !== null) {
+      this._total = total;
+      this._changed.emit();
+    }
+  }
+
   /** Ask again after an error. */
   retry(): Promise<void> {
     return this._loaded ? this._load(this._entries, this._next) : this._load([], '');
@@ -117,7 +129,7 @@ export class Listing {
     this._changed.emit();
     try {
       do {
-        const query = { filter: this._filter, after, number: PAGE };
+        const query = { filter: this._filter, after, number: pageFor(this._needed + 1 - entries.length) };
         const page = await this._fetch(this._path, query, abort.signal);
         if (abort !== this._abort) {
           return;
@@ -173,4 +185,9 @@ export class Listing {
   private _needed = 0;
   private _error: RequestError | null = null;
   private _abort: AbortController | null = null;
+}
+
+/** How many entries to ask for when so many are missing: whole pages, in few requests. */
+function pageFor(missing: number): number {
+  return Math.min(Math.max(Math.ceil(missing / PAGE), 1) * PAGE, MAX_PAGE);
 }

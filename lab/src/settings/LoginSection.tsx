@@ -47,7 +47,7 @@ export function LoginSection({ model, trans }: IContext): JSX.Element | null {
           </div>
         )}
       </div>
-      {cluster.auth === 'logged-out' && <Login trans={trans} />}
+      {cluster.auth === 'logged-out' && <Login model={model} trans={trans} />}
       {cluster.auth === 'logged-in' && !asking && (
         <div className="pach-Settings-actions">
           <button
@@ -75,8 +75,10 @@ export function LoginSection({ model, trans }: IContext): JSX.Element | null {
 }
 
 /** The button that begins a login, and how to go on. It goes away when somebody is logged in. */
-function Login({ trans }: Pick<IContext, 'trans'>): JSX.Element {
-  const [{ locked, url, blocked, expired, error }, begin] = useLogin();
+function Login({ model, trans }: Pick<IContext, 'model' | 'trans'>): JSX.Element {
+  const [{ locked, url, blocked, expired, error }, begin] = useLogin(model);
+  const outcome = model.state?.login;
+  const failure = outcome?.state === 'failed' ? outcome.error : null;
   return (
     <>
       <div className="pach-Settings-actions">
@@ -91,8 +93,8 @@ function Login({ trans }: Pick<IContext, 'trans'>): JSX.Element {
         </button>
       </div>
       <div role="status">
-        {expired && trans.__('The login was not done within three minutes.')}
-        {url && (
+        {expired && !failure && trans.__('The login was not done within three minutes.')}
+        {url && !failure && (
           <div className="pach-Message" data-testid="Config__loginWaiting">
             <div className="pach-Message-text">
               <span>
@@ -108,6 +110,13 @@ function Login({ trans }: Pick<IContext, 'trans'>): JSX.Element {
         )}
       </div>
       {error && <ErrorMessage trans={trans} error={error} testId="Config__loginError" />}
+      {failure && !error && (
+        <ErrorMessage
+          trans={trans}
+          error={{ ...failure, what: trans.__('The login failed: %1', failure.error) }}
+          testId="Config__loginFailed"
+        />
+      )}
     </>
   );
 }

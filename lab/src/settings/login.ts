@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'react';
 
 import type { RequestError } from '../api';
-import { asRequestError } from '../model';
+import { asRequestError, type MountModel } from '../model';
 import { beginLogin } from './actions';
 
 /** Milliseconds for which the button stays locked. */
@@ -25,7 +25,7 @@ export interface ILoginState {
 const NO_LOGIN: ILoginState = { locked: false, url: '', blocked: false, expired: false, error: null };
 
 /** The state of a login, and what begins one: to be called by a click, as browsers allow windows only then. */
-export function useLogin(): [ILoginState, () => Promise<void>] {
+export function useLogin(model: MountModel): [ILoginState, () => Promise<void>] {
   const [state, setState] = useState(NO_LOGIN);
   const timers = useRef<number[]>([]);
   const clearTimers = () => timers.current.splice(0).forEach(timer => window.clearTimeout(timer));
@@ -50,6 +50,7 @@ export function useLogin(): [ILoginState, () => Promise<void>] {
       }
       setState(last => ({ ...last, url, blocked: !opened }));
       later(EXPIRES, { url: '', expired: true });
+      await model.refreshState(); // how the login before this one ended is of no interest any more
     } catch (error) {
       opened?.close();
       setState(last => ({ ...last, error: asRequestError(error) }));

@@ -133,7 +133,9 @@ function clusterCondition(trans: TranslationBundle, state: IServerState, now: nu
   if (cluster.auth === 'logged-out') {
     const hasExpired = ends !== null && ends <= now;
     const what = hasExpired ? trans.__('The login has expired') : trans.__('Nobody is logged in');
-    return [make('logged-out', 'error', what, { why: sentence(cluster.error), ...login })];
+    const failure = state.login?.state === 'failed' ? sentence(state.login.error) : '';
+    const why = failure ? trans.__('The last login failed: %1', failure) : sentence(cluster.error);
+    return [make('logged-out', 'error', what, { why, ...login })];
   }
   if (ends !== null && ends - now < LOGIN_NOTICE) {
     const what = trans.__('The login expires at %1', timeText(ends, now));

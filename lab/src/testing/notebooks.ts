@@ -52,18 +52,24 @@ export class SomeNotebook {
     return this.model.getMetadata('pachyderm_pps');
   }
 
+  readonly isDisposed = false;
   readonly panel = { context: this, isDisposed: false } as unknown as NotebookPanel;
   private readonly _loaded = new PromiseDelegate<void>();
 }
 
 /** Which of them is in use. */
 export class SomeNotebooks {
+  readonly widgetAdded = new Signal<this, NotebookPanel>(this);
   readonly currentChanged = new Signal<this, NotebookPanel | null>(this);
   currentWidget: NotebookPanel | null = null;
 
   use(notebook: SomeNotebook | null): void {
     this.currentWidget = notebook?.panel ?? null;
     this.currentChanged.emit(this.currentWidget);
+  }
+
+  open(notebook: SomeNotebook): void {
+    this.widgetAdded.emit(notebook.panel);
   }
 
   get tracker(): INotebookTracker {

@@ -136,6 +136,7 @@ export function someState(more: Partial<IServerState> = {}): IServerState {
     contents: { root: null },
     version: '0.1.0',
     status: someStatus(),
+    login: null,
     ...more
   };
 }

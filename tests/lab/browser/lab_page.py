@@ -109,6 +109,10 @@ class LabPage:
 
     def new_notebook(self) -> Notebook:
         self.command("notebook:create-new", kernelName="python3")
+        return self.notebook()
+
+    def notebook(self) -> Notebook:
+        """The one in front, once its kernel runs."""
         return Notebook(self)
 
     # --- judging

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 
 from playwright.sync_api import Locator, expect
@@ -12,8 +14,15 @@ from tests.lab.browser.lab_page import LabPage
 
 MANY = 100_000
 MOST_ROWS = 200
+MOST_REQUESTS = 15
 LONG_MS = 60_000
 ANSWER_SECONDS = 2.0
+NOTEBOOK = {
+    "cells": [{"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "A Python", "language": "python"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
 
 
 def test_a_hundred_thousand_files_scroll(lab: LabPage, box: Box) -> None:
@@ -24,10 +33,11 @@ def test_a_hundred_thousand_files_scroll(lab: LabPage, box: Box) -> None:
         for number in range(MANY):
             change.add_file(f"/many/{number:06}.txt", b"")
     box.mount(repo)
-    box.listed(repo)
     lab.open_path(repo, "many")
     expect(lab.by_id("Files__count")).to_contain_text("100,000", timeout=LONG_MS)
     rows, files = lab.by_id("Files__row"), lab.by_id("Files__list")
+    requests: list[str] = []
+    lab.page.on("request", lambda request: requests.append(request.url) if "/contents/" in request.url else None)
     for part in (0.1, 0.01, 1.0):
         _scroll(files, part)
         expect(lab.file(f"{int((MANY - 1) * part):06}.txt")).to_be_attached(timeout=LONG_MS)
@@ -36,8 +46,23 @@ def test_a_hundred_thousand_files_scroll(lab: LabPage, box: Box) -> None:
         lab.show("Test")
         lab.show("Explore")
         assert time.monotonic() - start < ANSWER_SECONDS
+    assert len(requests) <= MOST_REQUESTS
     lab.by_id("Files__filter").fill("077777")
     expect(rows).to_have_count(1)
+
+
+def test_a_read_only_notebook_does_not_look_changed(lab: LabPage, box: Box) -> None:
+    repo = box.repo("books")
+    box.put(repo, {"/a.ipynb": json.dumps(NOTEBOOK).encode()})
+    box.mount(repo)
+    lab.open_path(repo, "a.ipynb")
+    expect(lab.page.locator(".jp-CodeCell")).to_be_visible(timeout=LONG_MS)
+    notebook = lab.notebook()
+    expect(lab.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=LONG_MS)
+    tab = lab.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab.jp-mod-current")
+    expect(tab).not_to_have_class(re.compile("jp-mod-dirty"))
+    assert notebook.run("+ 1") == "2"
+    expect(tab).to_have_class(re.compile("jp-mod-dirty"))
 
 
 def _scroll(files: Locator, part: float) -> None:

@@ -37,8 +37,10 @@ def log_in_through(lab: Jupyter, auth: AuthCluster) -> None:
     assert lab.get("/repos").status_code == 401
     answer = lab.ok("PUT", "/auth/_login", ours=False)
     assert answer.keys() == {"auth_url", "oidc_state"}
+    assert lab.state()["login"] == {"state": "waiting", "error": None}
     assert log_in(answer["auth_url"], "ada", "right").status == 200
     wait_until(lambda: lab.state()["status"]["cluster"]["auth"] == "logged-in", "logged in")
+    wait_until(lambda: lab.state()["login"] == {"state": "done", "error": None}, "the login is done")
 
 
 def test_a_login_is_waited_for_and_a_logout_passed_on(new_box: NewBox, auth: AuthCluster) -> None:
@@ -51,6 +53,17 @@ def test_a_login_is_waited_for_and_a_logout_passed_on(new_box: NewBox, auth: Aut
         assert token not in lab.log()
         assert lab.put("/auth/_logout", "{}", ours=False).status_code == 200
         assert lab.get("/repos", ours=False).status_code == 401
+
+
+def test_a_login_that_failed_is_told_until_somebody_is_logged_in(new_box: NewBox, tmp_path: Path) -> None:
+    box = new_box()
+    with auth_cluster(tmp_path, lifetime=1) as hasty, jupyter(box) as lab:
+        lab.ok("PUT", "/config", {"pachd_address": hasty.address})
+        assert lab.state()["login"] is None
+        lab.ok("PUT", "/auth/_login")
+        wait_until(lambda: lab.state()["login"]["state"] == "failed", "the login failed")
+        assert lab.state()["login"]["error"]["error"] in lab.log()
+        assert lab.state()["status"]["cluster"]["auth"] == "logged-out"
 
 
 def test_without_a_cluster_the_config_is_invalid_and_no_error(new_box: NewBox) -> None:

@@ -5,6 +5,7 @@ import userEvent from '@testing-library/user-event';
 import type { IRepo } from '../../api';
 import { CommandIDs } from '../../context';
 import { failed, someDatum, someMount } from '../../testing/server';
+import { REPOS_AGE } from '../../model';
 import { showExplore } from './setting';
 
 function someRepo(repo: string, more: Partial<IRepo> = {}): IRepo {
@@ -218,6 +219,55 @@ it('shows many repositories by and by', async () => {
 it('tells how an empty cluster is filled', async () => {
   await showExplore();
   expect(screen.getByTestId('Repos__none')).toHaveTextContent('pachmount import ./photos images');
+});
+
+describe('the list is made anew', () => {
+  const listed = (server: { requests: { route: string }[] }) =>
+    server.requests.filter(({ route }) => route === 'repos').length;
+
+  it('once, when there is a mount of a repository that it lacks', async () => {
+    const setting = await showExplore({ repos: [] });
+    expect(screen.getByTestId('Repos__none')).toBeVisible();
+    const before = listed(setting.server);
+    setting.repos = [IMAGES];
+    setting.status = { mounts: [someMount('images'), someMount('gone')] };
+    await setting.poll();
+    await waitFor(() => expect(texts()).toEqual(['default/images']));
+    setting.status = { mounts: [someMount('images'), someMount('gone', { behind: 1 })] };
+    await setting.poll();
+    expect(listed(setting.server)).toBe(before + 1);
+  });
+
+  it('or tells that it has none of those that are mounted', async () => {
+    const setting = await showExplore({ repos: [] });
+    setting.status = { mounts: [someMount('gone')] };
+    await setting.poll();
+    expect(await screen.findByTestId('Repos__hidden')).toBeVisible();
+    expect(screen.queryByTestId('Repos__none')).toBeNull();
+  });
+
+  it('when the page comes into sight again after a while', async () => {
+    const isShown = jest.spyOn(document, 'visibilityState', 'get');
+    const showPage = (state: DocumentVisibilityState) => {
+      isShown.mockReturnValue(state);
+      fireEvent(document, new Event('visibilitychange'));
+    };
+    jest
+      .spyOn(Element.prototype, 'getClientRects')
+      .mockImplementation(() => [{}] as unknown as DOMRectList);
+    const setting = await showExplore({ repos: [] });
+    const before = listed(setting.server);
+    showPage('hidden');
+    showPage('visible');
+    expect(listed(setting.server)).toBe(before);
+    showPage('hidden');
+    const now = Date.now();
+    jest.spyOn(Date, 'now').mockReturnValue(now + REPOS_AGE + 1000);
+    setting.repos = [IMAGES];
+    expect(listed(setting.server)).toBe(before);
+    showPage('visible');
+    await waitFor(() => expect(texts()).toEqual(['default/images']));
+  });
 });
 
 it('tells why they cannot be listed, and lists them again', async () => {

@@ -5,6 +5,7 @@ import userEvent from '@testing-library/user-event';
 import React from 'react';
 
 import type { IContext } from '../../context';
+import { COUNT_INTERVAL } from '../counting';
 import { FileBrowser } from '../FileBrowser';
 import { CHUNK } from '../uploads';
 import { contextOf, entryOf, failure, FakeServer, mountOf, stateOf, type FakeModel } from './fakes';
@@ -169,6 +170,53 @@ describe('FileBrowser', () => {
     expect(await screen.findByTestId('Files__out')).toHaveTextContent('/home/ada/pfs/out');
   });
 
+  describe('while the daemon still lists', () => {
+    let total: number | null;
+    let isOnPage: boolean;
+
+    beforeEach(async () => {
+      [total, isOnPage] = [null, true];
+      jest
+        .spyOn(Element.prototype, 'getClientRects')
+        .mockImplementation(() => (isOnPage ? [{}] : []) as unknown as DOMRectList);
+      server.intercept = ({ path }) => ({
+        status: 200,
+        body: { ...entryOf(path, 'directory'), content: [entryOf('images/a.txt')], next: 'a.txt', total }
+      });
+      jest.useFakeTimers();
+      context.shown.directory = 'images';
+      render(<FileBrowser {...context} />);
+      await pass(0);
+    });
+
+    afterEach(() => jest.useRealTimers());
+
+    const pass = (milliseconds: number) => act(() => jest.advanceTimersByTimeAsync(milliseconds));
+    const counts = () => server.requests.filter(({ query }) => query.get('number') === '1').length;
+
+    it('asks for the number of entries until it is known', async () => {
+      await pass(5 * COUNT_INTERVAL);
+      expect(counts()).toBeGreaterThan(0);
+      expect(screen.getByTestId('Files__count')).toHaveTextContent(/^More than/);
+      total = 3500;
+      await pass(30 * COUNT_INTERVAL);
+      expect(screen.getByTestId('Files__count')).toHaveTextContent('3,500 entries');
+      const asked = counts();
+      await pass(100 * COUNT_INTERVAL);
+      expect(counts()).toBe(asked);
+    });
+
+    it('asks for nothing while nobody can see it', async () => {
+      isOnPage = false;
+      await pass(60 * COUNT_INTERVAL);
+      expect(counts()).toBe(0);
+      isOnPage = true;
+      total = 3500;
+      await pass(60 * COUNT_INTERVAL);
+      expect(counts()).toBe(1);
+    });
+  });
+
   it('offers in the menu what can be done', async () => {
     await show('images');
     const reading = ['Open', 'Download', 'Copy Path', 'Copy Pachyderm File URI', 'Copy Code Snippet'];
@@ -188,7 +236,10 @@ describe('FileBrowser', () => {
 
   it('shows a file in the main file browser where that reaches it', async () => {
     const shown: unknown[] = [];
-    context.commands.addCommand('filebrowser:go-to-path', { execute: args => shown.push(args.path) });
+    context.commands.addCommand('filebrowser:go-to-path', {
+      describedBy: { args: {} },
+      execute: args => shown.push(args.path)
+    });
     model.state = stateOf([mountOf('images')], { contents: { root: 'pfs' } });
     await show('images');
     const label = 'Show in the Main File Browser';

@@ -1,5 +1,5 @@
 import type { IDirectoryPage } from '../../api';
-import { Listing, PAGE } from '../listing';
+import { Listing, MAX_PAGE, PAGE } from '../listing';
 import { entryOf, failure, FakeServer } from './fakes';
 
 const names = (count: number) => Array.from({ length: count }, (_, index) => `f${index}`);
@@ -30,8 +30,17 @@ describe('Listing', () => {
     await settled(listing);
     expect([listing.entries.length, server.requests.map(request => request.query.get('after'))]).toEqual([
       3000,
-      [null, 'f999', 'f1999']
+      [null, 'f999']
     ]);
+  });
+
+  it('reaches a row that is far behind in few requests', async () => {
+    server.add('huge', names(100_000));
+    await listing.show('huge');
+    listing.need(99_999);
+    await settled(listing);
+    const numbers = server.requests.map(request => Number(request.query.get('number')));
+    expect([listing.entries.length, numbers]).toEqual([100_000, [PAGE, ...Array(9).fill(MAX_PAGE), 9 * PAGE]]);
   });
 
   it('keeps what is shown while it lists again, as far as somebody looks', async () => {
@@ -95,6 +104,38 @@ describe('Listing', () => {
     other.need(0);
     await settled(other);
     expect(other.rowCount).toBe(2);
+  });
+
+  it('counts what was not counted when it was listed', async () => {
+    let total: number | null = null;
+    server.intercept = async () => ({
+      status: 200,
+      body: { ...entryOf('big', 'directory'), content: [entryOf('big/f0')], next: 'f0', total }
+    });
+    await listing.show('big');
+    await listing.count();
+    expect(listing.isCounted).toBe(false);
+    total = 3500;
+    await listing.count();
+    expect([listing.isCounted, listing.rowCount, listing.entries.length]).toEqual([true, 3500, 1]);
+  });
+
+  it('takes no number of another directory', async () => {
+    server.add('other', names(2000));
+    const page = (total: number | null) => ({
+      status: 200,
+      body: { ...entryOf('big', 'directory'), content: [entryOf('big/f0')], next: 'f0', total }
+    });
+    server.intercept = () => page(null);
+    await listing.show('big');
+    let answer = () => {};
+    server.intercept = () => new Promise(resolve => (answer = () => resolve(page(3500))));
+    const counted = listing.count();
+    server.intercept = () => page(null);
+    await listing.show('other');
+    answer();
+    await counted;
+    expect(listing.isCounted).toBe(false);
   });
 });
 

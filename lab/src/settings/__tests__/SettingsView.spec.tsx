@@ -304,6 +304,23 @@ describe('the login', () => {
     expect(screen.getByText(/within three minutes/)).toBeInTheDocument();
   });
 
+  it('tells why it failed, until another one begins', async () => {
+    state = withCluster({ auth: 'logged-out' });
+    open(someWindow());
+    const context = await show({ 'PUT auth/_login': begun });
+    await click('login');
+    await screen.findByTestId('Config__loginUrl');
+    const error = { id: 'login', error: 'nobody logged in', why: 'the time is over', hint: '' };
+    state = { ...state, login: { state: 'failed', error } };
+    await act(() => context.model.refreshState());
+    expect(element('loginFailed')).toHaveTextContent('The login failed: nobody logged in — the time is over');
+    missing('loginUrl');
+    state = { ...state, login: { state: 'waiting', error: null } };
+    await act(() => context.model.refreshState());
+    missing('loginFailed');
+    expect(element('loginUrl')).toBeInTheDocument();
+  });
+
   it('shows its address where the browser opens no window', async () => {
     state = withCluster({ auth: 'logged-out' });
     open(null);

@@ -163,6 +163,13 @@ describe('the cluster', () => {
     expect(context.shown.view).toBe('settings');
   });
 
+  it('tells why the last login failed', async () => {
+    const error = { id: 'login', error: 'nobody logged in', why: '', hint: '' };
+    state = { ...withCluster({ auth: 'logged-out' }), login: { state: 'failed', error } };
+    await show();
+    expect(screen.getByRole('alert')).toHaveTextContent('The last login failed: nobody logged in');
+  });
+
   it('tells of the end of a login a day before', async () => {
     const now = Date.now() / 1000;
     state = withCluster({ auth: 'logged-in', login_expires: now + 2 * 24 * 3600 });
