@@ -33,18 +33,22 @@ def home(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def config_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where settings are, by default."""
     return _xdg(env, "XDG_CONFIG_HOME", ".config")
 
 
 def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where cached data is, by default."""
     return _xdg(env, "XDG_CACHE_HOME", ".cache")
 
 
 def state_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where logs, the list of mounts and staged changes are, by default."""
     return _xdg(env, "XDG_STATE_HOME", ".local/state")
 
 
 def data_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the embedded server's files are, by default."""
     return _xdg(env, "XDG_DATA_HOME", ".local/share")
 
 

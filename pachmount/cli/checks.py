@@ -28,6 +28,8 @@ FUSE3_HINT = "apt install fuse3"
 
 
 class Verdict(Enum):
+    """What the doctor thinks of something."""
+
     OK = "ok"
     NOTE = "note"
     """Works, but look at it."""

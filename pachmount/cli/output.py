@@ -43,6 +43,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:
+    """The text in colour, if `stream` takes it; `style` "" for none."""
     return f"\033[{_CODES[style]}m{text}\033[0m" if style and coloured(stream) else text
 
 
@@ -62,10 +63,12 @@ def labelled(label: str, style: str, text: str) -> None:
 
 
 def note(text: str) -> None:
+    """A line beside the answer, on stderr."""
     print(text, file=sys.stderr)  # noqa: T201
 
 
 def hint(text: str) -> None:
+    """What to do next, on stderr."""
     labelled("hint", "cyan", text)
 
 
@@ -192,6 +195,7 @@ def waiting(text: str, *, enabled: bool = True) -> AbstractContextManager[object
 
 
 def short(commit: str) -> str:
+    """A commit's id as people read it."""
     return commit[:SHORT_COMMIT]
 
 

@@ -18,6 +18,8 @@ _HINT = "write unix:///path/to/socket or 127.0.0.1:PORT"
 
 @dataclass(frozen=True)
 class UnixAddress:
+    """A unix socket to listen on."""
+
     path: Path
 
     @property
@@ -33,6 +35,8 @@ class UnixAddress:
 
 @dataclass(frozen=True)
 class TcpAddress:
+    """A host and port to listen on; port 0 for any that is free."""
+
     host: str
     port: int
 

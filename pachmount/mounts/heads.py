@@ -21,6 +21,8 @@ PARALLEL_LOOKS = 8
 
 
 class Branch(NamedTuple):
+    """A branch of a repo, as a key."""
+
     repo: RepoRef
     name: str
 

@@ -8,6 +8,8 @@ from pachmount.errors import BusyError
 
 
 class State(enum.Enum):
+    """Where a mount is in its life. In ERROR programs see none of its files; its staged changes are kept."""
+
     MOUNTING = "mounting"
     MOUNTED = "mounted"
     COMMITTING = "committing"

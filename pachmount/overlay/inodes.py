@@ -46,10 +46,6 @@ class Inode:
     def is_directory(self) -> bool:
         return stat.S_ISDIR(self.mode)
 
-    @property
-    def is_link(self) -> bool:
-        return stat.S_ISLNK(self.mode)
-
 
 @dataclass(eq=False)
 class File(Inode):

@@ -153,4 +153,5 @@ def children(found: Found, facts: Facts) -> dict[bytes, Inode | bool]:
 
 
 def is_directory(found: Found) -> bool:
+    """Whether it is one, staged or of the commit."""
     return found.node.is_dir if isinstance(found, BaseNode) else found.is_directory

@@ -143,6 +143,8 @@ class Rebase(ABC):
 
 
 class OntoOther(Rebase):
+    """Onto a commit that others made, which changes nothing that is staged."""
+
     def directory(self, changes: Changes, directory: Directory, path: bytes) -> bool:
         base = directory.base
         is_there = base != path or self._is_directory(path)

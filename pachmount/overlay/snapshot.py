@@ -105,6 +105,7 @@ def release(root: StagedDirectory) -> None:
 
 
 def join(directory: bytes, name: bytes) -> bytes:
+    """The path of an entry of a directory."""
     return directory.rstrip(b"/") + b"/" + name
 
 

@@ -192,11 +192,6 @@ class Staging:
             file.data.settle(file.extents, descriptor)
         return True
 
-    def has_entries(self) -> bool:
-        """Whether any name was changed."""
-        with _faults(self.directory):
-            return self._db.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is not None
-
     def next_id(self) -> int:
         """An id that no inode here has."""
         with _faults(self.directory):

@@ -158,12 +158,8 @@ class ContextFile:
         return self.get(name)
 
     def set_token(self, name: str, token: str) -> None:
-        """Save the session token of a context; raises NotFoundError when there is no such context."""
+        """Save the session token of a context, "" forgets it; raises NotFoundError when there is no such context."""
         self._rewrite(lambda document: _set_or_drop(self._existing(document, name), "session_token", token))
-
-    def clear_token(self, name: str) -> None:
-        """Forget the session token of a context."""
-        self.set_token(name, "")
 
     def use(self, name: str) -> None:
         """Make a context the active one; raises NotFoundError."""

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 @dataclass(frozen=True)
 class RepoRef:
+    """A user repo by its name; nothing says that it exists."""
+
     project: str
     name: str
 
@@ -55,6 +57,8 @@ class RepoInfo:
 
 @dataclass(frozen=True)
 class BranchInfo:
+    """A branch and its head. With `has_provenance` it is written by the cluster (an output branch), not by users."""
+
     repo: RepoRef
     name: str
     head: CommitRef
@@ -62,6 +66,8 @@ class BranchInfo:
 
 
 class CommitState(enum.Enum):
+    """OPEN can be written, FINISHING can be neither written nor read yet, FINISHED is as it stays."""
+
     OPEN = "open"
     FINISHING = "finishing"
     FINISHED = "finished"
@@ -137,6 +143,8 @@ class JobInfo:
 
 @dataclass(frozen=True)
 class ClusterVersion:
+    """The version of a server; `additional` is a suffix such as `-rc.1`."""
+
     major: int
     minor: int
     micro: int
@@ -157,6 +165,8 @@ class ClusterInfo:
 
 
 class AuthState(enum.Enum):
+    """Whether a cluster wants a login (OFF: none), and has ours."""
+
     OFF = "off"
     LOGGED_IN = "logged-in"
     LOGGED_OUT = "logged-out"

@@ -200,7 +200,7 @@ class TestWriting:
         file = write(path, with_context(pachd_address="a"))
         file.set_token("one", "secret")
         assert file.active().session_token == "secret"
-        file.clear_token("one")
+        file.set_token("one", "")
         assert file.active().session_token == ""
         assert "session_token" not in path.read_text()
         with pytest.raises(NotFoundError):
