@@ -16,6 +16,8 @@ export interface IErrorAnswer {
 }
 
 export interface IStagedStatus {
+  /** Whether anything is staged at all; what was only deleted or renamed does not count in `files`. */
+  changed?: boolean;
   files: number;
   bytes: number;
   limit: number;

@@ -14,7 +14,7 @@ from pachmount.cli.state import State
 from pachmount.errors import DaemonNotRunningError, ExitCode, UnreachableError
 
 if TYPE_CHECKING:
-    from pachmount.api.schema import CacheStatus, ClusterStatus, KeptChanges, MountStatus, StatusAnswer
+    from pachmount.api.schema import CacheStatus, ClusterStatus, KeptChanges, MountStatus, StagedStatus, StatusAnswer
     from pachmount.overlay.kept import Kept
 
 
@@ -193,13 +193,16 @@ def _condition(entry: MountStatus) -> str:
     if entry.state == "mounted" and entry.behind > 0:
         parts.append(f"{output.count(entry.behind, 'commit')} behind {output.short(entry.latest_commit)}")
     if entry.staged is not None:
-        size = output.size(entry.staged.bytes)
-        parts.append(
-            f"staged: {output.count(entry.staged.files, 'file')}, {size}" if entry.staged.files else "read-write"
-        )
+        parts.append(_staged(entry.staged))
     if entry.note:
         parts.append(entry.note)
     return ", ".join(parts)
+
+
+def _staged(staged: StagedStatus) -> str:
+    if staged.files:
+        return f"staged: {output.count(staged.files, 'file')}, {output.size(staged.bytes)}"
+    return "staged: something deleted or renamed" if staged.changed else "read-write"
 
 
 def _advise(state: State, answer: StatusAnswer) -> None:

@@ -72,6 +72,14 @@ def test_a_commit_holds_exactly_the_changes(box: Box, repo: str) -> None:
     assert changes(box, repo) == []
 
 
+def test_what_is_only_deleted_is_told(box: Box, repo: str) -> None:
+    assert box.mount_status(repo)["staged"]["changed"] is False
+    (box.path(repo) / "one").unlink()
+    staged = box.mount_status(repo)["staged"]
+    assert (staged["changed"], staged["files"]) == (True, 0)
+    assert "staged: something deleted or renamed" in box.ok("status")
+
+
 def test_no_change_is_no_commit(box: Box, repo: str) -> None:
     before = commits(box, repo)
     (box.path(repo) / "one").write_bytes(b"one\n")

@@ -2,6 +2,7 @@ import React from 'react';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IMountStatus } from '../api';
+import { stagedChanges } from '../common/staged';
 
 /** Tells before datums are loaded what becomes of the mounts, and of changes that are not committed yet. */
 export function Staged({
@@ -11,7 +12,7 @@ export function Staged({
   trans: TranslationBundle;
   mounts: readonly IMountStatus[];
 }): JSX.Element | null {
-  const staged = mounts.filter(mount => mount.staged && mount.staged.files > 0);
+  const staged = mounts.filter(mount => stagedChanges(mount) > 0);
   if (mounts.length === 0) {
     return null;
   }
@@ -31,8 +32,10 @@ export function Staged({
           )}
         </span>
         <ul className="pach-Test-staged">
-          {staged.map(({ name, staged }) => (
-            <li key={name}>{trans._n('%2: %1 change', '%2: %1 changes', staged?.files ?? 0, name)}</li>
+          {staged.map(mount => (
+            <li key={mount.name}>
+              {trans._n('%2: %1 change', '%2: %1 changes', stagedChanges(mount), mount.name)}
+            </li>
           ))}
         </ul>
         <span>{trans.__('Files that a program has open for writing keep the datums away.')}</span>

@@ -1,13 +1,14 @@
 /** What the settings do: connecting, logging in and out. The model looks at what became of it. */
 import { put, RequestError, type AtUnmount, type IConfig, type ILogin } from '../api';
+import { stagedChanges } from '../common/staged';
 import type { MountModel } from '../model';
 
 /** Which cluster to connect to. */
 export type Cluster = { embedded: true } | { pachd_address: string; server_cas?: string };
 
-/** How many files are staged in all mounts. */
+/** How many changes are staged in all mounts. */
 export function stagedFiles(model: MountModel): number {
-  return model.mounts.reduce((sum, mount) => sum + (mount.staged?.files ?? 0), 0);
+  return model.mounts.reduce((sum, mount) => sum + stagedChanges(mount), 0);
 }
 
 /** Connect to a cluster, which ends all mounts of another one; false if it is none. Throws RequestError. */

@@ -2,6 +2,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IMountStatus, IServerState, IStagedStatus, IWarmupStatus } from '../api';
+import { stagedChanges } from '../common/staged';
 
 export interface ISummary {
   text: string;
@@ -32,7 +33,7 @@ function behind(trans: TranslationBundle, mounts: IMountStatus[]): string[] {
 }
 
 function changed(trans: TranslationBundle, mounts: IMountStatus[]): string[] {
-  const files = mounts.reduce((sum, { staged }) => sum + (staged?.files ?? 0), 0);
+  const files = mounts.reduce((sum, mount) => sum + stagedChanges(mount), 0);
   return files > 0 ? [trans._n('%1 changed file', '%1 changed files', files)] : [];
 }
 
