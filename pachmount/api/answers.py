@@ -147,7 +147,8 @@ def _staged(mount: Mount) -> schema.StagedStatus | None:
     if overlay is None:
         return None
     files, size = overlay.staged()
-    status = schema.StagedStatus(changed=overlay.is_changed, files=files, bytes=size, limit=overlay.bytes.budget.limit)
+    limit = overlay.bytes.budget.limit
+    status = schema.StagedStatus(changed=overlay.has_changes(), files=files, bytes=size, limit=limit)
     if progress is not None:
         status.committing = progress.phase
         status.committing_files, status.committing_total_files = progress.files, progress.total_files

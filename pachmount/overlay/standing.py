@@ -33,6 +33,24 @@ class CommittableTree(StagedTree):
         with self._lock:
             return bool(self.root.entries)
 
+    def has_changes(self) -> bool:
+        """Whether a name or content differs from the commit's, as far as is known without asking for it.
+
+        What was committed may stay staged for its mode and times, which are no change.
+        """
+        rest = [(b"/", self.root)]
+        while rest:
+            above, directory = rest.pop()
+            for name, inode in list(directory.entries.items()):  # they may change meanwhile
+                path = snapshot.join(above, name)
+                if inode is None or inode.base != path:
+                    return True
+                if isinstance(inode, File) and (inode.extents or inode.size != inode.base_size):
+                    return True
+                if isinstance(inode, Directory):
+                    rest.append((path, inode))
+        return False
+
     def staged(self) -> tuple[int, int]:
         """About how many files have staged bytes, and how many bytes; nothing waits for whoever asks that often."""
         return sum(1 for file in self._files(self.root) if file.extents), self.bytes.budget.used

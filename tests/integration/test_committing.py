@@ -80,6 +80,17 @@ def test_what_is_only_deleted_is_told(box: Box, repo: str) -> None:
     assert "staged: something deleted or renamed" in box.ok("status")
 
 
+def test_after_a_commit_nothing_is_told(box: Box, repo: str) -> None:
+    (box.path(repo) / "one").write_bytes(b"one more\n")
+    (box.path(repo) / "new").mkdir()
+    (box.path(repo) / "new/two").write_bytes(b"two\n")
+    assert box.mount_status(repo)["staged"]["changed"]
+    box.ok("commit", repo)
+    assert not box.mount_status(repo)["staged"]["changed"]
+    (box.path(repo) / "new/two").rename(box.path(repo) / "new/three")
+    assert box.mount_status(repo)["staged"]["changed"]
+
+
 def test_no_change_is_no_commit(box: Box, repo: str) -> None:
     before = commits(box, repo)
     (box.path(repo) / "one").write_bytes(b"one\n")

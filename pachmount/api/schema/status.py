@@ -13,7 +13,7 @@ from pachmount.api.schema.datums import DatumStatus
 class StagedStatus(Model):
     """Staged files and bytes of a read-write mount, and how far its commit is, if one is under way.
 
-    `changed`: whether anything is staged at all; what was only deleted or renamed is no file with bytes.
+    `changed`: whether a name or content differs; what was only deleted or renamed is no file with bytes.
     """
 
     changed: bool = False
