@@ -1,6 +1,5 @@
 /** The menu of a row of a mount: all that can be done with it, as commands. */
-import { Menu } from '@lumino/widgets';
-
+import { PlainMenu } from '../common/menu';
 import { CommandIDs, type IContext } from '../context';
 
 const SECTIONS = [
@@ -19,7 +18,7 @@ const ALTERNATIVES = [
 
 export class MountMenu {
   constructor(private readonly _context: IContext) {
-    this._menu = new Menu({ commands: _context.commands });
+    this._menu = new PlainMenu({ commands: _context.commands });
     this._menu.addClass('pach-Mounts-menu');
     this._menu.aboutToClose.connect(this._giveBackFocus, this);
   }
@@ -49,6 +48,6 @@ export class MountMenu {
     this._button?.focus();
   }
 
-  private readonly _menu: Menu;
+  private readonly _menu: PlainMenu;
   private _button: HTMLElement | null = null;
 }

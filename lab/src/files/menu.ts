@@ -2,9 +2,9 @@
  * The context menu of an entry, or of the directory itself where no entry is below the pointer.
  */
 import { CommandRegistry } from '@lumino/commands';
-import { Menu } from '@lumino/widgets';
 
 import type { IEntry } from '../api';
+import { PlainMenu } from '../common/menu';
 import type { BrowserModel } from './browser';
 import { baseName, fileUri, pathInMainBrowser, realPath } from './path';
 import { codeSnippet } from './snippet';
@@ -26,7 +26,7 @@ export class FilesMenu {
     chooseFiles: () => void,
     onClose: () => void
   ) {
-    this.menu = new Menu({ commands: this._commands });
+    this.menu = new PlainMenu({ commands: this._commands });
     this.menu.addClass('pach-Files-menu');
     this.menu.aboutToClose.connect(onClose);
     this._sections(chooseFiles).forEach((items, index) => {
@@ -37,7 +37,7 @@ export class FilesMenu {
     });
   }
 
-  readonly menu: Menu;
+  readonly menu: PlainMenu;
 
   open(entry: IEntry | null, x: number, y: number): void {
     this._entry = entry;

@@ -40,7 +40,6 @@ function isReadOnly({ path, contentsModel }: Context): boolean {
 }
 
 function withoutKernel(model: INotebookModel): JSONValue {
-  const { metadata, ...rest } = model.toJSON() as unknown as { metadata: Record<string, JSONValue> };
-  const { kernelspec: _kernel, language_info: _language, ...others } = metadata;
-  return { ...rest, metadata: others };
+  const notebook = model.toJSON() as unknown as { metadata: Record<string, JSONValue> };
+  return { ...notebook, metadata: { ...notebook.metadata, kernelspec: null, language_info: null } };
 }

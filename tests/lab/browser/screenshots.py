@@ -57,6 +57,7 @@ def _take_all(lab: LabPage, box: Box) -> None:
     lab.by_id("Datum__inputSpecInput").fill("pfs:\n  repo: images\n  glob: /cats/*\n")
     lab.by_id("Datum__mountDatums").click()
     expect(lab.by_id("Datum__position")).to_be_visible()
+    expect(lab.file("images")).to_be_visible()
     _take(lab, "Test")
 
 

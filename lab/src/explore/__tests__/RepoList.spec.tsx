@@ -252,9 +252,7 @@ describe('the list is made anew', () => {
       isShown.mockReturnValue(state);
       fireEvent(document, new Event('visibilitychange'));
     };
-    jest
-      .spyOn(Element.prototype, 'getClientRects')
-      .mockImplementation(() => [{}] as unknown as DOMRectList);
+    jest.spyOn(Element.prototype, 'getClientRects').mockImplementation(() => [{}] as unknown as DOMRectList);
     const setting = await showExplore({ repos: [] });
     const before = listed(setting.server);
     showPage('hidden');

@@ -40,7 +40,10 @@ describe('Listing', () => {
     listing.need(99_999);
     await settled(listing);
     const numbers = server.requests.map(request => Number(request.query.get('number')));
-    expect([listing.entries.length, numbers]).toEqual([100_000, [PAGE, ...Array(9).fill(MAX_PAGE), 9 * PAGE]]);
+    expect([listing.entries.length, numbers]).toEqual([
+      100_000,
+      [PAGE, ...Array(9).fill(MAX_PAGE), 9 * PAGE]
+    ]);
   });
 
   it('keeps what is shown while it lists again, as far as somebody looks', async () => {

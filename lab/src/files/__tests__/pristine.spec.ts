@@ -1,8 +1,6 @@
 import { SomeNotebook, SomeNotebooks } from '../../testing/notebooks';
 import { keepPristine } from '../pristine';
 
-jest.mock('@jupyterlab/apputils', () => ({}));
-
 async function opened(path: string, writable: boolean): Promise<SomeNotebook> {
   const notebooks = new SomeNotebooks();
   keepPristine(notebooks.tracker);
