@@ -119,7 +119,9 @@ def nearest(name: str) -> str:
     return found[0] if found else ""
 
 
-OTHER_VARIABLES = frozenset({"PACHMOUNT_URL", "PACHMOUNT_TOKEN", "PACHMOUNT_LAB_STOP_DAEMON", "PACHMOUNT_TEST_PACHD"})
+OTHER_VARIABLES = frozenset(
+    {"PACHMOUNT_URL", "PACHMOUNT_TOKEN", "PACHMOUNT_FUSE_BINDING", "PACHMOUNT_LAB_STOP_DAEMON", "PACHMOUNT_TEST_PACHD"}
+)
 """Variables that are no settings; the last one is for tests."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+from pachmount.errors import CannotMountError
+from pachmount.fuse import library
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # tests start many processes while a gRPC client is open
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; programs under test inherit it
@@ -20,11 +22,10 @@ def missing_for_fuse() -> str:
         os.close(os.open("/dev/fuse", os.O_RDWR))
     except OSError as error:
         return f"/dev/fuse cannot be opened: {error.strerror}"
-    library = os.environ.get("FUSE_LIBRARY_PATH", "libfuse.so.2")
     try:
-        ctypes.CDLL(library)
-    except OSError as error:
-        return f"libfuse2 is missing: {error}"
+        library.choose()
+    except CannotMountError as error:
+        return str(error)
     return ""
 
 

@@ -5,24 +5,22 @@ No check touches a path that may lie below a mount: a dead or hung mount would t
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from pachmount import paths
-from pachmount.errors import ConfigurationError, PachmountError
-from pachmount.fuse import kernel
+from pachmount.errors import CannotMountError, ConfigurationError, PachmountError
+from pachmount.fuse import kernel, library
 
 LOW_DISK_BYTES = 1 << 30
 PROBE_SECONDS = 3.0
-LIBFUSE_HINT = "apt install libfuse2 (libfuse2t64 on Debian 13 and Ubuntu 24.04)"
 LAB_EXTENSION = "pachmount-lab"
 FUSE3_HINT = "apt install fuse3"
 
@@ -91,13 +89,12 @@ def fuse_device(device: Path = Path("/dev/fuse")) -> Check:
     return ok(name, "can be opened")
 
 
-def libfuse(library: str = "") -> Check:
-    library = library or os.environ.get("FUSE_LIBRARY_PATH") or "libfuse.so.2"
+def libfuse(environment: Mapping[str, str] = os.environ) -> Check:
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return problem("libfuse2", f"cannot load {library}", LIBFUSE_HINT)
-    return ok("libfuse2", library)
+        found = library.choose(environment)
+    except CannotMountError as error:
+        return problem("libfuse", error.why, error.hint)
+    return ok("libfuse", f"libfuse {found.version} with {found.binding}")
 
 
 def fusermount(is_root: bool | None = None, which: Callable[[str], str | None] = shutil.which) -> Check:

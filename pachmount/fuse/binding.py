@@ -1,4 +1,4 @@
-"""The tuned binding to libfuse: the only file that imports fusepy (spec: fuse.md sections 2 and 4.2).
+"""The tuned binding to libfuse, over the structures that fusepy or mfusepy declares (spec: fuse.md sections 2 and 4.2).
 
 What is different from stock fusepy, each measured there: errors never leave a callback as garbage; a libfuse thread
 keeps its Python thread state; unused callbacks are not installed, so that the kernel stops asking; `open` answers
@@ -13,15 +13,16 @@ import logging
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Callable
 from ctypes import byref, memmove, sizeof
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
 from pachmount.cache.pages import address_of
-from pachmount.errors import CannotMountError, PachmountError
-from pachmount.fuse import handshake
+from pachmount.errors import PachmountError
+from pachmount.fuse import handshake, library
+from pachmount.fuse.libfuse3 import Libfuse3Calls
 from pachmount.fuse.traced import traced
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.tree import Node
@@ -29,30 +30,9 @@ from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
 
-LIBRARY_HINT = "install it: apt install libfuse2 (Debian 13, Ubuntu 24.04: libfuse2t64)"
-
-os.environ.setdefault("FUSE_LIBRARY_PATH", "libfuse.so.2")  # spares fusepy a search with gcc and ldconfig
-try:
-    import fuse
-except (OSError, ImportError) as error:
-    raise CannotMountError("cannot load libfuse 2", str(error), LIBRARY_HINT) from error
-
-_info = ctypes.POINTER(fuse.fuse_file_info)
-
-
-class _Operations(ctypes.Structure):
-    """libfuse 2.9's `struct fuse_operations`, of which fusepy knows the members up to `ioctl`."""
-
-    _fields_ = (
-        *fuse.fuse_operations._fields_,
-        *((name, ctypes.c_void_p) for name in ("poll", "write_buf", "read_buf", "flock")),
-        ("fallocate", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, fuse.c_off_t, fuse.c_off_t, _info)),
-    )
-
-
-fuse.fuse_operations = _Operations
+fuse = library.load()
 libfuse = fuse
-"""fusepy, for the operations of read-write mounts."""
+"""fusepy or mfusepy, for the operations of read-write mounts."""
 
 BLOCK_SIZE_HINT = 1 << 20
 """st_blksize of all but small files: tools read in pieces of this size."""
@@ -103,10 +83,8 @@ class FailureAnswers:
 class ReadOnlyOperations(FailureAnswers):
     """The callbacks of a read-only mount of one commit, on raw bytes paths, answering from a CommitView.
 
-    Attributes of `fuse.FUSE` that fusepy looks up by name: one that is missing here is not installed.
+    One that is missing here is not installed, and the kernel stops asking for it.
     """
-
-    use_ns = True
 
     def __init__(self, view: CommitView, on_ready: Callable[[], None]) -> None:
         self._view = view
@@ -232,10 +210,39 @@ def fill(buffer: Any, size: int, data: bytes) -> int:
     return len(data)
 
 
-class ReadOnlySession(fuse.FUSE):  # type: ignore[misc]
-    """fusepy's dispatcher with callbacks that pass raw arguments on and turn every exception into an errno."""
+Options = dict[str, str | int | bool]
+"""Those of `-o`: a flag that is False is left out."""
+_OPERATION = {"ftruncate": "truncate", "fgetattr": "getattr"}
+"""Callbacks that are installed with another one."""
+
+
+class ReadOnlySession:
+    """libfuse's callbacks, which pass raw arguments on to the operations and turn every exception into an errno."""
 
     operations: ReadOnlyOperations
+
+    def __init__(self, operations: Any) -> None:
+        self.operations = operations
+
+    def run(self, mountpoint: str, options: Options) -> None:
+        """Mount and answer the kernel until the mount goes away; RuntimeError if libfuse refuses to mount."""
+        minor = library.minor_of_libfuse3(fuse)
+        newer = None if minor is None else Libfuse3Calls(self, options, minor)
+        table = fuse.fuse_operations()
+        for name, kind, *_bits in table._fields_:
+            operation = getattr(self.operations, _OPERATION.get(name, name), None)
+            if operation is None:
+                continue
+            if hasattr(kind, "argtypes"):
+                function = getattr(newer, name, None) or getattr(self, name)
+                operation = kind(partial(self._wrapper, function))
+            setattr(table, name, operation)
+        flags = ",".join(_flags(options if newer is None else newer.options))
+        arguments = [b"pachmount", b"-f", b"-o", flags.encode(), os.fsencode(mountpoint)]
+        argv = (ctypes.c_char_p * len(arguments))(*arguments)
+        code = fuse._libfuse.fuse_main_real(len(arguments), argv, byref(table), sizeof(table), None)
+        if code:
+            raise RuntimeError(code)
 
     def _wrapper(self, function: Callable[..., int | None], *args: Any) -> int:
         try:
@@ -279,13 +286,13 @@ class ReadOnlySession(fuse.FUSE):  # type: ignore[misc]
         return self.operations.listxattr(path, value, size)
 
 
-def serve(
-    operations: Any, mountpoint: str, options: dict[str, str | int | bool], session: type[Any] = ReadOnlySession
-) -> None:
+def _flags(options: Options) -> list[str]:
+    return [name if value is True else f"{name}={value}" for name, value in options.items() if value is not False]
+
+
+def serve(operations: Any, mountpoint: str, options: Options, session: type[Any] = ReadOnlySession) -> None:
     """Mount and answer the kernel until the mount goes away; RuntimeError if libfuse refuses to mount.
 
     Must run in a thread that is not the main one: libfuse takes over signals there.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        session(operations, mountpoint, foreground=True, **options)
+    session(operations).run(mountpoint, options)

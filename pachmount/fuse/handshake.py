@@ -70,8 +70,13 @@ def allow_big_reads(libfuse: ctypes.CDLL, connection: int) -> None:
 def device(libfuse: ctypes.CDLL) -> int:
     """The descriptor of /dev/fuse of the session that is being set up; for libfuse's `init`."""
     context = libfuse.fuse_get_context().contents
-    session, channel = libfuse.fuse_get_session, libfuse.fuse_session_next_chan
-    session.restype = channel.restype = ctypes.c_void_p
-    chan = channel(ctypes.c_void_p(session(ctypes.c_void_p(context.fuse))), None)
-    descriptor: int = libfuse.fuse_chan_fd(ctypes.c_void_p(chan))
+    libfuse.fuse_get_session.restype = ctypes.c_void_p
+    session = ctypes.c_void_p(libfuse.fuse_get_session(ctypes.c_void_p(context.fuse)))
+    descriptor: int
+    if hasattr(libfuse, "fuse_session_fd"):  # libfuse 3
+        descriptor = libfuse.fuse_session_fd(session)
+    else:
+        libfuse.fuse_session_next_chan.restype = ctypes.c_void_p
+        channel = libfuse.fuse_session_next_chan(session, None)
+        descriptor = libfuse.fuse_chan_fd(ctypes.c_void_p(channel))
     return descriptor

@@ -34,12 +34,11 @@ _UNCHANGED_ID = (1 << 32) - 1
 
 
 class ReadWriteOperations(binding.FailureAnswers):
-    """Attributes of `fuse.FUSE` that fusepy looks up by name: one that is missing here is not installed.
+    """The callbacks of a read-write mount: one that is missing here is not installed.
 
     A file that is deleted while open is deleted in the overlay, whatever libfuse believes: see `_HIDDEN`.
     """
 
-    use_ns = True
     flag_nullpath_ok = 1
     flag_utime_omit_ok = 1
 
@@ -74,7 +73,7 @@ class ReadWriteOperations(binding.FailureAnswers):
         self.statistics.lookups += 1
         started = perf_counter_ns()
         try:
-            found = self._overlay.attributes(self._handle(info) if info else self._where(path))
+            found = self._overlay.attributes(self._where(path, info))
         finally:
             self.statistics.lookup_times.record(perf_counter_ns() - started)
         memmove(buf, byref(_stat(found)), sizeof(binding.libfuse.c_stat))
@@ -204,21 +203,22 @@ class ReadWriteOperations(binding.FailureAnswers):
 
     # --- attributes
 
-    def chmod(self, path: bytes, mode: int) -> int:
-        self._overlay.chmod(self._where(path), mode)
+    def chmod(self, path: bytes, mode: int, info: Any = None) -> int:
+        self._overlay.chmod(self._where(path, info), mode)
         return 0
 
-    def chown(self, path: bytes, uid: int, gid: int) -> int:
-        self._overlay.chown(self._where(path), *(-1 if number == _UNCHANGED_ID else number for number in (uid, gid)))
+    def chown(self, path: bytes, uid: int, gid: int, info: Any = None) -> int:
+        ids = (-1 if number == _UNCHANGED_ID else number for number in (uid, gid))
+        self._overlay.chown(self._where(path, info), *ids)
         return 0
 
-    def utimens(self, path: bytes, times: Any) -> int:
+    def utimens(self, path: bytes, times: Any, info: Any = None) -> int:
         now = time.time_ns()
         if times:
             atime, mtime = (_nanoseconds(each, now) for each in (times.contents.actime, times.contents.modtime))
         else:
             atime = mtime = now
-        self._overlay.utimens(self._where(path), atime, mtime)
+        self._overlay.utimens(self._where(path, info), atime, mtime)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
@@ -250,8 +250,9 @@ class ReadWriteOperations(binding.FailureAnswers):
         info.contents.fh = number
         return 0
 
-    def _where(self, path: bytes) -> bytes | Handle:
-        return self._hidden.get(_hidden_name(path), path)
+    def _where(self, path: bytes, info: Any = None) -> bytes | Handle:
+        """`info`, where libfuse knows the file that the caller has open."""
+        return self._handle(info) if info else self._hidden.get(_hidden_name(path), path)
 
     def _handle(self, info: Any) -> Handle:
         try:
@@ -291,7 +292,7 @@ def _stat(found: Attributes) -> Any:
 
 
 class WritableSession(binding.ReadOnlySession):
-    """fusepy's dispatcher for these operations, on raw arguments."""
+    """libfuse's callbacks for these operations, on raw arguments."""
 
     operations: ReadWriteOperations  # type: ignore[assignment]
 
@@ -325,11 +326,11 @@ class WritableSession(binding.ReadOnlySession):
     def link(self, old: bytes, new: bytes) -> int:
         return self.operations.link(old, new)
 
-    def chmod(self, path: bytes, mode: int) -> int:
-        return self.operations.chmod(path, mode)
+    def chmod(self, path: bytes, mode: int, info: Any = None) -> int:
+        return self.operations.chmod(path, mode, info)
 
-    def chown(self, path: bytes, uid: int, gid: int) -> int:
-        return self.operations.chown(path, uid, gid)
+    def chown(self, path: bytes, uid: int, gid: int, info: Any = None) -> int:
+        return self.operations.chown(path, uid, gid, info)
 
     def truncate(self, path: bytes, size: int) -> int:
         return self.operations.truncate(path, size)
@@ -364,8 +365,8 @@ class WritableSession(binding.ReadOnlySession):
     def fsyncdir(self, _path: bytes, _only_data: int, _info: Any) -> int:
         return self.operations.fsyncdir()
 
-    def utimens(self, path: bytes, times: Any) -> int:
-        return self.operations.utimens(path, times)
+    def utimens(self, path: bytes, times: Any, info: Any = None) -> int:
+        return self.operations.utimens(path, times, info)
 
     def setxattr(self, path: bytes, name: bytes, value: Any, size: int, flags: int, *_args: Any) -> int:
         return self.operations.setxattr(path, name, value, size, flags)

@@ -30,9 +30,14 @@ def test_fuse_device(tmp_path: Path) -> None:
 
 
 def test_libfuse() -> None:
-    assert checks.libfuse("libc.so.6").verdict is Verdict.OK
-    missing = checks.libfuse("libnothing.so.2")
+    for binding, version in (("fusepy", "libfuse 2."), ("mfusepy", "libfuse 3.")):
+        found = checks.libfuse({"PACHMOUNT_FUSE_BINDING": binding})
+        assert found.verdict is Verdict.OK
+        assert found.found.startswith(version)
+        assert found.found.endswith(f" with {binding}")
+    missing = checks.libfuse({"FUSE_LIBRARY_PATH": "libnothing.so.2"})
     assert missing.verdict is Verdict.PROBLEM
+    assert "libnothing.so.2" in missing.found
     assert "libfuse2t64" in missing.advice
 
 

