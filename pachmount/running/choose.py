@@ -13,6 +13,8 @@ from pachmount.running.command import User
 from pachmount.running.job import Numbered
 
 ID_DIGITS = 64
+LEAST_DIGITS = 8
+"""How much of an id has to be given if it has no letter in it."""
 
 
 def choose(datums: Sequence[Datum], wanted: Iterable[str]) -> list[Numbered]:
@@ -24,9 +26,12 @@ def choose(datums: Sequence[Datum], wanted: Iterable[str]) -> list[Numbered]:
 
 
 def _index_of(datums: Sequence[Datum], text: str) -> int:
-    if text.isdecimal() and len(text) < ID_DIGITS and int(text) < len(datums):
+    is_number = text.isdecimal() and len(text) < ID_DIGITS
+    if is_number and int(text) < len(datums):
         return int(text)
-    found = [index for index, datum in enumerate(datums) if datum.id.startswith(text.lower())] if text else []
+    # a number that is too high is not taken for an id that happens to begin with it
+    is_id = text != "" and not (is_number and len(text) < LEAST_DIGITS)
+    found = [index for index, datum in enumerate(datums) if is_id and datum.id.startswith(text.lower())]
     if len(found) > 1:
         raise UsageError(f"'{text}' is the beginning of {len(found)} ids", "give more of it")
     if not found:

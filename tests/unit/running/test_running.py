@@ -182,6 +182,9 @@ def test_choosing() -> None:
     assert [one.index for one in choose(datums, (datums[2].id[:12].upper(),))] == [2]
     with pytest.raises(UsageError, match="2 ids"):
         choose(datums, (datums[1].id[:2],))
+    with pytest.raises(NotFoundError, match="no datum '12'"):
+        choose([replace(datums[0], id="12" + "0" * 62)], ("12",))
+    assert [one.index for one in choose([replace(datums[0], id="12" + "0" * 62)], ("12000000",))] == [0]
     for unknown in ("3", "f", ""):
         with pytest.raises(NotFoundError):
             choose(datums, (unknown,))
