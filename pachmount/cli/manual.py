@@ -15,6 +15,8 @@ import typer.main
 
 from pachmount import __version__
 from pachmount.cli.main import PROGRAM, build
+from pachmount.cli.mount_helper import OWN
+from pachmount.cli.mount_helper import PROGRAM as HELPER
 from pachmount.cli.reference import exit_code_meanings, visible_parameters
 
 DIRECTORY = Path("man")
@@ -48,7 +50,11 @@ _ENVIRONMENT = (
 def pages() -> dict[str, str]:
     """Every page by its path in DIRECTORY."""
     root: Any = typer.main.get_command(build())
-    found = {f"man1/{PROGRAM}.1": _program(root), f"man5/{PROGRAM}.toml.5": _settings()}
+    found = {
+        f"man1/{PROGRAM}.1": _program(root),
+        f"man5/{PROGRAM}.toml.5": _settings(),
+        f"man8/{HELPER}.8": _mount_helper(),
+    }
     for name, command in root.commands.items():
         if not command.hidden:
             found[f"man1/{PROGRAM}-{name}.1"] = _command(f"{PROGRAM} {name}", command)
@@ -129,6 +135,42 @@ def _settings() -> str:
         ".fi",
     ]
     return _page([*lines, *_see_also([f"{PROGRAM}(1)", f"{PROGRAM}-config(1)"])])
+
+
+def _mount_helper() -> str:
+    lines = _head(HELPER, 8, "mount a repository with mount(8) or fstab(5)")
+    lines += [
+        ".SH SYNOPSIS",
+        f".B mount \\-t {_text(HELPER.removeprefix('mount.'))}",
+        _text("SOURCE DIR [-o OPTION[,OPTION]...]"),
+        ".SH DESCRIPTION",
+        "mount(8) runs this program, which it looks for in /sbin, to show a repository at a directory.",
+        "SOURCE is [PROJECT/]REPO[@BRANCH[=COMMIT]][:/PATH].",
+        "Each mount point has a daemon of its own, which ends with it, by umount(8) or pachmount\\-unmount(1).",
+        ".PP",
+        "Root\\(aqs settings are in /etc/pachmount, its state and cache below /var.",
+        ".SH OPTIONS",
+        *_list((name, f"{told}.") for name, told in OWN.items()),
+        ".PP",
+        "Each setting of pachmount.toml(5) is an option, too.",
+        "Those of mount(8), systemd and every file system are accepted; others are refused.",
+        ".SH EXIT STATUS",
+        *_list(
+            [("0", "Mounted."), ("1", "Wrong use."), ("2", "A failure of the system."), ("32", "The mount failed.")]
+        ),
+        ".SH EXAMPLES",
+        ".nf",
+        _text('ln -s "$(command -v mount.fuse.pachmount)" /sbin/'),
+        _text("mount -t fuse.pachmount default/images@master /mnt/images -o ro,allow_other"),
+        ".fi",
+        ".PP",
+        "In fstab(5):",
+        ".PP",
+        ".nf",
+        _text("images@dev:/2024 /mnt/2024 fuse.pachmount noauto,x-systemd.automount,_netdev,follow 0 0"),
+        ".fi",
+    ]
+    return _page([*lines, *_see_also([f"{PROGRAM}(1)", f"{PROGRAM}.toml(5)", "mount(8)", "fstab(5)"])])
 
 
 def _has_default(default: Any) -> bool:
