@@ -41,7 +41,17 @@ def test_a_bug_is_an_answer_and_in_the_log(
         pools = Pools()
         broken_status = Mock(side_effect=broken)
         services = Services(
-            *(Mock(), Mock(), pools, broken_status, Mock(), RequestCounts(), Mock(), Mock()), Slots(1), Slots(1)
+            manager=Mock(),
+            cluster=Mock(),
+            pools=pools,
+            status=broken_status,
+            stats=Mock(),
+            requests=RequestCounts(),
+            warmups=Mock(),
+            browser=Mock(),
+            logins=Slots(1),
+            downloads=Slots(1),
+            reload=Mock(),
         )
         server = RestServer(services)
         server.listen(tmp_path / "s", PeerAccess(frozenset({os.getuid()})))
