@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -95,6 +94,8 @@ class State:
 
     def configure_logging(self) -> None:
         """-v shows what is asked of the daemon and the cluster, -vv and --debug the log of every library too."""
+        import logging
+
         everything = self.debug or self.verbose > 1
         level = logging.DEBUG if everything else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
