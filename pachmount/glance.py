@@ -30,30 +30,37 @@ def glance(socket_path: Path, target: str, timeout: float) -> Any:
         connection.settimeout(timeout)
         try:
             connection.connect(str(socket_path))
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise DaemonNotRunningError("the daemon is not running", "", START_HINT) from error
         except OSError as error:
-            why = error.strerror or str(error)
-            raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
+            raise not_connected(error, START_HINT) from error
         try:
             # HTTP/1.0: the answer is not in chunks and ends with the connection.
             request = f"GET {target} HTTP/1.0\r\nHost: localhost\r\nX-Pachmount-Client: 1\r\n\r\n"
             connection.sendall(request.encode())
             answer = _read(connection, deadline)
-        except TimeoutError as error:
-            why = f"no answer to GET {target} within {timeout:.0f} s"
-            raise DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart") from error
         except OSError as error:
-            why = f"GET {target} was cut off"
-            raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
+            raise not_answered(error, f"GET {target}", timeout) from error
     head, _, body = answer.partition(b"\r\n\r\n")
     if head.split(b" ", 2)[1:2] != [b"200"]:
         return None
     try:
         return json.loads(body, object_hook=lambda fields: SimpleNamespace(**fields))
     except ValueError as error:
-        why = f"GET {target} was cut off"
-        raise DaemonUnreachableError("lost the connection to the daemon", why, "pachmount status") from error
+        raise not_answered(error, f"GET {target}", timeout) from error
+
+
+def not_connected(error: OSError, start_hint: str) -> DaemonNotRunningError | DaemonUnreachableError:
+    """What it means that the daemon takes no connection; `start_hint` says how one is started."""
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return DaemonNotRunningError("the daemon is not running", "", start_hint)
+    return DaemonUnreachableError("cannot connect to the daemon", error.strerror or str(error), "pachmount doctor")
+
+
+def not_answered(error: Exception, request: str, timeout: float) -> DaemonUnreachableError:
+    """What it means that an answer did not come, within `timeout` seconds or as a whole."""
+    if isinstance(error, TimeoutError):
+        why = f"no answer to {request} within {timeout:.0f} s"
+        return DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart")
+    return DaemonUnreachableError("lost the connection to the daemon", f"{request} was cut off", "pachmount status")
 
 
 def _read(connection: socket.socket, deadline: float) -> bytes:

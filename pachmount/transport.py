@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pachmount import errors
-from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, PachmountError
-from pachmount.glance import START_HINT
+from pachmount.errors import DaemonUnreachableError, InternalError, PachmountError
+from pachmount.glance import START_HINT, not_answered, not_connected
 
 CONNECT_TIMEOUT = 2.0
 PIECE_BYTES = 1 << 20
@@ -37,11 +37,8 @@ class Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         try:
             self.sock = self.open()
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise DaemonNotRunningError("the daemon is not running", "", self.start_hint) from error
         except OSError as error:
-            why = error.strerror or str(error)
-            raise DaemonUnreachableError("cannot connect to the daemon", why, "pachmount doctor") from error
+            raise not_connected(error, self.start_hint) from error
 
     def another(self) -> Connection:
         """One more to the same daemon, not open yet."""
@@ -116,7 +113,7 @@ class Transport:
             raise
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise _lost(error, what, timeout) from error
+            raise not_answered(error, what, timeout) from error
         log.debug("%s: %d in %.0f ms", what, response.status, (time.monotonic() - started) * 1000)
         if response.status != http.client.OK:
             raise _error_of(response.status, content, what)
@@ -147,16 +144,9 @@ class Transport:
                 left -= len(piece)
                 yield piece
         except (OSError, http.client.HTTPException) as error:
-            raise _lost(error, what, timeout) from error
+            raise not_answered(error, what, timeout) from error
         finally:
             connection.close()
-
-
-def _lost(error: Exception, what: str, timeout: float) -> DaemonUnreachableError:
-    if isinstance(error, TimeoutError):
-        why = f"no answer to {what} within {timeout:.0f} s"
-        return DaemonUnreachableError("the daemon does not answer", why, "pachmount daemon restart")
-    return DaemonUnreachableError("lost the connection to the daemon", f"{what} was cut off", "pachmount status")
 
 
 def _error_of(status: int, content: bytes, request: str) -> PachmountError:

@@ -72,10 +72,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        text = os.fspath(path)
-        for prefix in ("pfs://", "pfs::"):
-            text = text.removeprefix(prefix)
-        return text.strip("/")
+        return os.fspath(path).removeprefix("pfs://").strip("/")
 
     @classmethod
     def _parent(cls, path: str) -> str:
@@ -232,11 +229,14 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with `recursive` directories; one commit."""
         with self._at_once():
-            for each in self.expand_path(path, recursive=recursive, maxdepth=maxdepth):
-                if self.isfile(each):
+            for each in self.expand_path(path):
+                if not self.isdir(each):
                     self.rm_file(each)
                 elif not recursive:
                     raise IsADirectoryError(21, "it is a directory: remove it with recursive=True", each)
+                else:
+                    for file in self.find(each, maxdepth=maxdepth):
+                        self.rm_file(file)
 
     def cp_file(self, path1: str, path2: str, **_options: Any) -> None:
         source, target = self._place(path1), self._place(path2)
