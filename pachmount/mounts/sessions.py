@@ -124,7 +124,7 @@ class Sessions:
                 session.overlay.close()
 
     def _start_writable(self, mount: Mount) -> None:
-        if self._is_in_use(mount.spec.name):
+        if self._is_in_use(mount.spec.name, wait_s=DETACH_SECONDS):
             why = "files of its former mount are still open"
             raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
         mount.spec, store = self._writing.places.open(mount.spec)
@@ -142,12 +142,17 @@ class Sessions:
             raise
         mount.view, mount.overlay = view, overlay
 
-    def _is_in_use(self, name: str) -> bool:
-        """Whether files are open in a former mount for writing of that name."""
+    def _is_in_use(self, name: str, *, wait_s: float = 0.0) -> bool:
+        """Whether files are open in a former mount for writing of that name; it gets `wait_s` seconds to end."""
         place = self._writing.places.of(name)
         with self._lock:
-            overlays = [session.overlay for session in self._lingering if session.alive]
-        return any(overlay is not None and overlay.directory == place for overlay in overlays)
+            lingering = [session for session in self._lingering if session.alive]
+        former = [each for each in lingering if each.overlay is not None and each.overlay.directory == place]
+        deadline = time.monotonic() + wait_s
+        while former and (remaining := deadline - time.monotonic()) > 0:
+            former[0].join(remaining)
+            former = [session for session in former if session.alive]
+        return bool(former)
 
     def _linger(self, session: Session | None) -> None:
         if session is not None:
