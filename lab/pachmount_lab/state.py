@@ -135,7 +135,7 @@ class DoctorHandler(Handler):
 
 
 async def _doctor() -> Any:
-    command = (sys.executable, "-m", "pachmount.cli.main", "doctor", "--json")
+    command = (sys.executable, "-m", "pachmount", "doctor", "--json")
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=pipe)
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from pachmount import __version__, paths
 from pachmount.cli import doctor, output
 from pachmount.cli.state import State
-from pachmount.cli.status import stopped
+from pachmount.cli.status_view import stopped
 from pachmount.errors import AlreadyExistsError, ConfigurationError, DaemonNotRunningError, PachmountError
 
 MAX_LOG_BYTES = 1 << 20

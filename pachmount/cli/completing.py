@@ -1,21 +1,22 @@
 """What can follow on a command line: `_PACHMOUNT_COMPLETE=1 pachmount WORD… UNFINISHED` prints it, a candidate a line.
 
 The scripts that shells load (`completion_scripts.py`) call it. A line is `value`, or `value<TAB>description`; `:files`
-and `:directories` leave it to the shell. Errors are the caller's to hide: a person is typing.
+and `:directories` leave it to the shell. A person waits at every Tab, so Typer is not imported: commands come from a
+generated table (`command_table.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
-
-import typer.main
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from pachmount import paths
+from pachmount.cli.command_table import Command, Option, read_table
 from pachmount.glance import glance
 
 TIMEOUT = 1.0
@@ -25,8 +26,7 @@ MAX_COMMITS = 50
 FILES, DIRECTORIES = ":files", ":directories"
 
 
-@dataclass(frozen=True)
-class Typed:
+class Typed(NamedTuple):
     """The command line so far: the unfinished word, the values of the command's arguments before it, its options."""
 
     word: str
@@ -34,69 +34,72 @@ class Typed:
     mount_dir: Path | None
 
 
+def complete(words: Sequence[str]) -> None:
+    """Print the candidates for the last of `words`. An error ends in silence: a person is typing."""
+    with contextlib.suppress(Exception):
+        sys.stdout.write("".join(f"{line}\n" for line in answer(words)))
+
+
 def answer(words: Sequence[str]) -> list[str]:
     """The candidates for the last of `words` (the command line without the program's name), as lines."""
     *before, word = words or [""]
     command, rest = _command(before)
-    parameter, typed = _read(command, rest, word)
-    if parameter is not None:
-        return _matching(_values(parameter, typed), word)
-    if hasattr(command, "commands"):
-        return _matching(((name, summary) for _, name, summary in command.summaries()), word)
+    metavar, typed = _read(command, rest, word)
+    if metavar is not None:
+        return _matching(_values(metavar, typed), word)
+    if command.commands:
+        visible = (each for each in command.commands if not each.hidden)
+        return _matching(((each.name, each.help) for each in visible), word)
     return _matching(_options(command), word) if word.startswith("-") else []
 
 
-def _command(words: Sequence[str]) -> tuple[Any, list[str]]:
+def _command(words: Sequence[str]) -> tuple[Command, list[str]]:
     """The command that `words` lead to, and what follows its name."""
-    from pachmount.cli.main import build
-
-    command: Any = typer.main.get_command(build())
+    command = read_table()
     rest = list(words)
-    while hasattr(command, "commands") and rest:
+    while command.commands and rest:
         name = rest.pop(0)
-        if name in command.commands:
-            command = command.commands[name]
+        command = next((each for each in command.commands if each.name == name), command)
     return command, rest
 
 
-def _read(command: Any, words: Sequence[str], word: str) -> tuple[Any, Typed]:
-    """The parameter of which `word` will be the value, None for an option's name or a command's."""
-    options = {name: one for one in command.params if one.param_type_name == "option" for name in one.opts}
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
+def _read(command: Command, words: Sequence[str], word: str) -> tuple[str | None, Typed]:
+    """What the help calls the value that `word` will be; None for an option's name or a command's."""
+    options = {name: option for option in command.options for name in option.names}
     given: list[str] = []
     mount_dir = None
-    waiting = None
+    waiting: Option | None = None
     for each in words:
         if waiting is not None:
-            mount_dir = Path(each) if waiting.name == "mount_dir" else mount_dir
+            mount_dir = Path(each) if "--mount-dir" in waiting.names else mount_dir
             waiting = None
         elif each in options:
-            waiting = None if options[each].is_flag or options[each].count else options[each]
+            waiting = options[each] if options[each].takes_value else None
         elif not each.startswith("-"):
             given.append(each)
     typed = Typed(word, given, mount_dir)
     if waiting is not None:
-        return waiting, typed
-    if word.startswith("-") or not arguments:
+        return waiting.metavar, typed
+    if word.startswith("-") or not command.arguments:
         return None, typed
-    if len(given) < len(arguments):
-        return arguments[len(given)], typed
-    return (arguments[-1] if arguments[-1].nargs == -1 else None), typed
+    if len(given) < len(command.arguments):
+        return command.arguments[len(given)].metavar, typed
+    return (command.arguments[-1].metavar if command.arguments[-1].repeats else None), typed
 
 
-def _options(command: Any) -> Iterator[tuple[str, str]]:
-    for parameter in command.params:
-        if parameter.param_type_name == "option" and not parameter.hidden:
-            names = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")]
-            yield from ((name, parameter.help or "") for name in names or parameter.opts)
+def _options(command: Command) -> Iterator[tuple[str, str]]:
+    for option in command.options:
+        if not option.hidden:
+            names = [name for name in option.names if name.startswith("--")]
+            yield from ((name, option.help) for name in names or option.names)
     yield "--help", "Show this message and exit."
 
 
-def _values(parameter: Any, typed: Typed) -> Iterable[tuple[str, str]]:
+def _values(metavar: str, typed: Typed) -> Iterable[tuple[str, str]]:
     """The values of a parameter, told from what its help calls it."""
-    if parameter.metavar in _PLACES:
-        return [(_PLACES[parameter.metavar], "")]
-    find = _LIVE.get(parameter.metavar)
+    if metavar in _PLACES:
+        return [(_PLACES[metavar], "")]
+    find = _LIVE.get(metavar)
     return find(typed) if find is not None else ()
 
 
@@ -114,7 +117,8 @@ def _matching(candidates: Iterable[tuple[str, str]], word: str) -> list[str]:
 def _ask(typed: Typed, route: str, **query: str | int) -> Any:
     if paths.daemon_url():
         return []
-    target = f"{route}?{urlencode(query)}" if query else route
+    fields = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
+    target = f"{route}?{fields}" if fields else route
     return glance(paths.places(typed.mount_dir).socket, target, TIMEOUT) or []
 
 

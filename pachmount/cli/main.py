@@ -1,66 +1,21 @@
-"""The entry of the command line: the command tree, and the one place where errors become messages and exit codes."""
+"""Runs one command line: the one place where errors become messages and exit codes.
+
+`status` is answered without Typer, whose import takes longer than the rest: prompts and scripts run it all the time.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from pachmount import __version__
-from pachmount.cli import options as opt
 from pachmount.cli import output, views
-from pachmount.cli.app import App, apply_flags
-from pachmount.cli.state import State
-from pachmount.cli.tree import Root
+from pachmount.cli.state import PROGRAM, State
 from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
 
-PROGRAM = "pachmount"
-COMPLETION_VARIABLE = "_PACHMOUNT_COMPLETE"
 EXIT_OUTPUT_CLOSED = 141
 """128 + SIGPIPE, as other programs end when `head` has seen enough."""
-
-
-def _version_flag(wanted: bool) -> None:
-    if wanted:
-        print(f"{PROGRAM} {__version__}")  # noqa: T201
-        raise typer.Exit()
-
-
-def _root(
-    ctx: typer.Context,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = 0,
-    debug: opt.Debug = False,
-    no_input: opt.NoInput = False,
-    version: Annotated[  # noqa: ARG001 (its callback does the work)
-        bool, typer.Option("--version", metavar="", callback=_version_flag, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Versioned Pachyderm data as files.
-
-    \b
-    Examples:
-      pachmount import ./photos images         put a directory into a repository
-      pachmount mount images                   and see it at /pfs/images
-      pachmount status                         what is mounted and connected
-      pachmount unmount images
-      pachmount login grpc://pachd.example:80  use a cluster from now on
-
-    The mount directory is /pfs if you can use it, else ~/pfs.
-
-    Without a cluster everything works on an embedded server with its data below
-    ~/.local/share/pachmount.
-    """
-    apply_flags(ctx.ensure_object(State), quiet=quiet, verbose=verbose, debug=debug, no_input=no_input)
-
-
-def build() -> App:
-    """The command tree."""
-    return App(cls=Root, callback=_root)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         if tuple(arguments) in _STATUS:
             code = _status(state, *arguments[1:])
         else:
+            from pachmount.cli.root import build
+
             code = build()(_spelled(list(arguments)), prog_name=PROGRAM, obj=state, standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
@@ -77,9 +34,6 @@ def run(arguments: Sequence[str]) -> int:
         # The reader went away. Python would complain again when it flushes at exit, so give it somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OUTPUT_CLOSED
-    except typer.Abort:  # Ctrl-C or the end of input at a question, whose line is still open
-        output.note("")
-        return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as failure:  # noqa: BLE001 (the last net: a traceback is not an answer)
@@ -90,14 +44,13 @@ _STATUS = (("status",), ("status", "--json"))
 
 
 def _status(state: State, *flags: str) -> ExitCode:
-    """The command that prompts and scripts run all the time, without Typer, which imports pydantic to read a flag."""
-    from pachmount.cli.status import status
+    from pachmount.cli.status_view import show_status
 
     state.as_json = bool(flags)
     state.command = f"{PROGRAM} status"
     state.configure_logging()
     try:
-        return status(state, as_json=state.as_json)
+        return show_status(state, as_json=state.as_json)
     finally:
         state.close()
 
@@ -112,6 +65,9 @@ def _spelled(arguments: list[str]) -> list[str]:
 
 
 def _report(failure: Exception, state: State) -> int:
+    if type(failure).__name__ == "Abort":  # Ctrl-C or the end of input at a question, whose line is still open
+        output.note("")
+        return ExitCode.INTERRUPTED
     if state.debug:
         import traceback
 
@@ -151,24 +107,3 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
         return UsageError(views.sentence(failure.format_message()), hint=f"{path} --help")
     why = f"{type(failure).__name__}: {failure}"
     return InternalError("this is a bug", why, "run it again with --debug and report what it prints")
-
-
-def _complete(words: Sequence[str]) -> None:
-    """Answer a shell that asks how the line may go on; it must never see an error."""
-    from pachmount.cli.completing import answer
-
-    with contextlib.suppress(Exception):
-        sys.stdout.write("".join(f"{line}\n" for line in answer(words)))
-
-
-def main() -> None:
-    """The console script."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # we have none, and looking for them takes a while
-    if os.environ.get(COMPLETION_VARIABLE):
-        _complete(sys.argv[1:])
-        return
-    sys.exit(run(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

@@ -14,10 +14,11 @@ from typing import Any
 import typer.main
 
 from pachmount import __version__
-from pachmount.cli.main import PROGRAM, build
 from pachmount.cli.mount_helper import OWN
 from pachmount.cli.mount_helper import PROGRAM as HELPER
 from pachmount.cli.reference import exit_code_meanings, visible_parameters
+from pachmount.cli.root import build
+from pachmount.cli.state import PROGRAM
 
 DIRECTORY = Path("man")
 """Seen from the top of the repository."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import typer.main
 
-from pachmount.cli.main import PROGRAM, build
+from pachmount.cli.root import build
+from pachmount.cli.state import PROGRAM
 from pachmount.errors import BY_ID, ExitCode, PachmountError
 
 PAGE = Path("docs/cli.md")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pachmount.api.schema import StatusAnswer
     from pachmount.client import DaemonClient
 
+PROGRAM = "pachmount"
 STATUS_TIMEOUT = 10.0
 
 
@@ -29,7 +30,7 @@ class State:
     no_input: bool = False
     as_json: bool = False
     mount_dir: Path | None = None
-    command: str = "pachmount"
+    command: str = PROGRAM
     """The command as typed, for hints."""
     program: list[str] = field(default_factory=list)
     """What follows `--` in a command that runs another program."""

@@ -35,7 +35,7 @@ class User:
     ) -> subprocess.CompletedProcess[str]:
         """`pachmount ARGUMENTS`."""
         return subprocess.run(
-            [sys.executable, "-m", "pachmount.cli.main", *arguments],
+            [sys.executable, "-m", "pachmount", *arguments],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

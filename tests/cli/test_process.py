@@ -27,6 +27,30 @@ def test_short_commands_import_nothing_heavy(user: User, daemon: FakeDaemon, com
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables"), [("status", {}), ("status --json", {}), ("mount ", {"_PACHMOUNT_COMPLETE": "1"})]
+)
+def test_what_prompts_and_shells_wait_for_does_without_typer(
+    user: User, daemon: FakeDaemon, arguments: str, variables: dict[str, str]
+) -> None:
+    daemon.routes["GET /repos"] = [{"project": "default", "repo": "images", "branches": [], "authorization": "off"}]
+    script = (
+        "import atexit, sys; from pachmount.__main__ import main;"
+        f"atexit.register(lambda: print([name for name in {(*HEAVY, 'typer')!r} if name in sys.modules]));"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments.split(" ")],
+        env={**user.env, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *answer, imported = done.stdout.splitlines()
+    assert imported == "[]"
+    assert "images" in answer if variables else answer
+
+
 def test_help_goes_to_stdout_and_a_bare_call_is_wrong_use(user: User) -> None:
     asked, bare = user.run("-h"), user.run()
     assert (asked.returncode, asked.stderr) == (0, "")
@@ -51,7 +75,7 @@ def test_a_reader_that_went_away(user: User, daemon: FakeDaemon) -> None:
     entry = {"path": "/" + "x" * 200, "type": "file", "size_bytes": 1, "hash": "00"}
     daemon.routes["GET /files"] = {"source": "s", "commit": "c", "files": [entry] * 5000, "next": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "list", "r@b"],
+        [sys.executable, "-m", "pachmount", "list", "r@b"],
         env=user.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -72,7 +96,7 @@ def test_interrupt(user: User, daemon: FakeDaemon) -> None:
 
     daemon.routes["GET /repos"] = never
     process = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "list"], env=user.env, stdout=-1, stderr=-1, text=True
+        [sys.executable, "-m", "pachmount", "list"], env=user.env, stdout=-1, stderr=-1, text=True
     )
     deadline = time.monotonic() + 20
     while not any(route == "GET /repos" for route, _, _ in daemon.requests):

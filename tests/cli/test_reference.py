@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import typer.main
 
-from pachmount.cli.main import build, run
+from pachmount.cli.main import run
 from pachmount.cli.reference import PAGE, commands, reference, visible_parameters
+from pachmount.cli.root import build
 from pachmount.cli.tree import ENTRIES, Entry
 from pachmount.errors import ExitCode
 

@@ -11,7 +11,7 @@ from typing import Any
 import typer.main
 
 from pachmount.cli import reference
-from pachmount.cli.main import build
+from pachmount.cli.root import build
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / reference.PAGE

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from pachmount.cli import reference
-from pachmount.cli.main import build
+from pachmount.cli.root import build
 from tests.docs.command_lines import DOCUMENTS, ROOT, command_lines, parse, path_of
 
 

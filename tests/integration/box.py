@@ -101,7 +101,7 @@ class Box:
     ) -> subprocess.CompletedProcess[str]:
         """`pachmount ARGUMENTS`."""
         return subprocess.run(
-            [sys.executable, "-m", "pachmount.cli.main", *arguments],
+            [sys.executable, "-m", "pachmount", *arguments],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -370,7 +370,7 @@ class Server:
         log = open(f"{self._root}.log", "a")  # noqa: SIM115 (closed below)
         with log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pachmount.cli.main", "serve", "--root", self._root, "--listen", self._listen],
+                [sys.executable, "-m", "pachmount", "serve", "--root", self._root, "--listen", self._listen],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

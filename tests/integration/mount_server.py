@@ -23,7 +23,7 @@ class MountServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> MountServer:
-        command = [sys.executable, "-m", "pachmount.cli.main", "mount-server", *self._flags]
+        command = [sys.executable, "-m", "pachmount", "mount-server", *self._flags]
         with self._log.open("wb") as log, self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=self._env, cwd=self._box.root

@@ -42,7 +42,7 @@ class Stranger:
 
     def popen(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            [self.python, "-m", "pachmount.cli.main", *arguments],
+            [self.python, "-m", "pachmount", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

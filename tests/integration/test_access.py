@@ -250,7 +250,7 @@ def test_the_files_may_belong_to_another_user_who_writes_them(new_box: NewBox) -
     box = new_box(start=False, PACHMOUNT_FILE_OWNER=f"{NOBODY}:{NOBODY}", SIDECAR_MODE="1")
     box.root.chmod(0o755)
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "daemon", "run"], env=box.env, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "pachmount", "daemon", "run"], env=box.env, stderr=subprocess.DEVNULL
     )
     try:
         wait_until(lambda: box.run("status").returncode == 0, "the daemon runs")

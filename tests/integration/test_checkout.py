@@ -199,7 +199,7 @@ def test_two_at_once(box: Box, repo: str, directory: Path) -> None:
 def killed(box: Box, when: Any, *arguments: str | Path) -> bool:
     """Run a command until a condition holds, then kill it; False if it has ended before."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "pachmount", *map(str, arguments)],
         env=box.env,
         cwd=box.root,
         stdout=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ class Shell:
         bin_dir = box.root / "bin"
         bin_dir.mkdir(exist_ok=True)
         program = bin_dir / "pachmount"
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pachmount.cli.main "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pachmount "$@"\n')
         program.chmod(0o755)
         script = box.root / f"completion.{kind}"
         script.write_text(SCRIPTS[kind])

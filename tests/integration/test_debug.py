@@ -91,7 +91,7 @@ def test_the_command_prints_lines_or_json(box: Box, flags: list[str]) -> None:
         "sh",
         str(box.path(repo, "none")),
     ]
-    command = [sys.executable, "-m", "pachmount.cli.main", "debug", "trace", str(box.path(repo)), *flags]
+    command = [sys.executable, "-m", "pachmount", "debug", "trace", str(box.path(repo)), *flags]
     with (
         subprocess.Popen(looking, cwd="/") as looker,
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=box.env, cwd="/") as tracer,

@@ -60,7 +60,7 @@ def side(fuse: None) -> Iterator[Running]:
             program, *arguments = manifests.command(CONTAINERS[SIDE])
             assert program == "pachmount"
             with subprocess.Popen(
-                [sys.executable, "-m", "pachmount.cli.main", *map(running.on_machine, arguments)],
+                [sys.executable, "-m", "pachmount", *map(running.on_machine, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

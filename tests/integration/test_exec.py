@@ -55,7 +55,7 @@ def start(box: Box) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pachmount.cli.main", "exec", *arguments],
+            [sys.executable, "-m", "pachmount", "exec", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -128,7 +128,7 @@ def test_input_and_arguments_reach_the_command(box: Box, repo: str) -> None:
 
 
 def test_within_it_the_client_knows_its_mounts(box: Box, repo: str) -> None:
-    inner = f"{shlex.quote(sys.executable)} -m pachmount.cli.main"
+    inner = f"{shlex.quote(sys.executable)} -m pachmount"
     listed = box.ok("exec", repo, "-n", "x", "--", "sh", "-c", f"{inner} mount")
     assert listed.startswith("x: ")
     assert "at /pfs/x (mounted)" in listed
@@ -156,7 +156,7 @@ print(os.listdir("/srv"), os.path.samestat(root, os.stat("/")), os.getcwd())
 def test_settings_for_other_daemons_do_not_matter(box: Box, repo: str) -> None:
     others = {"PACHMOUNT_LISTEN": "127.0.0.1:1", "PACHMOUNT_URL": "http://127.0.0.1:1", "SIDECAR_MODE": "1"}
     others["PFS_SOCK_PATH"] = str(box.root / "no.sock")
-    inner = f"{shlex.quote(sys.executable)} -m pachmount.cli.main mount"
+    inner = f"{shlex.quote(sys.executable)} -m pachmount mount"
     assert "(mounted)" in box.ok("exec", repo, "--", "sh", "-c", inner, **others)
 
 
@@ -218,7 +218,7 @@ def test_the_terminal_tells_the_command_once(box: Box, repo: str) -> None:
     counting += (
         "print('ready', flush=True)\nwhile not seen: time.sleep(0.01)\ntime.sleep(0.5)\nprint('seen', len(seen))"
     )
-    arguments = ["-m", "pachmount.cli.main", "exec", repo, "--", sys.executable, "-c", counting]
+    arguments = ["-m", "pachmount", "exec", repo, "--", sys.executable, "-c", counting]
     terminal = pexpect.spawn(sys.executable, arguments, env=box.env, cwd=str(box.root), timeout=30, encoding="utf-8")
     terminal.expect_exact("ready")
     terminal.sendintr()
@@ -237,7 +237,7 @@ def test_kill_9_ends_the_command_and_the_daemon(box: Box, repo: str, start: Star
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_end_at_any_moment_leaves_nothing(box: Box, repo: str, number: signal.Signals) -> None:
     for delay in (0.2, 0.35, 0.5, 0.65, 0.8, 1.0):
-        command = [sys.executable, "-m", "pachmount.cli.main", "exec", repo, "--", "sleep", "5"]
+        command = [sys.executable, "-m", "pachmount", "exec", repo, "--", "sleep", "5"]
         with subprocess.Popen(command, env=box.env, cwd=box.root) as process:
             time.sleep(delay)
             process.send_signal(number)
@@ -295,7 +295,7 @@ def test_user_namespaces_that_are_off(box: Box, repo: str) -> None:
     drop = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin --"
     script = f'echo 0 > /proc/sys/user/max_user_namespaces; exec {drop} "$@"'
     command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
-    ours = [sys.executable, "-m", "pachmount.cli.main", "exec", repo, "--", "true"]
+    ours = [sys.executable, "-m", "pachmount", "exec", repo, "--", "true"]
     done = box.sh('exec "$@"', *command, *ours)
     assert done.returncode == 73, done
     why = "user namespaces are switched off here (/proc/sys/user/max_user_namespaces is 0)"

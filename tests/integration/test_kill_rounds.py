@@ -146,7 +146,7 @@ def _change(rng: random.Random, top: Path, before: dict[str, bytes]) -> dict[str
 
 
 def _popen(box: Box, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pachmount.cli.main", *arguments]
+    command = [sys.executable, "-m", "pachmount", *arguments]
     return subprocess.Popen(command, env=box.env, cwd=box.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

@@ -38,7 +38,7 @@ class WaitingLogin:
     """`pachmount login` in a process of its own, that waits for its user; `url` is where to log in."""
 
     def __init__(self, box: Box, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pachmount.cli.main", "login", "--no-browser", *arguments]
+        command = [sys.executable, "-m", "pachmount", "login", "--no-browser", *arguments]
         self.process = subprocess.Popen(
             command, env=box.env, cwd=box.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

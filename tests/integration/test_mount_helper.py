@@ -54,7 +54,7 @@ class Machine:
     def pachmount(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line for the daemon of the mount point."""
         env = {**self.env, "HOME": str(self.home)}
-        command = [sys.executable, "-m", "pachmount.cli.main", *arguments, "--mount-dir", str(self.directory)]
+        command = [sys.executable, "-m", "pachmount", *arguments, "--mount-dir", str(self.directory)]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, cwd="/", check=False)
 
 

@@ -27,7 +27,7 @@ NewBox = Callable[..., Box]
 ON_SOCKET = ("--sock-path", "p.sock")
 ON_TCP = ("--listen", "127.0.0.1:0", "--no-auth")
 FOR_ALL = "allow_other"
-MOUNT_SERVER = [sys.executable, "-m", "pachmount.cli.main", "mount-server"]
+MOUNT_SERVER = [sys.executable, "-m", "pachmount", "mount-server"]
 
 
 class Cluster:

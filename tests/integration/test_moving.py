@@ -218,7 +218,7 @@ def test_a_killed_import_shows_nothing_of_itself(box: Box) -> None:
         (source / f"{number}").write_bytes(random.Random(number).randbytes(MIB))
     for wait in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
         with subprocess.Popen(
-            [sys.executable, "-m", "pachmount.cli.main", "import", str(source), name],
+            [sys.executable, "-m", "pachmount", "import", str(source), name],
             env=box.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

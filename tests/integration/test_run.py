@@ -69,7 +69,7 @@ class Spec:
         return self.answer(*arguments, "--", "sh", "-c", script, code=code)
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pachmount.cli.main", "run", str(self.file)]
+        command = [sys.executable, "-m", "pachmount", "run", str(self.file)]
         return subprocess.Popen(
             [*command, "--run-dir", str(self.directory / "run"), *arguments],
             stdin=subprocess.DEVNULL,
@@ -512,7 +512,7 @@ def test_user_namespaces_that_are_off(spec: Spec, repo: str, box: Box) -> None:
     drop = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin --"
     script = f'echo 0 > /proc/sys/user/max_user_namespaces; exec {drop} "$@"'
     command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
-    ours = [sys.executable, "-m", "pachmount.cli.main", "run", str(spec.file), "--", "true"]
+    ours = [sys.executable, "-m", "pachmount", "run", str(spec.file), "--", "true"]
     done = box.sh('exec "$@"', *command, *ours)
     assert done.returncode == 73, done
     assert done.stderr.startswith("error: cannot make a mount namespace — user namespaces are switched off here")
@@ -524,7 +524,7 @@ def test_user_namespaces_that_are_off(spec: Spec, repo: str, box: Box) -> None:
 
 def test_progress_and_table_on_a_terminal(spec: Spec, repo: str, box: Box) -> None:
     spec.write(pfs(repo, "/*", name="in"), datum_tries=1)
-    arguments = ["-m", "pachmount.cli.main", "run", str(spec.file), "-j", "1", "--run-dir", str(spec.directory / "run")]
+    arguments = ["-m", "pachmount", "run", str(spec.file), "-j", "1", "--run-dir", str(spec.directory / "run")]
     program = ["--", "sh", "-c", "sleep 1; echo oops >&2; test $in != /pfs/in/a"]
     terminal = pexpect.spawn(
         sys.executable, [*arguments, *program], env=box.env, cwd=str(box.root), timeout=30, encoding="utf-8"
@@ -542,7 +542,7 @@ def test_progress_and_table_on_a_terminal(spec: Spec, repo: str, box: Box) -> No
 
 def test_ctrl_c_on_a_terminal(spec: Spec, repo: str, box: Box) -> None:
     spec.write(pfs(repo, "/*", name="in"))
-    arguments = ["-m", "pachmount.cli.main", "run", str(spec.file), "--run-dir", str(spec.directory / "run")]
+    arguments = ["-m", "pachmount", "run", str(spec.file), "--run-dir", str(spec.directory / "run")]
     terminal = pexpect.spawn(
         sys.executable,
         [*arguments, "--", "sh", "-c", "touch /pfs/out/ready; sleep 60"],

@@ -60,7 +60,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 @contextmanager
 def service(box: Box, log: Path, *flags: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """`pachmount daemon run`, as a service manager starts it, with its stderr in a file."""
-    program = [sys.executable, "-m", "pachmount.cli.main", "daemon", "run", *flags]
+    program = [sys.executable, "-m", "pachmount", "daemon", "run", *flags]
     with log.open("wb") as stderr:
         info = os.fstat(stderr.fileno())
         journal = {"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"}
@@ -154,7 +154,7 @@ def test_the_log_is_bounded_and_followed_over_its_rotation(new_box: Callable[...
     log.parent.mkdir(parents=True, mode=0o700)
     log.write_text("x" * (MAX_LOG_BYTES - 100) + "\n")
     follower = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "daemon", "logs", "-f", "-n", "0"],
+        [sys.executable, "-m", "pachmount", "daemon", "logs", "-f", "-n", "0"],
         stdout=subprocess.PIPE,
         env=box.env,
         text=True,
@@ -258,7 +258,7 @@ def test_a_flag_of_the_start_still_comes_before_the_file(new_box: Callable[..., 
 
 def test_status_watched_as_json_goes_on_while_the_daemon_comes_and_goes(new_box: Callable[..., Box]) -> None:
     box = new_box(start=False)
-    command = [sys.executable, "-m", "pachmount.cli.main", "status", "--watch", "--json", "--interval", "0.1"]
+    command = [sys.executable, "-m", "pachmount", "status", "--watch", "--json", "--interval", "0.1"]
     watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=box.env, text=True)
     try:
         assert watcher.stdout is not None
@@ -280,7 +280,7 @@ def test_status_watched_as_json_goes_on_while_the_daemon_comes_and_goes(new_box:
 def test_status_watched_on_a_terminal_is_drawn_anew(new_box: Callable[..., Box]) -> None:
     box = new_box()
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "pachmount.cli.main", "status", "-w", "--interval", "0.1"]
+    command = [sys.executable, "-m", "pachmount", "status", "-w", "--interval", "0.1"]
     watcher = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=box.env, start_new_session=True)
     os.close(slave)
     seen = b""

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.box import Box, wait_until
 from tests.integration.strangers import GID, UID, Stranger, device_mode
 
-PACHMOUNT = [sys.executable, "-m", "pachmount.cli.main"]
+PACHMOUNT = [sys.executable, "-m", "pachmount"]
 SOMEBODY = ["setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups", "--"]
 
 
@@ -226,7 +226,7 @@ def test_both_as_one_ordinary_user(new_box: Callable[..., Box]) -> None:
 
 
 def _as_somebody(somebody: Stranger) -> list[str]:
-    return [*SOMEBODY, somebody.python, "-m", "pachmount.cli.main"]
+    return [*SOMEBODY, somebody.python, "-m", "pachmount"]
 
 
 def _mount_read_and_unmount(pod: Pod) -> None:

@@ -229,7 +229,7 @@ def test_watching_goes_on_over_a_restart_and_ends_with_ctrl_c(new_box: Callable[
     box.put(repo, {"/file": b"12345"})
     box.mount(repo)
     watch = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "stats", "--watch", "--interval", "0.2"],
+        [sys.executable, "-m", "pachmount", "stats", "--watch", "--interval", "0.2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -260,7 +260,7 @@ def test_watching_on_a_terminal_draws_a_table_and_leaves_the_terminal_as_it_was(
     repo = box.repo("drawn")
     box.put(repo, {"/file": b"drawn"})
     box.mount(repo, "drawn")
-    arguments = ["-m", "pachmount.cli.main", "stats", "drawn", "--watch", "--interval", "0.2"]
+    arguments = ["-m", "pachmount", "stats", "drawn", "--watch", "--interval", "0.2"]
     env = {**box.env, "TERM": "xterm"}
     watch = pexpect.spawn(sys.executable, arguments, env=env, encoding="utf-8", timeout=20, dimensions=(24, 130))
     try:

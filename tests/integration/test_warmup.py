@@ -107,7 +107,7 @@ def test_a_warmup_that_is_interrupted_goes_on_where_it_stopped(wire: Wire) -> No
     box = wire.box
     wire.calls.fault = On(paused(0.3))
     with subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "warmup", "r"],
+        [sys.executable, "-m", "pachmount", "warmup", "r"],
         env=box.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

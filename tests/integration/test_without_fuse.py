@@ -41,7 +41,7 @@ def box_without_library() -> Iterator[Box]:
 def box_without_device() -> Iterator[Box]:
     box = Box()
     namespace = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
-    start = shlex.join([sys.executable, "-m", "pachmount.cli.main", "daemon", "start"])
+    start = shlex.join([sys.executable, "-m", "pachmount", "daemon", "start"])
     try:
         command = [*namespace, "sh", "-euc", WITHOUT_DEVICE, "sh", "sh", "-c", f"test ! -e /dev/fuse && {start}"]
         done = subprocess.run(

@@ -36,7 +36,7 @@ def repo(shared_box: Box) -> str:
 def printed(box: Box, *arguments: str) -> bytes:
     """The bytes on standard output."""
     return subprocess.run(
-        [sys.executable, "-m", "pachmount.cli.main", *arguments],
+        [sys.executable, "-m", "pachmount", *arguments],
         env=box.env,
         cwd=box.root,
         capture_output=True,
@@ -115,7 +115,7 @@ def test_cat_no_range(box: Box, repo: str, text: str) -> None:
 
 
 def test_cat_into_a_pipe_that_is_closed(box: Box, repo: str) -> None:
-    program = f"{sys.executable} -m pachmount.cli.main"
+    program = f"{sys.executable} -m pachmount"
     done = box.sh(f"{program} cat '{repo}:/large' | head -c 5 >/dev/null; echo ${{PIPESTATUS[0]}}")
     assert (done.stdout, done.stderr) == ("141\n", "")
 
@@ -163,9 +163,7 @@ def test_get_goes_on_after_a_kill(box: Box, tmp_path: Path) -> None:
     def part(is_enough: Callable[[int], bool] = bool) -> list[Path]:
         return [path for path in tmp_path.glob(".pachmount-*.part") if is_enough(path.stat().st_size)]
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pachmount.cli.main", "get", f"{repo}:/large"], env=box.env, cwd=tmp_path
-    )
+    process = subprocess.Popen([sys.executable, "-m", "pachmount", "get", f"{repo}:/large"], env=box.env, cwd=tmp_path)
     wait_until(part, "some of it has come")
     process.send_signal(signal.SIGKILL)
     process.wait(30)

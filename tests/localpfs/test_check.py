@@ -261,7 +261,7 @@ def test_check_of_another_version(root: Path) -> None:
 
 
 def test_by_the_command_line(root: Path) -> None:
-    command = [sys.executable, "-m", "pachmount.cli.main", "serve", "--root", str(root)]
+    command = [sys.executable, "-m", "pachmount", "serve", "--root", str(root)]
     done = subprocess.run([*command, "--check"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("no damage\n")

@@ -83,7 +83,7 @@ def test_the_front_end_has_our_version() -> None:
 
 def test_nothing_of_jupyter_is_imported_without_the_extension() -> None:
     names = ("jupyter_server", "jupyter_core", "jupyterlab", "traitlets", "pachmount_lab")
-    code = f"import sys, pachmount, pachmount.cli.main, pachmount.daemon.app; print(set({names}) & set(sys.modules))"
+    code = f"import sys, pachmount, pachmount.cli.root, pachmount.daemon.app; print(set({names}) & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 

@@ -65,7 +65,7 @@ def test_the_wheel_has_the_licence(shipped: dict[str, bytes], metadata: email.me
 
 def test_the_wheel_has_the_programs_and_the_types(shipped: dict[str, bytes]) -> None:
     scripts = shipped[f"{DIST_INFO}entry_points.txt"].decode()
-    assert "pachmount = pachmount.cli.main:main" in scripts
+    assert "pachmount = pachmount.__main__:main" in scripts
     assert "mount.fuse.pachmount = pachmount.cli.mount_helper:main" in scripts
     assert "pachmount/py.typed" in shipped
 

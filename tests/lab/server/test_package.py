@@ -19,7 +19,7 @@ import pachmount_lab
 """
 NOTHING_OF_JUPYTER = """
 import sys
-import pachmount.cli.main, pachmount.client, pachmount.daemon.app
+import pachmount.cli.root, pachmount.client, pachmount.daemon.app
 print([name for name in sys.modules if name.startswith(("jupyter", "traitlets", "pachmount_lab"))])
 """
 

@@ -1,6 +1,7 @@
 import type { IDatumStatus } from '../../api';
 import { ViewModel } from '../../context';
-import { MountModel } from '../../model';
+import type { MountModel } from '../../model';
+import { someModel } from '../../testing/context';
 import {
   failed,
   FakeServer,
@@ -26,7 +27,7 @@ function begin(answers: Record<string, Answer> = {}): MountModel {
     'PUT datums/_unmount': () => ({ num_datums: (datum = null) }),
     ...answers
   });
-  return new MountModel({ auto: false });
+  return someModel();
 }
 
 beforeEach(() => {
@@ -50,7 +51,7 @@ describe('the spec', () => {
   it('is remembered as it was typed, also if it is wrong', async () => {
     const model = begin();
     model.datums.text = '{"pfs": ';
-    expect(new MountModel({ auto: false }).datums.text).toBe('{"pfs": ');
+    expect(someModel().datums.text).toBe('{"pfs": ');
   });
 
   it('goes back to that of the mounts in the format of the text', async () => {
@@ -68,7 +69,7 @@ describe('the spec', () => {
     expect(await model.datums.load()).toBe(true);
     expect(server.sent('PUT')).toEqual([`datums/_mount ${text}`.trim()]);
     expect(model.datums.text).toBe(text);
-    expect(new MountModel({ auto: false }).datums.isEdited).toBe(false);
+    expect(someModel().datums.isEdited).toBe(false);
   });
 
   it('is that of the datum which somebody else chose', async () => {
