@@ -91,6 +91,11 @@ class DiskBlocks:
     def contains(self, key: BlockKey) -> bool:
         return self._find(key) is not None
 
+    def locate(self, key: BlockKey) -> tuple[Path, int, int] | None:
+        """The file in which a block lies, which may be dropped at any time, its offset and its size; or None."""
+        place = self._find(key)
+        return (self._segments.path(place.segment), place.offset, place.size) if place is not None else None
+
     def put_many(self, blocks: Blocks) -> None:
         """Store blocks and make room for them. A disk that refuses is left alone for a while."""
         if self.limit == 0 or time.monotonic() < self._disabled_until:

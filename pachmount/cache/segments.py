@@ -40,7 +40,7 @@ class Segments:
     def create(self, segment: int) -> Writer:
         """A new, empty file, locked. Raises OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        writer = Writer(segment, os.open(self._path(segment), flags, 0o600), 0)
+        writer = Writer(segment, os.open(self.path(segment), flags, 0o600), 0)
         if not writer.lock():
             raise BlockingIOError(f"segment {segment} is somebody else's")
         return writer
@@ -48,7 +48,7 @@ class Segments:
     def adopt(self, segment: int, filled: int) -> Writer | None:
         """Go on with a file of which `filled` bytes are good; None if it is gone or another process has it."""
         try:
-            writer = Writer(segment, os.open(self._path(segment), os.O_RDWR | os.O_CLOEXEC), filled)
+            writer = Writer(segment, os.open(self.path(segment), os.O_RDWR | os.O_CLOEXEC), filled)
             if writer.lock() and writer.cut():
                 return writer
         except OSError:
@@ -109,7 +109,7 @@ class Segments:
         reader = self._readers.get(segment)
         try:
             if reader is None:
-                reader = _Descriptor(os.open(self._path(segment), os.O_RDONLY | os.O_CLOEXEC))
+                reader = _Descriptor(os.open(self.path(segment), os.O_RDONLY | os.O_CLOEXEC))
                 self._readers[segment] = reader
                 while len(self._readers) > OPEN_READERS:
                     self._readers.pop(next(iter(self._readers)), None)
@@ -121,12 +121,12 @@ class Segments:
         """Free a segment's disk space, also where another process has the file open; the bytes freed."""
         self._readers.pop(segment, None)
         try:
-            descriptor = os.open(self._path(segment), os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path(segment), os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             return 0
         try:
             freed = os.fstat(descriptor).st_blocks * 512
-            self._path(segment).unlink(missing_ok=True)
+            self.path(segment).unlink(missing_ok=True)
             os.ftruncate(descriptor, 0)
             return freed
         except OSError:
@@ -146,7 +146,7 @@ class Segments:
         for segment in set(self._readers) - known:
             self._readers.pop(segment, None)
 
-    def _path(self, segment: int) -> Path:
+    def path(self, segment: int) -> Path:
         return self._directory / f"{segment}{SUFFIX}"
 
 

@@ -40,7 +40,7 @@ def info(state: State, as_json: opt.Json = False) -> None:
 
     All daemons with the same cache directory share it.
     """
-    with _opened(state) as (top, store):
+    with opened(state) as (top, store):
         segments, contents, listings = store.segments(), store.contents(), _listing_bytes(top)
         used, limit, blocks = store.bytes_used, store.limit, store.blocks
     oldest_use = segments[0].used if segments else None
@@ -74,7 +74,7 @@ def clear(state: State, as_json: opt.Json = False) -> None:
 
     What is read again is downloaded again; mounts and running programs go on.
     """
-    with _opened(state) as (top, store):
+    with opened(state) as (top, store):
         blocks = store.blocks
         freed = store.clear()
         freed += _clear_listings(top)
@@ -95,7 +95,7 @@ def verify(state: State, as_json: opt.Json = False) -> ExitCode:
     Exit code 0: all is well; 1: something was damaged and was removed.
     """
     good = damaged = checked = 0
-    with _opened(state) as (top, store), output.progress(enabled=not state.quiet and not as_json) as bar:
+    with opened(state) as (top, store), output.progress(enabled=not state.quiet and not as_json) as bar:
         total = store.bytes_used
         for _, size, is_good in store.verify(_is_right):
             good += is_good
@@ -124,8 +124,10 @@ def _is_right(key: BlockKey, data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(state: State) -> Iterator[tuple[Path, DiskBlocks]]:
-    """The cache directory of the running daemon, else of the settings, and its blocks."""
+def opened(state: State) -> Iterator[tuple[Path, DiskBlocks]]:
+    """The cache directory of the running daemon, else of the settings, and its blocks. ConfigurationError if it cannot
+    be used.
+    """
     from pachmount.cache.disk import DiskBlocks
 
     try:

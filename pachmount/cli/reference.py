@@ -44,7 +44,7 @@ the command begins, such as an unknown option, are plain text.)
 | `list` | an array of projects, repos, branches, commits or files; files one a line, as they come |
 | `tree` | an array of files and directories as `list -r` has it, one a line |
 | `get` | `source`, `commit`, `files`, `bytes`, and of these `found_files`, `found_bytes`, which were there |
-| `checkout` | `directory`, `source` (what `--update` follows), `commit`, `files`, `bytes`, `fetched_files`, `fetched_bytes`, `copied_files`, `removed_files` |
+| `checkout` | `directory`, `source` (what `--update` follows), `commit`, `files`, `bytes`, `fetched_files`, `fetched_bytes`, `copied_files`, `removed_files`, `shared_bytes` |
 | `import` | `project`, `repo`, `branch`, `commit`, `files`, `bytes`, `empty_directories`, `skipped`, `created_repo`, `changed`, `finished` |
 | `publish` | the answer of `PUT /pipelines/_publish` |
 | `pipelines` | the answer of `GET /pipelines` |

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pachmount.cache.disk import DiskBlocks
 from pachmount.copies import part, workers
 from pachmount.copies.disk import Seen, explained, look
+from pachmount.copies.links import Links
 from pachmount.copies.part import Job
 from pachmount.copies.plan import Plan, in_the_way, is_folding, make_plan, refused
 from pachmount.copies.state import STATE, Checkout, Journal, Kept, load, locked
@@ -28,7 +30,9 @@ Show = Callable[[str, int, int, int, int], None]
 
 @dataclass(frozen=True)
 class CheckedOut:
-    """What a directory holds and what was done for it; `copied_files` are equal to others that were there."""
+    """What a directory holds and what was done for it; `copied_files` are equal to others that were there;
+    `shared_bytes` of what was fetched take no room beside the cache.
+    """
 
     directory: str
     source: str
@@ -39,6 +43,7 @@ class CheckedOut:
     fetched_bytes: int
     copied_files: int
     removed_files: int
+    shared_bytes: int
 
 
 def followed(directory: Path) -> Source:
@@ -57,18 +62,27 @@ def follows(snapshot: Snapshot, asked: str) -> Source:
     return snapshot.source if is_pinned else snapshot.source.at("")
 
 
-def check_out(snapshot: Snapshot, source: Source, directory: Path, *, force: bool, show: Show) -> CheckedOut:
+def check_out(
+    snapshot: Snapshot,
+    source: Source,
+    directory: Path,
+    *,
+    force: bool,
+    show: Show,
+    cache: DiskBlocks | None = None,
+) -> CheckedOut:
     """Make a directory hold the files of a snapshot; `source` is what it follows from now on.
 
-    With `force`, files that were changed are replaced. Raises UsageError for a directory that is used otherwise,
-    InvalidPathError for names that the disk cannot store, ConflictError for changes that would be lost, and what the
-    daemon and the disk may raise.
+    With `force`, files that were changed are replaced. What is fetched shares its room on the disk with `cache`, if
+    that is given. Raises UsageError for a directory that is used otherwise, or cannot share, InvalidPathError for names
+    that the disk cannot store, ConflictError for changes that would be lost, and what daemon and disk may raise.
     """
     with explained(directory):
+        links = Links(cache, directory) if cache is not None else None
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory):
             checkout = _prepared(source, directory, force=force)
-            return _Work(snapshot, checkout, str(source), force, show).run()
+            return _Work(snapshot, checkout, str(source), force, show, links).run()
 
 
 def _prepared(source: Source, directory: Path, *, force: bool) -> Checkout:
@@ -91,13 +105,16 @@ def _prepared(source: Source, directory: Path, *, force: bool) -> Checkout:
 class _Work:
     """One run."""
 
-    def __init__(self, snapshot: Snapshot, checkout: Checkout, source: str, force: bool, show: Show) -> None:
+    def __init__(
+        self, snapshot: Snapshot, checkout: Checkout, source: str, force: bool, show: Show, links: Links | None
+    ) -> None:
         self._snapshot = snapshot
         self._checkout = checkout
         self._source = source
         self._top = checkout.directory
         self._force = force
         self._show = show
+        self._links = links
         self._fetched: list[int] = []
         self._copied = 0
 
@@ -131,6 +148,7 @@ class _Work:
             fetched_bytes=sum(self._fetched),
             copied_files=self._copied,
             removed_files=len(plan.remove),
+            shared_bytes=self._links.shared_bytes if self._links is not None else 0,
         )
 
     def _listed(self) -> Iterator[FileInfo]:
@@ -182,6 +200,8 @@ class _Work:
             part.fetch(self._snapshot, job, tally.count_bytes, note)
             tally.count_file()
             self._fetched.append(job.file.size)
+            if self._links is not None:
+                self._links.add(job.file, job.target)
 
         try:
             for job in copying:
@@ -192,6 +212,8 @@ class _Work:
                 else:
                     fetching.append(job)
             workers.each(fetch, fetching, tally)
+            if self._links is not None:
+                self._links.finish()
         finally:
             journal.close()
 
