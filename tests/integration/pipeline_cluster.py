@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from pachmount.errors import AlreadyExistsError
 from pachmount.localpfs import rpc, service_cluster
 from pachmount.localpfs.server import services
 from pachmount.localpfs.status import Code, Refusal, not_found
@@ -65,12 +66,15 @@ class PipelineCluster:
         self._server.stop(None).wait(10)
         self._store.close()
 
-    def put(self, repo: RepoRef, files: dict[str, bytes]) -> None:
-        """Make a repo and add files to it."""
+    def put(self, repo: RepoRef, files: dict[str, bytes], branch: str = "master") -> str:
+        """Make a repo and add files to it; the id of the commit."""
+        with contextlib.suppress(AlreadyExistsError):
+            self.client.create_project(repo.project)
         self.client.create_repo(repo, update=True)
-        with self.client.modify_file(CommitRef(repo, "", "master")) as change:
+        with self.client.modify_file(CommitRef(repo, "", branch)) as change:
             for path, content in files.items():
                 change.add_file(path, content)
+        return self.client.inspect_commit(CommitRef(repo, branch), wait="finished", timeout=60).commit.id
 
     def branches(self, repo: RepoRef) -> set[str]:
         return {branch.name for branch in self.client.list_branches(repo)}

@@ -218,7 +218,7 @@ def test_a_connection_that_died_without_a_sign_is_replaced(wire: Wire, reader: R
     wait_until(lambda: reader.read(handle, 3 * MIB, 100).data == content[3 * MIB : 3 * MIB + 100], "a read", LATEST)
     assert_right_again(reader, handle, content)
     wait_until(lambda: not wire.box.run("refresh", top.name).returncode, "calls work again", LATEST)
-    assert wire.box.status()["cluster"]["state"] == "connected"
+    wait_until(lambda: wire.box.status()["cluster"]["state"] == "connected", "the next look at its health", LATEST)
 
 
 def test_one_stream_that_stalls_while_others_run_is_replaced_long_before_the_deadline(
