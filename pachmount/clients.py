@@ -52,7 +52,7 @@ class Clients:
     def _taken(self) -> DaemonClient | None:
         with self._lock:
             if self._process != os.getpid():  # the connections are our parent's
-                self._idle.clear()
+                _close(self._idle)
                 self._process = os.getpid()
             return self._idle.pop() if self._idle else None
 

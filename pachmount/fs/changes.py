@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from pachmount.errors import BusyError
 from pachmount.fs.places import Place
 from pachmount.pfs.client import PfsClient
-from pachmount.pfs.commits import Attempt, make_commit, usable_branch
-from pachmount.pfs.model import CommitRef, RepoRef
+from pachmount.pfs.commits import FINISH_SECONDS, Attempt, make_commit, usable_branch
+from pachmount.pfs.model import CommitInfo, CommitRef, RepoRef
 from pachmount.pfs.upload import ensure_repo
 
 MEMORY_BYTES = 8 << 20
 """Of a file that is written, before it goes to a temporary file on disk."""
+OPEN_SECONDS = 30.0
+"""How long somebody else's open commit may keep a branch from ours, unless another one follows it."""
 _PIECE = 1 << 20
 
 
@@ -78,13 +83,13 @@ class Changes:
     def commit(self, client: PfsClient, message: str) -> list[CommitRef]:
         """Make one commit a branch, repos that are missing before; nothing is left to commit afterwards.
 
-        A failure keeps the commits of other branches that were made before. Raises what `make_commit` does.
+        While others commit to the branch, as the threads of dask or zarr do, it waits for its turn. A failure keeps the
+        commits of other branches that were made before. Raises what `make_commit` does.
         """
         made = []
         try:
             for (repo, branch), files in self._branches.items():
                 ensure_repo(client, repo)
-                before = usable_branch(client, repo, branch)
                 with client.create_file_set() as writer:
                     for path, final in files.items():
                         if not final.keeps:
@@ -93,8 +98,7 @@ class Changes:
                             writer.copy_file(*final.copied_from, path)
                         if final.spools:
                             writer.add_file(path, _content(final.spools))
-                attempt = Attempt(branch, before.head.id if before is not None else "", before is None, message)
-                info = make_commit(client, repo, attempt, writer.file_set, any_parent=True)
+                info = _commit_in_turn(client, repo, branch, writer.file_set, message)
                 made.append(CommitRef(repo, info.commit.id, branch))
         finally:
             self.discard()
@@ -108,6 +112,24 @@ class Changes:
         if place.path in files:
             files.pop(place.path).close()
         files[place.path] = final
+
+
+def _commit_in_turn(client: PfsClient, repo: RepoRef, branch: str, file_set: str, message: str) -> CommitInfo:
+    """Commit a file set as soon as no other commit is open on the branch."""
+    last_chance = time.monotonic() + FINISH_SECONDS
+    deadline, reason, pause = time.monotonic() + OPEN_SECONDS, "", 0.02
+    while True:
+        try:
+            before = usable_branch(client, repo, branch)
+            attempt = Attempt(branch, before.head.id if before is not None else "", before is None, message)
+            return make_commit(client, repo, attempt, file_set, any_parent=True)
+        except BusyError as error:
+            if str(error) != reason:  # it names the open commit: another one, so the branch moves on
+                deadline, reason = min(time.monotonic() + OPEN_SECONDS, last_chance), str(error)
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 — so that those who wait do not come all at once
+        pause = min(pause * 1.5, 1.0)
 
 
 def _content(spools: list[IO[bytes]]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ class PachTransaction(Transaction):  # type: ignore[misc]
     def complete(self, commit: bool = True) -> None:
         fs, changes = self.fs, self.fs.changes
         try:
-            super().complete(commit)  # each file puts its content into the changes
+            super().complete(commit)  # files put their contents into the changes when they are closed
             if commit and changes:
                 fs.commit_changes(changes)
         finally:
@@ -63,7 +64,8 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.mount_dir = mount_dir
         self.project = project
         self.message = message
-        self.changes: Changes | None = None
+        self.changes: Changes | None = None  # of the transaction, which is that of all threads
+        self._of_thread = threading.local()
         self._clients = Clients(partial(_connect, mount_dir))
 
     # -- paths
@@ -98,9 +100,10 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Changes]:
-        """The changes of the transaction, or else new ones that are committed at the end."""
-        if self.changes is not None:
-            yield self.changes
+        """The changes of the transaction or of `_at_once`, or else new ones that are committed at the end."""
+        present = self.changes if self.changes is not None else self._at_once_changes
+        if present is not None:
+            yield present
             return
         changes = Changes()
         try:
@@ -112,12 +115,17 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def _at_once(self) -> Iterator[None]:
-        """Everything within is one commit, also outside a transaction."""
-        if self._intrans:
-            yield
-        else:
-            with self.transaction:
+        """Everything that this thread does within is one commit, also outside a transaction."""
+        with self._changing() as changes:
+            outer, self._of_thread.changes = self._at_once_changes, changes
+            try:
                 yield
+            finally:
+                self._of_thread.changes = outer
+
+    @property
+    def _at_once_changes(self) -> Changes | None:
+        return getattr(self._of_thread, "changes", None)
 
     # -- reading
 
@@ -191,7 +199,8 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         place = self._place(path)
         with as_os_errors(path):
             if (start or 0) < 0 or (end is not None and end < 0):
-                size = self._stat(place)["size"]
+                found = self._stat(place)
+                place, size = place.at(found["commit"]), found["size"]
                 start = max(size + start, 0) if start is not None and start < 0 else start
                 end = size + end if end is not None and end < 0 else end
             return self.read_range(place, start or 0, end)
@@ -272,21 +281,31 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 class PachFile(AbstractBufferedFile):  # type: ignore[misc]
-    """An open file of a repo. What is written is committed when it is closed, or with the transaction."""
+    """An open file of a repo. It is read from one commit, also when the branch moves on.
+
+    What is written is committed when it is closed, or with the transaction.
+    """
 
     fs: PachFileSystem
 
     def __init__(self, fs: PachFileSystem, path: str, mode: str, block_size: Any, **options: Any) -> None:
         self._place = fs._place(path)
         self._spool: IO[bytes] | None = None
-        if "r" not in mode:
+        if "r" in mode:
+            self.details = fs.info(path)
+            if self.details["type"] == "directory":
+                raise IsADirectoryError(21, "it is a directory", path)
+            self._place = self._place.at(self.details["commit"])
+        else:
             with as_os_errors(path):
                 _ = self._place.branch  # refuse a commit before anything is written
             if "x" in mode and fs.exists(path):
                 raise FileExistsError(17, "it exists already", path)
-        elif fs.isdir(path):
-            raise IsADirectoryError(21, "it is a directory", path)
         super().__init__(fs, path, mode, block_size, **options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reopen, (fs, _path, *rest) = super().__reduce__()
+        return reopen, (fs, f"{self._place.root}{self._place.path}", *rest)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with as_os_errors(self.path):
@@ -298,8 +317,8 @@ class PachFile(AbstractBufferedFile):  # type: ignore[misc]
     def _upload_chunk(self, final: bool = False) -> bool:
         self._spool = self._spool or new_spool()
         self._spool.write(self.buffer.getvalue())
-        if final and self.autocommit:
-            self.commit()
+        if final and (self.autocommit or self.fs.changes is not None):
+            self.commit()  # in a transaction now, too: what comes later in it is to win
         return True
 
     def commit(self) -> None:

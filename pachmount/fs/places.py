@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pachmount.errors import InvalidSourceError, ReadOnlyError
 from pachmount.names import DEFAULT_BRANCH, Source, parse_source
@@ -34,6 +34,11 @@ class Place:
     def address(self) -> str:
         """The place in the words of the daemon."""
         return f"{self.source}:{self.path or '/'}"
+
+    def at(self, commit: str) -> Place:
+        """The same place in a commit: it stays the same when the branch moves on."""
+        root = f"{self.root.partition('=')[0]}={commit}" if self.source.branch else self.root
+        return replace(self, root=root, source=self.source.at(commit))
 
 
 def find_place(path: str, project: str) -> Place | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask.dataframe
 import fsspec
 import pandas
 import pyarrow.dataset
@@ -158,6 +161,69 @@ def test_a_directory_is_put_in_one_commit(fs: PachFileSystem, module_box: Box, r
     assert fs.du(f"{repo}@master/many") == 0 + 1 + 2 + 3 + 4
 
 
+def test_the_last_change_in_a_transaction_wins(fs: PachFileSystem, repo: str) -> None:
+    with fs.transaction:
+        fs.pipe(f"{repo}@master/a.txt", b"new")
+        fs.rm(f"{repo}@master/a.txt")
+        fs.pipe(f"{repo}@master/copy", b"before")
+        fs.copy(f"{repo}@master/dir/b.txt", f"{repo}@master/copy")
+    assert not fs.exists(f"{repo}@master/a.txt")
+    assert fs.cat_file(f"{repo}@master/copy") == b"bee"
+
+
+def test_an_open_file_stays_at_its_commit(fs: PachFileSystem, repo: str) -> None:
+    path = f"{repo}@master/moving"
+    fs.pipe(path, b"a" * 3000)
+    with fs.open(path, block_size=1000) as file:
+        assert file.read(1) == b"a"
+        fs.pipe(path, b"b" * 4000)
+        sent = pickle.loads(pickle.dumps(file))
+        file.seek(2500)
+        assert file.read() == sent.read()[-500:] == b"a" * 500
+        fs.rm(path)
+        file.seek(1500)
+        assert file.read(10) == b"a" * 10
+
+
+def test_threads_write_to_a_branch_at_once(fs: PachFileSystem, module_box: Box, repo: str, tmp_path: Path) -> None:
+    before = commits(module_box, repo)
+    (tmp_path / "sent").mkdir()
+    (tmp_path / "sent" / "file").write_bytes(b"put")
+    failures = []
+
+    def write(number: int) -> None:
+        try:
+            fs.pipe(f"{repo}@master/{number}/piped", b"pipe")
+            with fs.open(f"{repo}@master/{number}/opened", "wb") as file:
+                file.write(b"open")
+            fs.put(f"{tmp_path}/sent", f"{repo}@master/{number}", recursive=True)
+        except OSError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for number in range(6):
+        below = f"{repo}@master/{number}"
+        assert fs.find(below) == [f"{below}/opened", f"{below}/piped", f"{below}/sent/file"]
+        assert fs.cat(f"{below}/*d") == {f"{below}/opened": b"open", f"{below}/piped": b"pipe"}
+    assert commits(module_box, repo) == before + 18
+
+
+def test_a_commit_that_stays_open_is_not_waited_for_for_ever(
+    fs: PachFileSystem, module_box: Box, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pachmount.fs.changes.OPEN_SECONDS", 0.2)
+    open_commit = module_box.cluster().start_commit(RepoRef("default", repo), "master")
+    with pytest.raises(OSError, match=f"commit {open_commit.id} is open") as caught:
+        fs.pipe(f"{repo}@master/x", b"x")
+    assert caught.value.errno == errno.EBUSY
+    module_box.cluster().drop_commit_set(open_commit.id)
+
+
 def test_append_and_overwrite(fs: PachFileSystem, repo: str) -> None:
     path = f"{repo}@master/a.txt"
     with fs.open(path, "ab") as file:
@@ -211,6 +277,21 @@ def test_pandas_and_pyarrow(module_box: Box, repo: str) -> None:
     data = pyarrow.dataset.dataset(f"{repo}@master/parts", filesystem=fs, format="parquet")
     assert data.count_rows() == 1000
     assert data.to_table(filter=pyarrow.dataset.field("number") < 10).num_rows == 10
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")
+def test_dask(module_box: Box, repo: str) -> None:
+    frame = pandas.DataFrame({"number": range(1000), "word": [f"w{number % 7}" for number in range(1000)]})
+    parts = dask.dataframe.from_pandas(frame, npartitions=4)
+    parts.to_parquet(f"pfs://{repo}@master/parts", partition_on=["word"])  # each thread commits its files
+    read = dask.dataframe.read_parquet(f"pfs://{repo}@master/parts", filters=[("word", "==", "w3")])
+    assert read.number.sum().compute() == sum(range(3, 1000, 7))
+    before = commits(module_box, repo)
+    with fsspec.filesystem("pfs").transaction:
+        parts.to_csv(f"pfs://{repo}@master/tables/*.csv", index=False)
+    assert commits(module_box, repo) == before + 1
+    tables = dask.dataframe.read_csv(f"pfs://{repo}@master/tables/*.csv", blocksize=1000)
+    assert tables.number.sum().compute(scheduler="processes") == frame.number.sum()
 
 
 def test_fsspec_open(module_box: Box, repo: str) -> None:
