@@ -6,6 +6,7 @@ PachmountError
 │   ├── InvalidSourceError         a source such as repo@branch:/path
 │   ├── InvalidAddressError        a cluster address
 │   ├── InvalidPathError           a path that a cluster cannot store
+│   ├── IsADirectoryInSourceError  where a file is needed
 │   ├── OutOfRangeError            bytes behind the end of a file
 │   ├── TooLongError               a file that is too long to be opened in JupyterLab
 │   ├── NoInputError               a pipeline without input
@@ -108,6 +109,11 @@ class InvalidAddressError(UsageError):
 
 class InvalidPathError(UsageError):
     id = "invalid-path"
+
+
+class IsADirectoryInSourceError(UsageError):
+    id = "is-a-directory"
+    errno = errno.EISDIR
 
 
 class OutOfRangeError(UsageError):

@@ -7,6 +7,7 @@ longer than the daemon's answer does.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError
 
 START_HINT = "pachmount daemon start"
 _PIECE = 1 << 16
+_FULL_QUEUE_PAUSE = 0.02
 _MAX_BYTES = 64 << 20
 
 
@@ -26,12 +28,11 @@ def glance(socket_path: Path, target: str, timeout: float) -> Any:
     Raises DaemonNotRunningError, DaemonUnreachableError (also after `timeout` seconds).
     """
     deadline = time.monotonic() + timeout
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(str(socket_path))
-        except OSError as error:
-            raise not_connected(error, START_HINT) from error
+    try:
+        connection = connect(socket_path, timeout)
+    except OSError as error:
+        raise not_connected(error, START_HINT) from error
+    with connection:
         try:
             # HTTP/1.0: the answer is not in chunks and ends with the connection.
             request = f"GET {target} HTTP/1.0\r\nHost: localhost\r\nX-Pachmount-Client: 1\r\n\r\n"
@@ -46,6 +47,25 @@ def glance(socket_path: Path, target: str, timeout: float) -> Any:
         return json.loads(body, object_hook=lambda fields: SimpleNamespace(**fields))
     except ValueError as error:
         raise not_answered(error, f"GET {target}", timeout) from error
+
+
+def connect(socket_path: Path | str, timeout: float) -> socket.socket:
+    """A connection to a daemon's socket, which may wait for `timeout` seconds, too. Raises OSError."""
+    deadline = time.monotonic() + timeout
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        while True:
+            try:
+                connection.connect(os.fspath(socket_path))
+                return connection
+            except BlockingIOError:  # many connect at once: its queue is full, and no timeout waits for that
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_FULL_QUEUE_PAUSE)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def not_connected(error: OSError, start_hint: str) -> DaemonNotRunningError | DaemonUnreachableError:

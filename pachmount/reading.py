@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pachmount import names, paths, reach
 from pachmount.clients import Clients
-from pachmount.errors import BusyError, NotADirectoryInSourceError, NotFoundError, OutOfRangeError, UsageError
+from pachmount.errors import (
+    BusyError,
+    IsADirectoryInSourceError,
+    NotADirectoryInSourceError,
+    NotFoundError,
+    OutOfRangeError,
+    UsageError,
+)
 from pachmount.globbing import Pattern
 from pachmount.range_reader import RangeReader
 
@@ -166,7 +173,7 @@ class Snapshot:
         if end == start:
             return
         try:
-            yield from self._content(path, start, end)
+            yield from content(self._clients, self._place(path), start, end)
         except OutOfRangeError:
             return
 
@@ -176,26 +183,9 @@ class Snapshot:
             raise UsageError(f"cannot open '{path}' with mode '{mode}'", "a commit can only be read", "use 'rb' or 'r'")
         found = self.info(path)
         if found.is_dir:
-            raise UsageError(f"'{path}' has no content", "it is a directory")
+            raise IsADirectoryInSourceError(f"'{path}' has no content", "it is a directory")
         file = io.BufferedReader(RangeReader(found.path, found.size, self.read_bytes))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding=encoding)
-
-    def _content(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            with self._clients.one() as client:
-                pieces = client.content(self._place(path), start=start, end=end)
-            try:
-                first = next(pieces, None)
-            except BusyError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(BUSY_PAUSE)
-                continue
-            if first is not None:
-                yield first
-                yield from pieces
-            return
 
     def _place(self, path: str) -> str:
         return f"{self._pinned}:{self.source.path}{names.normalize_path(path)}" if path.strip("/") else self._top
@@ -208,6 +198,25 @@ class Snapshot:
         path = answer.path.removeprefix(self.source.path).rstrip("/") or "/"
         kind: Literal["file", "dir"] = "dir" if answer.type == "dir" else "file"
         return FileInfo(path, kind, answer.size_bytes, answer.hash, answer.modified or 0.0)
+
+
+def content(clients: Clients, place: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes [start, end) of a file in pieces, once the daemon does not send too many files already."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        with clients.one() as client:
+            pieces = client.content(place, start=start, end=end)
+        try:
+            first = next(pieces, None)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE)
+            continue
+        if first is not None:
+            yield first
+            yield from pieces
+        return
 
 
 def open(source: str, *, mount_dir: str | os.PathLike[str] | None = None) -> Snapshot:  # noqa: A001

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from pachmount import errors
 from pachmount.errors import DaemonUnreachableError, InternalError, PachmountError
-from pachmount.glance import START_HINT, not_answered, not_connected
+from pachmount.glance import START_HINT, connect, not_answered, not_connected
 
 CONNECT_TIMEOUT = 2.0
 PIECE_BYTES = 1 << 20
@@ -66,14 +66,7 @@ class UnixConnection(Connection):
         return UnixConnection(self._socket_path)
 
     def open(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(CONNECT_TIMEOUT)
-            connection.connect(self._socket_path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return connect(self._socket_path, CONNECT_TIMEOUT)
 
 
 class Transport:

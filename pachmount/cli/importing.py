@@ -117,8 +117,10 @@ def _report(state: State, result: ImportResult) -> None:
     if result.empty_directories:
         empty = output.count(result.empty_directories, "empty directory", "empty directories")
         state.note(f"left out {empty}: a repo holds only files")
+    from pachmount.pfs.scan import printable
+
     for entry in result.skipped[:SKIPPED_SHOWN]:
-        state.note(f"skipped {entry.path}: {entry.reason}")
+        state.note(f"skipped {printable(entry.path)}: {entry.reason}")
     if len(result.skipped) > SKIPPED_SHOWN:
         state.note(f"skipped {len(result.skipped) - SKIPPED_SHOWN:,} more (--json lists all)")
     branch = "" if commit.branch == names.DEFAULT_BRANCH else f"@{commit.branch}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,15 @@ from typing import Any
 
 from pachmount.cli import output, views
 from pachmount.cli.state import PROGRAM, State
-from pachmount.errors import ExitCode, InternalError, NotFoundError, NotPermittedError, PachmountError, UsageError
+from pachmount.errors import (
+    ExitCode,
+    InternalError,
+    NotFoundError,
+    NotPermittedError,
+    PachmountError,
+    StorageFullError,
+    UsageError,
+)
 
 EXIT_OUTPUT_CLOSED = 141
 """128 + SIGPIPE, as other programs end when `head` has seen enough."""
@@ -20,6 +29,7 @@ EXIT_OUTPUT_CLOSED = 141
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises."""
+    _open_closed_streams()
     state = State()
     try:
         if tuple(arguments) in _STATUS:
@@ -38,6 +48,13 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except Exception as failure:  # noqa: BLE001 (the last net: a traceback is not an answer)
         return _report(failure, state)
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where our caller closed a standard stream: the next file we open would take its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
 
 
 _STATUS = (("status",), ("status", "--json"))
@@ -105,5 +122,8 @@ def _as_pachmount_error(failure: Any) -> PachmountError | None:
         context = getattr(failure, "ctx", None)
         path = context.command_path if context is not None else PROGRAM
         return UsageError(views.sentence(failure.format_message()), hint=f"{path} --help")
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        place = f"'{failure.filename}'" if failure.filename else "the output"
+        return StorageFullError(f"cannot write {place}", str(failure.strerror), "make room, and run it again")
     why = f"{type(failure).__name__}: {failure}"
     return InternalError("this is a bug", why, "run it again with --debug and report what it prints")

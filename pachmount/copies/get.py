@@ -43,13 +43,13 @@ def get(snapshot: Snapshot, wanted: Mapping[Path, FileInfo], *, force: bool, sho
             if seen is not None and has_content(target, seen, file):
                 found.append(file)
                 continue
-            if seen is not None and (not force or target.is_dir()):
+            if seen is not None and (not force or (target.exists() and not target.is_file())):
                 other.append(target)
             jobs.append(Job(file, target, seen))
     if other:
         shown = ", ".join(f"'{target}'" for target in other[:_SHOWN])
         more = f", and {len(other) - _SHOWN:,} more" if len(other) > _SHOWN else ""
-        what = "a directory is there" if force else "there is something else"
+        what = "a directory or a device is there" if force else "there is something else"
         hint = "name another place" if force else "--force replaces files, or name another place"
         raise AlreadyExistsError(f"cannot write {shown}{more}", f"{what}; nothing was fetched", hint)
     size = sum(file.size for file in wanted.values())

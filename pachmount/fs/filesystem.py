@@ -14,7 +14,7 @@ from typing import IO, Any
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from fsspec.transaction import Transaction
 
-from pachmount import connecting, paths, reach
+from pachmount import connecting, paths, reach, reading
 from pachmount.client import DaemonClient
 from pachmount.clients import Clients
 from pachmount.errors import PachmountError
@@ -210,8 +210,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if end is not None and end <= start:
             return b""
         try:
-            with self._clients.one() as daemon:
-                return b"".join(daemon.content(place.address, start=start, end=end))
+            return b"".join(reading.content(self._clients, place.address, start, end))
         except PachmountError as error:
             if error.id == "out-of-range":
                 return b""
@@ -258,9 +257,8 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 changes.copy(CommitRef(source.repo, found["commit"], source.source.branch), source.path, target)
                 return
             spool = new_spool()
-            with self._clients.one() as daemon:
-                for piece in daemon.content(source.address):
-                    spool.write(piece)
+            for piece in reading.content(self._clients, source.address):
+                spool.write(piece)
             changes.put(target, spool)
 
     def copy(self, path1: Any, path2: Any, **options: Any) -> None:

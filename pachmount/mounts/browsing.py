@@ -13,6 +13,7 @@ from pachmount.cache.pages import Block
 from pachmount.errors import (
     BusyError,
     InvalidPathError,
+    IsADirectoryInSourceError,
     NotADirectoryInSourceError,
     NotFoundError,
     PachmountError,
@@ -141,7 +142,7 @@ class _InCommit(Place):
 
     def open(self) -> Content:
         if self.node.is_dir:
-            raise _no_file(self.path, "it is a directory")
+            raise _is_directory(self.path)
         return _CommitContent(self.view, self.node)
 
 
@@ -182,9 +183,11 @@ class _InOverlay(Place):
 
     def open(self) -> Content:
         kind = self.entry().kind
+        if kind == "dir":
+            raise _is_directory(self.path)
         if kind != "file":
-            why = {"dir": "it is a directory", "link": "it is a symbolic link"}.get(kind, "it is a special file")
-            raise _no_file(self.path, why)
+            why = "it is a symbolic link" if kind == "link" else "it is a special file"
+            raise UsageError(_no_content(self.path), why)
         return _StagedContent(self.overlay, self.overlay.open(self.path, os.O_RDONLY), self.path)
 
 
@@ -230,8 +233,12 @@ def _alone(entry: Entry, asked: Asked) -> Page:
     return Page([] if asked.marker else [entry], 1, is_last=True)
 
 
-def _no_file(path: bytes, why: str) -> UsageError:
-    return UsageError(f"'{_text(path)}' has no content", why)
+def _no_content(path: bytes) -> str:
+    return f"'{_text(path)}' has no content"
+
+
+def _is_directory(path: bytes) -> IsADirectoryInSourceError:
+    return IsADirectoryInSourceError(_no_content(path), "it is a directory")
 
 
 @contextmanager

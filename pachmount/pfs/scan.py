@@ -109,11 +109,12 @@ def _unreadable_reason(path: str, mode: int) -> str:
 
 
 def _refusal(skipped: list[Skipped]) -> InvalidPathError:
-    shown = "; ".join(f"{_printable(item.path)}: {item.reason}" for item in skipped[:_SHOWN])
+    shown = "; ".join(f"{printable(item.path)}: {item.reason}" for item in skipped[:_SHOWN])
     more = f"; and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     count = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
     return InvalidPathError(f"{count} cannot be stored", shown + more, "leave them out with --skip-invalid")
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
+    """A path for a person to read, whatever bytes it has."""
     return path if path.isprintable() else ascii(path)

@@ -89,6 +89,27 @@ def test_a_reader_that_went_away(user: User, daemon: FakeDaemon) -> None:
     assert process.wait() == 141
 
 
+def test_a_full_disk_below_the_output_is_no_bug(user: User, daemon: FakeDaemon) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pachmount", "status"],
+            env=user.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write the output — No space left on device\n")
+
+
+def test_streams_that_the_caller_closed(user: User, daemon: FakeDaemon) -> None:
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        command = ["sh", "-c", f'"$0" -m pachmount -q status {closed}', sys.executable]
+        done = subprocess.run(command, env=user.env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_interrupt(user: User, daemon: FakeDaemon) -> None:
     def never(_body: object, _query: object) -> object:
         time.sleep(3)

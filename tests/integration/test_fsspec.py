@@ -9,6 +9,7 @@ import pickle
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import dask.dataframe
@@ -25,6 +26,8 @@ from fsspec.tests.abstract import (
     AbstractPutTests,
 )
 
+import pachmount
+from pachmount.api.handlers import MAX_DOWNLOADS
 from pachmount.fs import PachFileSystem
 from pachmount.pfs.model import RepoRef
 from tests.integration.box import Box
@@ -125,8 +128,10 @@ def test_what_is_not_there(fs: PachFileSystem, repo: str) -> None:
             fs.info(path)
     with pytest.raises(OSError, match="it names no branch"):
         fs.info(f"{repo}/a/b")
-    with pytest.raises(IsADirectoryError):
-        fs.open(f"{repo}@master/dir")
+    for read in (fs.open, fs.cat_file):
+        with pytest.raises(IsADirectoryError):
+            read(f"{repo}@master/dir")
+    assert fs.get_mapper(f"{repo}@master").get("dir") is None
 
 
 def test_a_transaction_is_one_commit(fs: PachFileSystem, module_box: Box, repo: str) -> None:
@@ -211,6 +216,19 @@ def test_threads_write_to_a_branch_at_once(fs: PachFileSystem, module_box: Box, 
         assert fs.find(below) == [f"{below}/opened", f"{below}/piped", f"{below}/sent/file"]
         assert fs.cat(f"{below}/*d") == {f"{below}/opened": b"open", f"{below}/piped": b"pipe"}
     assert commits(module_box, repo) == before + 18
+
+
+def test_many_may_read_at_once(fs: PachFileSystem, module_box: Box, repo: str) -> None:
+    fs.pipe(f"{repo}@master/long", bytes(8 << 20))
+    with contextlib.ExitStack() as reading, pachmount.open(f"{repo}@master", mount_dir=fs.mount_dir) as commit:
+        readers = [reading.enter_context(contextlib.closing(commit.pieces("/long"))) for _ in range(MAX_DOWNLOADS)]
+        for reader in readers:
+            next(reader)
+        with ThreadPoolExecutor() as pool:
+            content = pool.submit(fs.cat_file, f"{repo}@master/a.txt")
+            assert wait([content], 0.5).not_done
+            reading.close()
+            assert content.result(20) == b"0123456789"
 
 
 def test_a_commit_that_stays_open_is_not_waited_for_for_ever(

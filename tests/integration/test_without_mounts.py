@@ -153,7 +153,19 @@ def test_get_replaces_nothing_unless_told_to(box: Box, repo: str, tmp_path: Path
     assert files_below(tmp_path / "copy") == {path[1:]: content for path, content in FILES.items()}
     mine.unlink()
     (mine / "in").mkdir(parents=True)
-    assert "a directory is there" in box.refused("get", "-r", "--force", repo, "copy", code=73, cwd=tmp_path)
+    assert "a directory or a device is there" in box.refused(
+        "get", "-r", "--force", repo, "copy", code=73, cwd=tmp_path
+    )
+
+
+def test_get_never_replaces_what_is_no_file(box: Box, repo: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "device")
+    (tmp_path / "link").symlink_to("device")
+    for name in ("device", "link"):
+        said = box.refused("get", "--force", f"{repo}:/labels.csv", name, code=73, cwd=tmp_path)
+        assert "a directory or a device is there" in said
+    assert (tmp_path / "device").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_get_goes_on_after_a_kill(box: Box, tmp_path: Path) -> None:
@@ -174,6 +186,16 @@ def test_get_goes_on_after_a_kill(box: Box, tmp_path: Path) -> None:
     assert (tmp_path / "large").read_bytes() == data
     assert (tmp_path / "large").stat().st_ino == had.st_ino
     assert part(lambda _size: True) == []
+
+
+def test_import_says_each_name_that_it_skips_on_one_line(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "two\nlines").touch()
+    (tmp_path / "kept").touch()
+    (tmp_path / os.fsdecode(b"\xff")).touch()
+    done = box.run("import", str(tmp_path), box.repo("names"), "--skip-invalid")
+    assert done.returncode == 0
+    skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped ")]
+    assert [line.partition(":")[0] for line in skipped] == ["skipped 'two\\nlines'", "skipped '\\udcff'"]
 
 
 def test_a_disk_that_is_not_writable(box: Box, repo: str) -> None:

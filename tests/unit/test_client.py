@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pachmount import glance
 from pachmount.api import schema
 from pachmount.client import DaemonClient
 from pachmount.errors import DaemonNotRunningError, DaemonUnreachableError, InternalError, NotFoundError, PachmountError
@@ -139,6 +141,23 @@ def test_stale_socket_means_not_running(tmp_path: Path) -> None:
         stale.bind(str(tmp_path / "s"))
     with DaemonClient(tmp_path / "s") as client, pytest.raises(DaemonNotRunningError):
         client.status()
+
+
+def test_a_full_queue_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many threads that connect at once are more than the system lets wait."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        opened.enter_context(glance.connect(tmp_path / "s", 5))
+        with pytest.raises(BlockingIOError):
+            glance.connect(tmp_path / "s", 0.1)
+
+        def accept(_seconds: float) -> None:
+            opened.enter_context(listener.accept()[0])
+
+        monkeypatch.setattr("pachmount.glance.time.sleep", accept)
+        opened.enter_context(glance.connect(tmp_path / "s", 5))
 
 
 def test_silence_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
