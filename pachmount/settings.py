@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,26 +92,32 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**{key: value for key, value in flags.items() if value is not None})
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, flags) from error
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read '{file_path()}'", str(error)) from error
 
 
-def invalid(error: ValidationError) -> ConfigurationError:
-    """The first thing that is wrong with the settings, in our words."""
+def invalid(error: ValidationError, given: Mapping[str, Any]) -> ConfigurationError:
+    """The first thing that is wrong with the settings, in our words, and where it is unless it was just `given`."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
+    variable = f"{ENV_PREFIX}{name.upper()}"
+    place, hint = f" in '{file_path()}'", f"pachmount config unset {name}"
+    if given.get(name) is not None:
+        place, hint = "", "pachmount config show"
+    elif variable in os.environ:
+        place, hint = f" in {variable}", f"unset {variable}"
     if first["type"] == "extra_forbidden":
-        return unknown(name)
+        return unknown(name, place, hint)
     why = str(first["msg"]).removeprefix("Value error, ")
-    return ConfigurationError(f"invalid setting '{name}'", why, "pachmount config show")
+    return ConfigurationError(f"invalid setting '{name}'{place}", why, hint)
 
 
-def unknown(name: str) -> ConfigurationError:
+def unknown(name: str, place: str = "", hint: str = "'pachmount config show' lists all") -> ConfigurationError:
     """There is no setting of that name; tells the nearest one."""
     near = nearest(name)
     why = f"did you mean '{near}'?" if near else "there is none of that name"
-    return ConfigurationError(f"unknown setting '{name}'", why, "'pachmount config show' lists all")
+    return ConfigurationError(f"unknown setting '{name}'{place}", why, hint)
 
 
 def nearest(name: str) -> str:

@@ -60,7 +60,7 @@ def change(name: str, text: str) -> Any:
     try:
         checked = Settings.model_validate({**document.unwrap(), name: value})
     except ValidationError as error:
-        raise settings.invalid(error) from error
+        raise settings.invalid(error, {name: value}) from error
     _write(document)
     return getattr(checked, name)
 

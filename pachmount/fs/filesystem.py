@@ -252,6 +252,8 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
             found = self._stat(source)
         if found["type"] == "directory":
             return
+        with as_os_errors(path2):
+            target.require_writable()
         with self._changing() as changes, as_os_errors(path2):
             if source.repo == target.repo:
                 changes.copy(CommitRef(source.repo, found["commit"], source.source.branch), source.path, target)
@@ -296,7 +298,7 @@ class PachFile(AbstractBufferedFile):  # type: ignore[misc]
             self._place = self._place.at(self.details["commit"])
         else:
             with as_os_errors(path):
-                _ = self._place.branch  # refuse a commit before anything is written
+                self._place.require_writable()  # before anything is written
             if "x" in mode and fs.exists(path):
                 raise FileExistsError(17, "it exists already", path)
         super().__init__(fs, path, mode, block_size, **options)

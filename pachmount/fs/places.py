@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pachmount.errors import InvalidSourceError, ReadOnlyError
-from pachmount.names import DEFAULT_BRANCH, Source, parse_source
+from pachmount.errors import InvalidPathError, InvalidSourceError, ReadOnlyError
+from pachmount.names import DEFAULT_BRANCH, Source, parse_source, unstorable_reason
 from pachmount.pfs.model import RepoRef
 
 _HINT = "pfs://REPO@BRANCH/PATH or pfs://PROJECT/REPO@BRANCH/PATH"
@@ -29,6 +29,12 @@ class Place:
         if self.source.commit:
             raise ReadOnlyError(f"cannot write to {self.root}", "a commit cannot change: name a branch")
         return self.source.branch or DEFAULT_BRANCH
+
+    def require_writable(self) -> None:
+        """Raises ReadOnlyError in a commit, InvalidPathError for a name that no file in a repo can have."""
+        _ = self.branch
+        if reason := unstorable_reason(self.path) if self.path else "it names no file on the branch":
+            raise InvalidPathError(f"invalid path '{self.path or '/'}'", reason)
 
     @property
     def address(self) -> str:

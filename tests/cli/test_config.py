@@ -100,6 +100,27 @@ def test_an_unknown_name_is_told_the_nearest(user: User, capsys: Output, command
     assert "unknown setting 'cach_size' — did you mean 'cache_size'?" in capsys.readouterr().err
 
 
+def test_what_is_wrong_is_told_with_its_place_and_a_way_out(
+    file: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, 'cache_size = "much"\ncach_size = 1\n')
+    assert run(["config", "show"]) == ExitCode.BAD_CONFIGURATION
+    said = capsys.readouterr().err
+    assert f"invalid setting 'cache_size' in '{file}' — " in said
+    assert "hint: pachmount config unset cache_size\n" in said
+    assert run(["config", "unset", "cache_size"]) == 0
+    assert run(["config", "show"]) == ExitCode.BAD_CONFIGURATION
+    said = capsys.readouterr().err
+    assert f"unknown setting 'cach_size' in '{file}' — did you mean" in said
+    assert "hint: pachmount config unset cach_size\n" in said
+    assert run(["config", "unset", "cach_size"]) == 0
+    monkeypatch.setenv("PACHMOUNT_CACHE_SIZE", "lots")
+    assert run(["config", "show"]) == ExitCode.BAD_CONFIGURATION
+    said = capsys.readouterr().err
+    assert "invalid setting 'cache_size' in PACHMOUNT_CACHE_SIZE — " in said
+    assert "hint: unset PACHMOUNT_CACHE_SIZE\n" in said
+
+
 def test_a_file_with_an_unknown_name_is_refused(file: Path, capsys: Output) -> None:
     write(file, "cach_size = 1\n")
     assert run(["config", "show"]) == ExitCode.BAD_CONFIGURATION

@@ -214,7 +214,7 @@ def test_a_bundle_without_a_daemon_and_with_broken_files(new_box: Callable[..., 
     box.ok("debug", "bundle", "out.tar.gz")
     parts = unpacked(box.root / "out.tar.gz")
     assert json.loads(parts["status.json"])["state"] == "stopped"
-    assert parts["settings.json"].startswith("not to be had: unknown setting 'cash_size'")
+    assert parts["settings.json"].startswith(f"not to be had: unknown setting 'cash_size' in '{settings}'")
     assert parts["context.json"].startswith("not to be had: ")
     assert parts["stats.json"] == "not to be had: the daemon is not running\n"
     verdicts = {check["name"]: check["verdict"] for check in json.loads(parts["doctor.json"])}

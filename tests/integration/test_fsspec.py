@@ -277,6 +277,17 @@ def test_a_commit_cannot_be_written(fs: PachFileSystem, repo: str) -> None:
         fs.open(f"{repo}@{commit}/a.txt", "wb")
 
 
+def test_a_name_that_cannot_be_stored_is_refused_at_once(fs: PachFileSystem, repo: str) -> None:
+    with fs.transaction:
+        fs.pipe(f"{repo}@master/hours of work", b"kept")
+        for path in (f"{repo}@master/plot (1).png", f"{repo}@master"):
+            with pytest.raises(OSError, match="invalid path"):
+                fs.open(path, "wb")
+            with pytest.raises(OSError, match="invalid path"):
+                fs.cp_file(f"{repo}@master/a.txt", path)
+    assert fs.cat_file(f"{repo}@master/hours of work") == b"kept"
+
+
 def test_a_new_repo_is_made_with_its_first_file(fs: PachFileSystem, module_box: Box) -> None:
     name = module_box.repo("seen").replace("seen", "made")
     fs.pipe(f"{name}@dev/a", b"a")
