@@ -1,7 +1,7 @@
 # fish completion for pachmount: pachmount completion fish | source
 function __pachmount_complete
     set -l words (commandline -opc)
-    set -l current (commandline -ct)
+    set -l current (commandline -ct | string unescape)
     set -l replies (_PACHMOUNT_COMPLETE=1 $words[1] $words[2..-1] "$current" 2>/dev/null)
     switch "$replies[1]"
         case :files

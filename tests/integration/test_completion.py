@@ -121,6 +121,8 @@ def test_files_and_directories_are_the_shells(shell: Shell, box: Box) -> None:
     assert shell.complete("pachmount login --server-ca certif") == "pachmount login --server-ca certificate.pem"
     completed = shell.complete("pachmount import walr")
     assert completed.rstrip("/") == "pachmount import walrus-directory"  # zsh takes the slash away again at Enter
+    (box.root / "sea lion").mkdir(exist_ok=True)
+    assert shell.complete("pachmount import sea\\ l").rstrip("/") == "pachmount import sea lion"
 
 
 def test_repos_branches_commits_and_files(shell: Shell, box: Box, repo: str) -> None:
@@ -130,6 +132,17 @@ def test_repos_branches_commits_and_files(shell: Shell, box: Box, repo: str) -> 
     assert shell.complete(f"pachmount list {repo}@master={head[:6]}") == f"pachmount list {repo}@master={head}"
     assert shell.complete(f"pachmount list {repo}@master:/qua") == f"pachmount list {repo}@master:/quagga/"
     assert shell.complete(f"pachmount list {repo}@master:/quagga/o") == f"pachmount list {repo}@master:/quagga/one.txt"
+
+
+def test_names_that_a_shell_would_take_apart(shell: Shell, box: Box) -> None:
+    name = box.repo("yak")
+    odd = ["/a b/c d.txt", "/c;reboot", "/d$HOME", "/e`reboot`", "/f'g", '/h"i', "/j&k>l", "/m\\n", "/o:p=q r"]
+    box.put(name, dict.fromkeys(odd, b""))
+    for path in odd[1:]:
+        assert shell.complete(f"pachmount cat {name}:{path[:2]}") == f"pachmount cat {name}:{path}"
+    assert shell.complete(f"pachmount cat {name}:/a") == f"pachmount cat {name}:/a b/"
+    assert shell.complete(f"pachmount cat {name}:/a\\ b/c") == f"pachmount cat {name}:/a b/c d.txt"
+    assert shell.complete(f"pachmount cat {name}:/o:p=q\\ ") == f"pachmount cat {name}:/o:p=q r"
 
 
 def test_with_the_package_bash_completion(box: Box, repo: str) -> None:
