@@ -50,19 +50,28 @@ def collect(state: State) -> dict[str, str]:
 
 
 def write(path: Path, parts: Mapping[str, str]) -> None:
-    """Pack the parts into a new file that only this user can read. Raises AlreadyExistsError, ConfigurationError."""
+    """Pack the parts into a new file that only this user can read, whole or not at all.
+
+    Raises AlreadyExistsError, ConfigurationError, OSError for a full disk.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise AlreadyExistsError(f"cannot write '{path}'", "it exists already", "name another file") from error
     except OSError as error:
         raise ConfigurationError(f"cannot write '{path}'", error.strerror or str(error)) from error
-    with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for name, text in parts.items():
-            data = text.encode(errors="backslashreplace")
-            entry = tarfile.TarInfo(f"pachmount-debug/{name}")
-            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
-            archive.addfile(entry, io.BytesIO(data))
+    try:
+        with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for name, text in parts.items():
+                data = text.encode(errors="backslashreplace")
+                entry = tarfile.TarInfo(f"pachmount-debug/{name}")
+                entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
+                archive.addfile(entry, io.BytesIO(data))
+    except BaseException as error:
+        path.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        raise
 
 
 def masked(text: str, secrets: set[str]) -> str:

@@ -53,6 +53,10 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self._branches)
 
+    def has(self, place: Place) -> bool:
+        """Whether a file is written or deleted here."""
+        return place.path in self._branches.get((place.repo, place.branch), {})
+
     def put(self, place: Place, spool: IO[bytes]) -> None:
         """A file has this content, whatever was there."""
         self._set(place, _Final(spools=[spool]))

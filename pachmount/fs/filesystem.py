@@ -231,12 +231,15 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Nothing: a directory goes with its last file."""
 
     def rm_file(self, path: str) -> None:
+        place = self._place(path)
         with self._changing() as changes, as_os_errors(path):
-            changes.delete(self._place(path))
+            if not changes.has(place) and self._stat(place)["type"] == "directory":
+                raise IsADirectoryError(21, "it is a directory", path)
+            changes.delete(place)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with `recursive` directories; one commit."""
-        with self._at_once():
+        with self._at_once(), self._changing() as changes:
             for each in self.expand_path(path):
                 if not self.isdir(each):
                     self.rm_file(each)
@@ -244,7 +247,7 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
                     raise IsADirectoryError(21, "it is a directory: remove it with recursive=True", each)
                 else:
                     for file in self.find(each, maxdepth=maxdepth):
-                        self.rm_file(file)
+                        changes.delete(self._place(file))
 
     def cp_file(self, path1: str, path2: str, **_options: Any) -> None:
         source, target = self._place(path1), self._place(path2)

@@ -205,6 +205,14 @@ def test_a_bundle_has_everything_but_secrets_and_content(new_box: Callable[..., 
     box.refused("debug", "bundle", str(path), code=73)
 
 
+def test_a_bundle_that_does_not_fit_leaves_nothing(new_box: Callable[..., Box]) -> None:
+    box = new_box(start=False)
+    done = box.sh('ulimit -f 1; exec "$1" -m pachmount debug bundle out.tar.gz', sys.executable)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write 'out.tar.gz' — File too large\n")
+    assert not (box.root / "out.tar.gz").exists()
+
+
 def test_a_bundle_without_a_daemon_and_with_broken_files(new_box: Callable[..., Box]) -> None:
     box = new_box(start=False)
     Path(box.env["PACH_CONFIG"]).write_text("{ broken")

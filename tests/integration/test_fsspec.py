@@ -270,6 +270,20 @@ def test_mv_and_copy_within_a_repo(fs: PachFileSystem, module_box: Box, repo: st
     assert not fs.exists(f"{repo}@master/dir")
 
 
+def test_what_is_not_there_cannot_be_removed(fs: PachFileSystem, module_box: Box, repo: str) -> None:
+    before = commits(module_box, repo)
+    for remove in (fs.rm, fs.rm_file):
+        with pytest.raises(FileNotFoundError):
+            remove(f"{repo}@master/none")
+    with pytest.raises(IsADirectoryError):
+        fs.rm_file(f"{repo}@master/dir")
+    assert commits(module_box, repo) == before
+    with fs.transaction:
+        fs.pipe(f"{repo}@master/new", b"new")
+        fs.rm(f"{repo}@master/new")
+    assert not fs.exists(f"{repo}@master/new")
+
+
 def test_a_commit_cannot_be_written(fs: PachFileSystem, repo: str) -> None:
     commit = fs.info(f"{repo}@master/a.txt")["commit"]
     assert fs.cat_file(f"{repo}@{commit}/a.txt") == b"0123456789"
