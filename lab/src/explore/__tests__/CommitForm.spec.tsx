@@ -127,6 +127,17 @@ it('leaves all as it is if nothing is chosen', async () => {
   expect(sent(setting)).toHaveLength(1);
 });
 
+it('remains when the failure goes, in browsers that scroll with a promise', async () => {
+  const scrollIntoView = jest.fn(() => Promise.resolve());
+  Object.assign(Element.prototype, { scrollIntoView });
+  await refuse();
+  await userEvent.click(screen.getByLabelText('Dismiss'));
+  expect(scrollIntoView).toHaveBeenCalled();
+  expect(screen.queryByTestId('ListItem__failure')).toBeNull();
+  expect(screen.getByTestId('Commit__form')).toBeInTheDocument();
+  Reflect.deleteProperty(Element.prototype, 'scrollIntoView');
+});
+
 it('offers nothing of theirs where the branch is gone', async () => {
   await refuse(0);
   expect(screen.queryByTestId('Conflict__question')).toBeNull();
