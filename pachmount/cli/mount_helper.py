@@ -170,6 +170,9 @@ def _check(wish: Wish) -> None:
     for name, value in wish.options.items():
         if not value and name not in ("ro", "follow"):
             raise UsageError(f"option '{name}' needs a value", "", HINT)
+    for name in ("home", "config", "mount-dir"):
+        if not os.path.isabs(wish.options.get(name, "/")):
+            raise UsageError(f"invalid option '{name}'", "it is a path from '/' on: mount(8) runs anywhere", HINT)
     mode = wish.options.get("mode", "ro")
     if mode not in ("ro", "rw"):
         raise UsageError(f"invalid option 'mode={mode}'", "it is ro or rw", HINT)

@@ -152,6 +152,7 @@ def test_writing_is_asked_for_and_outlives_umount(machine: Machine) -> None:
         ("mode=rw,ro", "", 1, "exclude each other"),
         ("mode=wr", "", 1, "it is ro or rw"),
         ("commit=", "", 1, "needs a value"),
+        ("home=somewhere", "", 1, "it is a path from '/' on"),
         ("cache_size=much", "", 32, "cache_size"),
         ("", "no/such/repo", 1, "invalid source"),
         ("", "nosuchrepo", 32, "nosuchrepo"),
