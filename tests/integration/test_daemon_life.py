@@ -53,7 +53,7 @@ def assert_mounted(box: Box, repo: str, ids: list[str]) -> None:
 
 @pytest.mark.parametrize("whole_directory", [False, True])
 def test_a_socket_that_was_removed_is_made_anew(mounted: tuple[Box, str, list[str]], *, whole_directory: bool) -> None:
-    """logind removes the runtime directory with the user's last session; tools that clean temporary files do the rest."""
+    """logind removes the runtime directory with the user's last session, cleaners of temporary files a socket."""
     box, repo, ids = mounted
     pid, place = box.pid, Path(box.status()["socket"])
     shutil.rmtree(place.parent) if whole_directory else place.unlink()
