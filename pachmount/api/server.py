@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -159,6 +160,8 @@ def _bind(socket_path: Path, mode: int) -> socket.socket:
         os.fchmod(listener.fileno(), mode)  # before it has a name; unlike a umask it is no other thread's business
         if socket_path.is_socket():
             socket_path.unlink()
+        elif os.path.lexists(socket_path):
+            raise FileExistsError(errno.EEXIST, "something that is no socket is there")
         listener.bind(os.fspath(socket_path))
         os.chmod(socket_path, mode)  # the umask took bits of it
         listener.setblocking(False)

@@ -294,4 +294,4 @@ def test_what_cannot_be_done_just_now_is_a_conflict_for_our_own_clients(box: Box
             status, answer = ask_as_ours(box, route, body)
             assert (status, answer["id"]) == (409, "busy")
             assert ask(box, "PUT", route, body).status == 500
-    box.ok("unmount", repo, "--discard")
+    box.ok("unmount", repo, "--discard", "--yes")
