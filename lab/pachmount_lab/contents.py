@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +15,7 @@ from tornado.web import authenticated
 
 from pachmount.errors import InvalidPathError, UsageError
 from pachmount_lab import disk, models
+from pachmount_lab.archives import Archives, Size
 from pachmount_lab.disk import MAX_UNTITLED, Spot
 from pachmount_lab.forwarding import StreamHandler
 from pachmount_lab.handlers import Handler, Services
@@ -112,7 +116,7 @@ class ContentsHandler(DriveHandler):
         kind, extension = body.get("type", "file"), str(body.get("ext") or "")
         if len(extension) > MAX_EXTENSION or "/" in extension or "\0" in extension:
             raise InvalidPathError(f"invalid extension '{extension:.80}'", "it is such as .txt")
-        probe = await self._spot(Place((*place.names, b"any")))
+        probe = await self._spot(place / b"any")
         directory = Spot(probe.mountpoint, probe.names[:-1])
         if kind == "directory":
             names, content = _untitled("Untitled Folder", " ", ""), None
@@ -123,7 +127,7 @@ class ContentsHandler(DriveHandler):
         else:
             raise UsageError(f"cannot make a '{kind}'", "type is 'directory', 'file' or 'notebook'")
         made = await self.services.workers.run(lambda: disk.make_untitled(directory, names, content))
-        await self._tell(Place((*place.names, made.name)), 201)
+        await self._tell(place / made.name, 201)
 
     @authenticated
     @authorized
@@ -159,29 +163,53 @@ class ContentsHandler(DriveHandler):
 
 
 class DownloadHandler(DriveHandler, StreamHandler):
-    """GET /download/PATH: the bytes of a file, to be saved by the browser."""
+    """GET /download/PATH: the bytes of a file, or a directory as a zip file, to be saved by the browser.
+
+    With `content=0` it tells how much that is, or why it cannot be had: what a browser saves has no place for that.
+    """
 
     route = "/download"
+
+    def initialize(self, services: Services, tree: Tree, archives: Archives) -> None:  # type: ignore[override]
+        super().initialize(services, tree)
+        self.archives = archives
 
     @authenticated
     @authorized
     async def get(self, _path: str = "") -> None:
-        place = self.place
+        place, wanted = self.place, self.wanted()
         if place.is_virtual:
-            raise UsageError(f"cannot download '{place}'", "it is a directory")
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(place.names[-1], safe='')}")
-        spot = await self.tree.outputs.spot(place)
-        if spot is not None:
-            await self.while_wanted(self._stream_output(spot))
+            raise UsageError(f"cannot download '{place}'", "it is a list of mounts, projects, repos or branches")
+        model = await self.while_wanted(self.tree.model(place, Wanted(content=False)))
+        is_directory = model["type"] == "directory"
+        if not wanted.content:
+            size = Size(1, model["size"])
+            if is_directory:
+                with self.archives.slot():
+                    size = await self.while_wanted(self.archives.size(place))
+            self.answer(asdict(size))
             return
-        await self.stream(f"/content?{place.query()}")
+        name = f"{place.name}.zip" if is_directory else place.name
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+        spot = await self.tree.outputs.spot(place)
+        if is_directory:
+            with self.archives.slot():
+                await self.while_wanted(self._pieces(self.archives.pieces(place), "application/zip"))
+        elif spot is not None:
+            await self.while_wanted(self._stream_output(spot))
+        else:
+            await self.stream(f"/content?{place.query()}")
 
     async def _stream_output(self, spot: Spot) -> None:
         if (await self.tree.outputs.entry(spot))["type"] != "file":
             raise UsageError(f"cannot download '{self.place}'", "it is no file")
-        self.set_header("Content-Type", "application/octet-stream")
-        await self.send(self.tree.outputs.pieces(spot))
-        self.finish(set_content_type="application/octet-stream")
+        await self._pieces(self.tree.outputs.pieces(spot), "application/octet-stream")
+
+    async def _pieces(self, pieces: AsyncGenerator[bytes, None], content_type: str) -> None:
+        self.set_header("Content-Type", content_type)
+        async with aclosing(pieces):
+            await self.send(pieces)
+        self.finish(set_content_type=content_type)
 
 
 def _untitled(stem: str, between: str, extension: str) -> Any:

@@ -13,6 +13,7 @@ from traitlets import Bool, default
 from traitlets.config import Configurable
 
 from pachmount_lab import contents, forwarding, publish, state
+from pachmount_lab.archives import Archives
 from pachmount_lab.daemon import Daemon
 from pachmount_lab.handlers import PREFIX, Services
 from pachmount_lab.login import Logins
@@ -51,7 +52,9 @@ def load(server_app: ServerApp) -> None:
 def _routes(services: Services) -> list[tuple[str, Any, dict[str, Any]]]:
     shared = {"services": services}
     watched = {**shared, "watch": state.Watch(services.daemon, services.logins, services.root_dir)}
-    drive = {**shared, "tree": Tree(services.daemon, Outputs(services.daemon, services.workers))}
+    outputs = Outputs(services.daemon, services.workers)
+    drive = {**shared, "tree": Tree(services.daemon, outputs)}
+    packing = {**drive, "archives": Archives(services.daemon, outputs)}
     return [
         ("/state", state.StateHandler, watched),
         ("/health", state.HealthHandler, shared),
@@ -64,7 +67,7 @@ def _routes(services: Services) -> list[tuple[str, Any, dict[str, Any]]]:
         ("/content", forwarding.ContentHandler, shared),
         ("/contents((?:/.*)?)", contents.ContentsHandler, drive),
         ("/pfs((?:/.*)?)", contents.PfsHandler, drive),
-        ("/download(/.+)", contents.DownloadHandler, drive),
+        ("/download(/.+)", contents.DownloadHandler, packing),
         ("/pps/_create(/.+)", publish.CreateHandler, shared),
         *((route, forwarding.ForwardHandler, {**shared, "route": route}) for route in forwarding.ROUTES),
     ]

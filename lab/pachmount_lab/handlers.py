@@ -66,7 +66,7 @@ class Handler(APIHandler):
         return "&".join(part for part in parts if part.partition("=")[0] not in _OWN_ARGUMENTS)
 
     def path_below(self, route: str) -> bytes:
-        """The path behind a route, as bytes: names of files need not be UTF-8."""
+        """The path behind a route. It is UTF-8: tornado refuses all else."""
         begin = f"{self.base_url}{PREFIX}{route}"
         return unquote_to_bytes(self.request.path[len(begin) :]).strip(b"/")
 

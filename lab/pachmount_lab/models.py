@@ -22,18 +22,23 @@ Model = dict[str, Any]
 
 def directory(place: Place, modified: float | None = None, *, writable: bool = False) -> Model:
     """A directory without what is in it."""
-    return _model(place.name, str(place), "directory", modified, None, writable=writable)
+    return _model(place, "directory", modified, None, writable=writable)
 
 
 def entry(above: Place, told: Model, *, writable: bool) -> Model:
     """An entry of a directory, of what the daemon tells of it."""
-    name = str(told["path"]).rstrip("/").rpartition("/")[2]
-    return _of(name, f"{above}/{name}", told, writable=writable)
+    return _of(above / told_name(told), told, writable=writable)
 
 
 def itself(place: Place, told: Model) -> Model:
     """What a path names, of what the daemon tells of it."""
-    return _of(place.name, str(place), told, writable=bool(told["writable"]))
+    return _of(place, told, writable=bool(told["writable"]))
+
+
+def told_name(told: Model) -> bytes:
+    """The name of an entry that the daemon tells of."""
+    path = bytes.fromhex(told.get("path_hex", "")) or str(told["path"]).encode()
+    return path.rstrip(b"/").rpartition(b"/")[2]
 
 
 def listed(model: Model, entries: list[Model], *, following: str = "", total: int | None = None) -> Model:
@@ -97,18 +102,20 @@ def empty_notebook() -> bytes:
     return _notebook_text(nbformat.v4.new_notebook()).encode()
 
 
-def _of(name: str, path: str, told: Model, *, writable: bool) -> Model:
+def _of(place: Place, told: Model, *, writable: bool) -> Model:
     if told["type"] == "dir":
-        return _model(name, path, "directory", told["modified"], None, writable=writable)
-    kind: Type = "notebook" if name.endswith(".ipynb") else "file"
-    return _model(name, path, kind, told["modified"], told["size_bytes"], writable=writable)
+        return _model(place, "directory", told["modified"], None, writable=writable)
+    kind: Type = "notebook" if place.name.endswith(".ipynb") else "file"
+    return _model(place, kind, told["modified"], told["size_bytes"], writable=writable)
 
 
-def _model(name: str, path: str, kind: Type, modified: float | None, size: int | None, *, writable: bool) -> Model:
-    time = datetime.fromtimestamp(modified or 0.0, timezone.utc).isoformat().replace("+00:00", "Z")
+def _model(place: Place, kind: Type, modified: float | None, size: int | None, *, writable: bool) -> Model:
+    time = None
+    if modified is not None:
+        time = datetime.fromtimestamp(modified, timezone.utc).isoformat().replace("+00:00", "Z")
     return {
-        "name": name,
-        "path": path,
+        "name": place.name,
+        "path": place.path,
         "type": kind,
         "writable": writable,
         "created": time,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -49,7 +49,7 @@ class Outputs:
         """The bytes of a file. Raises TooLongError."""
         return await self._workers.run(lambda: self._content(spot))
 
-    async def pieces(self, spot: Spot) -> AsyncIterator[bytes]:
+    async def pieces(self, spot: Spot) -> AsyncGenerator[bytes, None]:
         """The bytes of a file, however many."""
         offset = 0
         while piece := await self._workers.run(partial(self._piece, spot, offset)):
@@ -86,6 +86,12 @@ def _reading(spot: Spot) -> Iterator[int]:
 
 
 def _told(path: str, found: os.stat_result) -> dict[str, Any]:
-    kind = _TYPES.get(stat.S_IFMT(found.st_mode), "other")
-    shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return {"path": shown, "type": kind, "size_bytes": found.st_size, "modified": found.st_mtime, "writable": True}
+    name = os.fsencode(path)
+    return {
+        "path": name.decode(errors="backslashreplace"),
+        "path_hex": name.hex(),
+        "type": _TYPES.get(stat.S_IFMT(found.st_mode), "other"),
+        "size_bytes": found.st_size,
+        "modified": found.st_mtime,
+        "writable": True,
+    }

@@ -2,10 +2,14 @@
 
 `""` is the list of mounts, `MOUNT/…` a mount and what is in it, `@` the projects, `@/PROJECT` its repos,
 `@/PROJECT/REPO` its branches, and `@/PROJECT/REPO/BRANCH/…` (or COMMIT) a directory or file there.
+
+Jupyter and browsers know only paths that are text. A byte of a name that is not UTF-8 is one of the characters U+EF80
+to U+EFFF there, which Unicode leaves to everybody's own use; so are the bytes of such a character in a name.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -21,6 +25,12 @@ OUT_NAME = b"out"
 _REVISION = 4
 """How many names of a path below `@` lead to a directory."""
 
+_FIRST, _LAST = 0xEF80, 0xEFFF
+_BYTES = 0xEF00
+"""The character for a byte, less the byte."""
+_ESCAPED = re.compile(f"[{chr(_FIRST)}-{chr(_LAST)}]")
+_TO_ESCAPE = re.compile(f"[\udc80-\udcff{chr(_FIRST)}-{chr(_LAST)}]")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -31,7 +41,11 @@ class Place:
     @classmethod
     def of(cls, path: bytes | str) -> Place:
         """Raises InvalidPathError for a path with `..` and the like."""
-        return cls(names_of(path.encode() if isinstance(path, str) else path))
+        text = path if isinstance(path, str) else path.decode()
+        return cls(names_of(_unescaped(text)))
+
+    def __truediv__(self, name: bytes) -> Place:
+        return Place((*self.names, name))
 
     def __str__(self) -> str:
         return b"/".join(self.names).decode(errors="backslashreplace")
@@ -39,6 +53,11 @@ class Place:
     @property
     def name(self) -> str:
         return self.names[-1].decode(errors="backslashreplace") if self.names else ""
+
+    @property
+    def path(self) -> str:
+        """The path of the drive, of which `of` makes the place."""
+        return _escaped(b"/".join(self.names))
 
     @property
     def is_mounted(self) -> bool:
@@ -56,6 +75,21 @@ class Place:
             return f"mount={quote(self.names[0])}&path=/{quote(b'/'.join(self.names[1:]))}"
         _, project, repo, revision, *path = self.names
         return f"source={quote(b'%s/%s@%s' % (project, repo, revision))}:/{quote(b'/'.join(path))}"
+
+
+def _escaped(path: bytes) -> str:
+    """A path as text that has characters for what is not UTF-8."""
+
+    def characters(found: re.Match[str]) -> str:
+        return "".join(chr(_BYTES + byte) for byte in found[0].encode(errors="surrogateescape"))
+
+    return _TO_ESCAPE.sub(characters, path.decode(errors="surrogateescape"))
+
+
+def _unescaped(text: str) -> bytes:
+    """The path that `_escaped` made a text of."""
+    plain = _ESCAPED.sub(lambda found: chr(0xDC00 + ord(found[0]) - _BYTES), text)
+    return plain.encode(errors="surrogateescape")
 
 
 async def writable_spot(daemon: Daemon, place: Place) -> Spot:

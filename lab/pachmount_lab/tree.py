@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from pachmount.client import MOUNT_TIMEOUT
-from pachmount.errors import NotFoundError, TooLongError, UsageError
+from pachmount.errors import NotFoundError, PachmountError, TooLongError, UsageError
 from pachmount_lab import models
 from pachmount_lab.connection import Request
 from pachmount_lab.daemon import CLIENT_HEADERS, Daemon, Reply, within
@@ -15,6 +16,8 @@ from pachmount_lab.disk import Spot
 from pachmount_lab.models import MAX_BYTES, Model
 from pachmount_lab.outputs import OUT, Outputs
 from pachmount_lab.places import Place, with_page
+
+log = logging.getLogger(__name__)
 
 MAX_OPEN = 4
 """How many files are read at once, each of which may be in memory several times."""
@@ -122,9 +125,17 @@ class Tree:
             models.directory(Place.of(mount["name"]), mount["mounted_at"], writable=mount["mode"] == "rw")
             for mount in mounts
         ]
-        if await self.outputs.spot(OUT) is not None:
-            entries.append(models.directory(OUT, writable=True))
+        if (out := await self.outputs.spot(OUT)) is not None:
+            entries.append(models.directory(OUT, await self._modified(out), writable=True))
         return sorted(entries, key=lambda entry: str(entry["name"]))
+
+    async def _modified(self, spot: Spot) -> float | None:
+        """When something in `out` was changed; None where Jupyter's server does not see it."""
+        try:
+            return float((await self.outputs.entry(spot))["modified"])
+        except PachmountError as error:
+            log.info("%s", error)
+            return None
 
     async def _repos(self, project: str) -> list[str]:
         repos = [entry["repo"] for entry in await self._daemon.get("/repos") if entry["project"] == project]
@@ -143,4 +154,4 @@ def check_length(model: Model) -> None:
 
 
 def _directories(above: Place, names: list[str]) -> list[Model]:
-    return [models.directory(Place((*above.names, name.encode()))) for name in sorted(names)]
+    return [models.directory(above / name.encode()) for name in sorted(names)]

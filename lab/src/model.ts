@@ -36,6 +36,10 @@ export interface ICommitOptions {
   skip_invalid?: boolean;
   /** Commit also files that are open for writing, as they are. */
   allow_open?: boolean;
+  /** Commit over newer versions of the same files. */
+  ours?: boolean;
+  /** Where somebody changed one of these paths as well, or below, give up what is staged there. */
+  theirs?: string[];
 }
 
 export class MountModel implements IDisposable {

@@ -70,9 +70,14 @@ def commit(info: CommitInfo) -> schema.CommitAnswer:
     )
 
 
-def file(path: str, entry: Entry) -> schema.FileAnswer:
+def file(path: bytes, entry: Entry) -> schema.FileAnswer:
     return schema.FileAnswer(
-        path=path, type=entry.kind, size_bytes=entry.size, hash=entry.digest.hex(), modified=entry.modified
+        path=text(path),
+        type=entry.kind,
+        size_bytes=entry.size,
+        hash=entry.digest.hex(),
+        modified=entry.modified,
+        path_hex="" if is_text(path) else path.hex(),
     )
 
 
@@ -179,6 +184,15 @@ def difference(found: Difference, patch: str = "") -> schema.DiffAnswer:
 def text(path: bytes) -> str:
     """A path for JSON, which has no bytes: what is not UTF-8 shows as an escape."""
     return path.decode(errors="backslashreplace")
+
+
+def is_text(path: bytes) -> bool:
+    """Whether a path is UTF-8."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def statistics(counted: MountStatistics) -> schema.MountStatistics:

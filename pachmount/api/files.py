@@ -187,15 +187,12 @@ def _opened(find: Callable[[], AbstractContextManager[Place]]) -> Content:
 
 
 def _answer(above: bytes, entry: Entry) -> schema.FileAnswer:
-    return answers.file(answers.text(above + entry.name), entry)
+    return answers.file(above + entry.name, entry)
 
 
 def _marker(path: bytes) -> str:
     """The `after` of the page behind an entry."""
-    try:
-        return path.decode()
-    except UnicodeDecodeError:
-        return _BYTES + path.hex()
+    return answers.text(path) if answers.is_text(path) else _BYTES + path.hex()
 
 
 def _key(path: bytes) -> bytes:

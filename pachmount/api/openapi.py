@@ -1,10 +1,9 @@
-"""Writes docs/openapi.json from the routes and `schema`: `python -m pachmount.api.openapi [FILE | --check]`."""
+"""Writes docs/openapi.json from the routes and `schema`: `python -m pachmount.api.openapi`."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,16 +184,11 @@ def _many(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def main(arguments: list[str]) -> int:
-    text = json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
-    if arguments != ["--check"]:
-        Path(arguments[0] if arguments else PAGE).write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.read_text(encoding="utf-8") != text:
-        print(f"{PAGE} is stale: python -m pachmount.api.openapi {PAGE}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    import sys
+
+    from pachmount import generated
+
+    sys.exit(
+        generated.main("pachmount.api.openapi", {PAGE: json.dumps(document(), indent=1, ensure_ascii=False) + "\n"})
+    )

@@ -1,4 +1,4 @@
-"""The command tree as a table, for completion; `python -m pachmount.cli.command_table [--check]` writes it.
+"""The command tree as a table, for completion; `python -m pachmount.cli.command_table` writes it.
 
 Reading it takes a thousandth of a second; importing Typer and the module of a command takes a tenth.
 """
@@ -6,11 +6,11 @@ Reading it takes a thousandth of a second; importing Typer and the module of a c
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TABLE = Path(__file__).with_name("commands.json")
+TABLE = Path("pachmount/cli/commands.json")
+"""Seen from the top of the repository."""
 
 
 class Option(NamedTuple):
@@ -43,7 +43,7 @@ class Command(NamedTuple):
 
 def read_table() -> Command:
     """The whole tree."""
-    return _command(json.loads(TABLE.read_text(encoding="utf-8")))
+    return _command(json.loads(Path(__file__).with_name(TABLE.name).read_text(encoding="utf-8")))
 
 
 def _command(fields: list[Any]) -> Command:
@@ -81,22 +81,19 @@ def _option(option: Any) -> Option:
     return Option(names, option.metavar or "", takes_value, option.hidden, lines[0] if lines else "")
 
 
-def main() -> int:
-    """Write the table; with --check, tell whether it is fresh."""
+def table() -> str:
+    """What the file is to have."""
     import typer.main
 
     from pachmount.cli.root import build
 
-    table = _described("pachmount", "", typer.main.get_command(build()))
-    text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
-    if sys.argv[1:] == ["--check"]:
-        is_fresh = TABLE.is_file() and TABLE.read_text(encoding="utf-8") == text
-        if not is_fresh:
-            print(f"not fresh: {TABLE.name}: python -m pachmount.cli.command_table", file=sys.stderr)  # noqa: T201
-        return 0 if is_fresh else 1
-    TABLE.write_text(text, encoding="utf-8")
-    return 0
+    tree = _described("pachmount", "", typer.main.get_command(build()))
+    return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import sys
+
+    from pachmount import generated
+
+    sys.exit(generated.main("pachmount.cli.command_table", {TABLE: table()}))

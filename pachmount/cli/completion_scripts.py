@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 BASH = r"""# bash completion for pachmount: source <(pachmount completion bash)
@@ -85,29 +84,18 @@ complete -c pachmount -f -a '(__pachmount_complete)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-FILES = {"pachmount.bash": BASH, "_pachmount": ZSH, "pachmount.fish": FISH}
-"""What `completions/` holds."""
-
 DIRECTORY = Path("completions")
 """Seen from the top of the repository."""
-
-
-def main() -> int:
-    """Write the scripts; with --check, tell whether they are fresh."""
-    if sys.argv[1:] == ["--check"]:
-        stale = [name for name, text in FILES.items() if not _is_fresh(DIRECTORY / name, text)]
-        if stale:
-            print(f"not fresh: {', '.join(stale)}: python -m pachmount.cli.completion_scripts", file=sys.stderr)  # noqa: T201
-        return 1 if stale else 0
-    DIRECTORY.mkdir(exist_ok=True)
-    for name, text in FILES.items():
-        (DIRECTORY / name).write_text(text, encoding="utf-8")
-    return 0
-
-
-def _is_fresh(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+FILES = {
+    DIRECTORY / "pachmount.bash": BASH,
+    DIRECTORY / "_pachmount": ZSH,
+    DIRECTORY / "pachmount.fish": FISH,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import sys
+
+    from pachmount import generated
+
+    sys.exit(generated.main("pachmount.cli.completion_scripts", FILES))

@@ -1,4 +1,4 @@
-"""Writes the man pages from the command tree and the settings: `python -m pachmount.cli.manual [--check]`.
+"""Writes the man pages from the command tree and the settings: `python -m pachmount.cli.manual`.
 
 Pages are in man(7) macros. What is not in the tree (files, environment, the page of the mount helper) is told here.
 """
@@ -6,8 +6,7 @@ Pages are in man(7) macros. What is not in the tree (files, environment, the pag
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -260,29 +259,9 @@ def _page(lines: Iterable[str]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _stale(found: dict[str, str]) -> Iterator[str]:
-    present = {str(path.relative_to(DIRECTORY)) for path in DIRECTORY.glob("man*/*")}
-    yield from sorted(present - set(found))
-    for name, text in found.items():
-        if name not in present or (DIRECTORY / name).read_text(encoding="utf-8") != text:
-            yield name
-
-
-def main() -> int:
-    """Write the pages; with --check, tell whether they are fresh."""
-    found = pages()
-    if sys.argv[1:] == ["--check"]:
-        stale = list(_stale(found))
-        if stale:
-            print(f"not fresh: {', '.join(stale)}: python -m pachmount.cli.manual", file=sys.stderr)  # noqa: T201
-        return 1 if stale else 0
-    for name in _stale(found):
-        (DIRECTORY / name).unlink(missing_ok=True)
-    for name, text in found.items():
-        (DIRECTORY / name).parent.mkdir(parents=True, exist_ok=True)
-        (DIRECTORY / name).write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    import sys
+
+    from pachmount import generated
+
+    sys.exit(generated.main("pachmount.cli.manual", {DIRECTORY / name: text for name, text in pages().items()}))

@@ -20,7 +20,7 @@ COMMANDS = dict(commands(typer.main.get_command(build())))
 
 def test_the_reference_is_fresh() -> None:
     fresh = reference()
-    assert (ROOT / PAGE).read_text(encoding="utf-8") == fresh, "python -m pachmount.cli.reference docs/cli.md"
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == fresh, "python -m pachmount.cli.reference"
 
 
 @pytest.mark.parametrize("path", COMMANDS)

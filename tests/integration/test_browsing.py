@@ -133,7 +133,10 @@ def test_names_that_are_not_utf8(box: Box, repo: str, daemon: DaemonClient) -> N
     for name in (b"\xff1", b"\xff2", b"\xff3"):
         (directory / os.fsdecode(name)).write_bytes(name)
     pages = list(daemon.file_pages(mount="rw", path="/bytes", number=1))
-    assert [entry.path for page in pages for entry in page.files] == [f"/bytes/\\xff{n}" for n in (1, 2, 3)]
+    files = [entry for page in pages for entry in page.files]
+    assert [entry.path for entry in files] == [f"/bytes/\\xff{n}" for n in (1, 2, 3)]
+    assert [bytes.fromhex(entry.path_hex) for entry in files] == [b"/bytes/\xff%d" % n for n in (1, 2, 3)]
+    assert daemon.file(mount="rw", path="/bytes").path_hex == ""
 
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])

@@ -101,6 +101,24 @@ def test_theirs_in_a_directory_that_was_deleted(box: Box, repo: str) -> None:
     assert server_tree(box, repo) == {**FILES, "/d/three": b"newer\n", "/new": b"new\n"}
 
 
+def test_theirs_wherever_anything_is_staged(box: Box, repo: str) -> None:
+    """As JupyterLab's panel says it: only what both changed is given up."""
+    top = box.path(repo)
+    (top / "one").write_bytes(b"mine\n")
+    (top / "two").write_bytes(b"mine\n")
+    os.rename(top / "d" / "three", top / "moved")
+    (top / "log~").write_bytes(b"local\n")
+    (top / "x~").write_bytes(b"local\n")
+    box.put(repo, {"/one": b"theirs\n", "/x~": b"theirs\n", "/d/three": b"newer\n"})
+    box.refused("commit", repo)
+    staged = ["/one", "/two", "/moved", "/d/three", "/log~", "/x~"]
+    box.ok("commit", repo, *(argument for path in staged for argument in ("--theirs", path)))
+    expected = {**FILES, "/one": b"theirs\n", "/two": b"mine\n", "/d/three": b"newer\n", "/x~": b"theirs\n"}
+    tree = server_tree(box, repo)
+    assert {path: tree[path] for path in expected} == expected
+    assert (top / "log~").read_bytes() == b"local\n"
+
+
 def test_ours_where_a_moved_directory_was_changed(box: Box, repo: str) -> None:
     """What moved is what was there, not what they made of it."""
     top = box.path(repo)

@@ -21,7 +21,12 @@ export function Question({ trans, question, answers, onCancel, testId }: IQuesti
       tabIndex={-1}
       className="pach-Message jp-mod-warn pach-Question"
       data-testid={testId}
-      onKeyDown={event => event.key === 'Escape' && onCancel()}
+      onKeyDown={event => {
+        if (event.key === 'Escape') {
+          event.stopPropagation(); // it would close the form around as well
+          onCancel();
+        }
+      }}
     >
       <span>{question}</span>
       <div className="pach-Question-answers">

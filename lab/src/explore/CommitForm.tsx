@@ -3,9 +3,11 @@ import { refreshIcon } from '@jupyterlab/ui-components';
 
 import { ActionButton } from '../common/ActionButton';
 import { ErrorMessage } from '../common/Message';
+import type { ICommitOptions } from '../model';
 import { commit } from './actions';
 import { ChangeList } from './ChangeList';
-import { useDifference } from './difference';
+import { ConflictQuestion } from './ConflictQuestion';
+import { stagedPaths, useDifference } from './difference';
 import { menuButtonId, useHandedFocus } from './focus';
 import { LeftOut } from './LeftOut';
 import type { IMountProps } from './MountFacts';
@@ -27,11 +29,14 @@ export function CommitForm({ context, mount }: IMountProps): JSX.Element {
   const isAllowed = (refused.length === 0 || skipsInvalid) && (open.length === 0 || allowsOpen);
   const canCommit =
     !!difference && difference.changes.length > 0 && isAllowed && !isBusy(mount, model.pending);
-  const send = () => {
+  const send = (more: ICommitOptions = {}) => {
     if (canCommit) {
-      void commit(context, mount.name, message, { skip_invalid: skipsInvalid, allow_open: allowsOpen });
+      const options = { skip_invalid: skipsInvalid, allow_open: allowsOpen, ...more };
+      void commit(context, mount.name, message, options);
     }
   };
+  // that the branch is gone is a conflict as well, but not one of versions
+  const isConflict = model.failures.get(mount.name)?.id === 'conflict' && mount.behind > 0;
   const close = () => {
     explore.closeForm(mount.name);
   };
@@ -82,13 +87,21 @@ export function CommitForm({ context, mount }: IMountProps): JSX.Element {
           />
         </>
       )}
+      {canCommit && difference && isConflict && (
+        <ConflictQuestion
+          trans={trans}
+          onOurs={() => send({ ours: true })}
+          onTheirs={() => send({ theirs: stagedPaths(difference) })}
+          onCancel={() => model.dismiss(mount.name)}
+        />
+      )}
       <div className="pach-Commit-actions">
         <ActionButton
           isAccept
           testId="Commit__commit"
           disabled={!canCommit}
           title={trans.__('Commit to %1 (Ctrl+Enter)', `${mount.repo}@${mount.branch}`)}
-          onClick={send}
+          onClick={() => send()}
         >
           {trans.__('Commit')}
         </ActionButton>

@@ -9,6 +9,14 @@ export interface ILoadedDifference {
   isLoading: boolean;
 }
 
+/** All paths at which anything is staged, also what no commit has. */
+export function stagedPaths(difference: IDifference): string[] {
+  const { changes, refused, ignored, empty_directories } = difference;
+  const former = changes.map(({ old_path }) => old_path).filter(path => path);
+  const named = [...changes, ...refused].map(({ path }) => path);
+  return [...named, ...former, ...ignored, ...empty_directories];
+}
+
 /**
  * What a commit would change: asked for again when the daemon tells of other new bytes, and by `again`, as it does not
  * tell of what is deleted.

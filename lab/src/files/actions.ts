@@ -4,10 +4,11 @@
 import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import { RequestError, type IEntry } from '../api';
+import { get, RequestError, type IEntry } from '../api';
+import { formatBytes } from '../common/text';
 import type { IContext } from '../context';
 import { asRequestError } from '../model';
-import { globalPath, joinPath, parentPath } from './path';
+import { globalPath, joinPath, parentPath, routeFor } from './path';
 
 /** Bytes from which on the server half is asked first whether it hands out a file for editing. */
 const LARGE = 50 * 1024 * 1024;
@@ -49,12 +50,24 @@ export class FileActions {
     const path = globalPath(entry.path);
     return this._try(async () => {
       await contents.get(path, { content: false }); // a failed download would be a file with the error in it
-      const link = document.createElement('a');
-      link.href = await contents.getDownloadUrl(path);
-      link.download = entry.name;
-      document.body.appendChild(link);
-      link.click();
-      link.remove();
+      save(await contents.getDownloadUrl(path), entry.name);
+    });
+  }
+
+  /** Download a directory with all that is in it. */
+  downloadZip(entry: IEntry): Promise<void> {
+    const { contents, trans } = this._context;
+    return this._try(async () => {
+      const route = routeFor('download', entry.path);
+      const size = await get<{ files: number; size_bytes: number }>(route, { content: 0 });
+      save(await contents.getDownloadUrl(globalPath(entry.path)), `${entry.name}.zip`);
+      this._notice = trans._n(
+        'Downloading %1 file, %2',
+        'Downloading %1 files, %2',
+        size.files,
+        formatBytes(size.size_bytes)
+      );
+      this._changed.emit();
     });
   }
 
@@ -146,6 +159,16 @@ export class FileActions {
   private _failure: RequestError | null = null;
   private _tooLarge: IEntry | null = null;
   private _notice = '';
+}
+
+/** Let the browser save what is behind a URL. */
+function save(url: string, name: string): void {
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  document.body.appendChild(link);
+  link.click();
+  link.remove();
 }
 
 async function ask(title: string, body: string, accept: string, reject: string): Promise<boolean> {

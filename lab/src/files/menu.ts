@@ -6,7 +6,7 @@ import { CommandRegistry } from '@lumino/commands';
 import type { IEntry } from '../api';
 import { PlainMenu } from '../common/menu';
 import type { BrowserModel } from './browser';
-import { baseName, fileUri, pathInMainBrowser, realPath } from './path';
+import { baseName, fileUri, isList, pathInMainBrowser, realPath } from './path';
 import { codeSnippet } from './snippet';
 
 /** JupyterLab's own command that shows a path in its file browser. */
@@ -79,6 +79,12 @@ export class FilesMenu {
           label: trans.__('Download'),
           isVisible: entry => entry.type !== 'directory',
           execute: entry => browser.actions.download(entry)
+        },
+        {
+          id: 'download-zip',
+          label: trans.__('Download as zip'),
+          isVisible: entry => entry.type === 'directory' && !isList(entry.path),
+          execute: entry => browser.actions.downloadZip(entry)
         }
       ],
       [

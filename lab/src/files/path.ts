@@ -7,6 +7,8 @@ import { URLExt } from '@jupyterlab/coreutils';
 import type { IMountStatus, IServerState } from '../api';
 
 export const DRIVE = 'pfs';
+/** What stands for the bytes of a name that is not UTF-8; the server half knows which byte each of them is. */
+const BYTES = /[\uef80-\uefff]/g;
 
 /** The path of a file or directory as JupyterLab's document manager takes it. */
 export function globalPath(path: string): string {
@@ -38,14 +40,29 @@ export function mountName(path: string): string {
 /** The directories on the way to a path, from the one below the root on. */
 export function crumbs(path: string): { name: string; path: string }[] {
   const parts = path.split('/').filter(part => part);
-  return parts.map((name, index) => ({ name, path: parts.slice(0, index + 1).join('/') }));
+  return parts.map((name, index) => ({ name: shownName(name), path: parts.slice(0, index + 1).join('/') }));
 }
 
-/** The path of the same file for the code of a notebook, "" if it has none. */
+/** A name of a path as it is shown, with bytes as `\xff`. */
+function shownName(name: string): string {
+  return name.replace(BYTES, character => `\\x${(character.charCodeAt(0) & 0xff).toString(16)}`);
+}
+
+/** Whether other programs can be told a path as text. */
+function isText(path: string): boolean {
+  return path.search(BYTES) < 0;
+}
+
+/** Whether a path is a list of mounts, projects, repositories or branches, and no directory. */
+export function isList(path: string): boolean {
+  return path === '' || (mountName(path) === '@' && path.split('/').length < 4);
+}
+
+/** The path of the same file for the code of a notebook, "" if it has none that is text. */
 export function realPath(state: IServerState | null, path: string): string {
   const [name, ...rest] = path.split('/');
   const mount = findMount(state, name);
-  if (!state?.fuse.available || (!mount && !isShownByDatum(state, name))) {
+  if (!state?.fuse.available || !isText(path) || (!mount && !isShownByDatum(state, name))) {
     return '';
   }
   return [mount ? mount.mountpoint : `${state.mount_dir}/${name}`, ...rest].join('/');
@@ -62,8 +79,11 @@ export function pathInMainBrowser(state: IServerState | null, path: string): str
   return root ? `${root}/${below}` : below;
 }
 
-/** `project/repo@branch:/path`, "" for what is in no repository. */
+/** `project/repo@branch:/path`, "" for what is in no repository, or has a path that is no text. */
 export function fileUri(state: IServerState | null, path: string): string {
+  if (!isText(path)) {
+    return '';
+  }
   const [name, ...rest] = path.split('/');
   if (name === '@') {
     const [project, repo, branch, ...below] = rest;

@@ -36,8 +36,8 @@ export class FakeServer {
   }
 }
 
-export function failed(status: number, error: string, why = '', hint = ''): Response {
-  return new Response(JSON.stringify({ id: 'usage', error, why, hint }), { status });
+export function failed(status: number, error: string, why = '', hint = '', id = 'usage'): Response {
+  return new Response(JSON.stringify({ id, error, why, hint }), { status });
 }
 
 export function someCluster(more: Partial<IClusterStatus> = {}): IClusterStatus {

@@ -117,6 +117,7 @@ class CommitAnswer(Model):
 class FileAnswer(Model):
     """`hash` is hex, "" of a directory and of what is staged. A directory's size is the sum of what is below it, 0 in a
     read-write mount. `modified` is seconds since the epoch. A `link` is a symbolic one, `other` a pipe or socket.
+    `path_hex` has the bytes of a path that is not UTF-8, else "".
     """
 
     path: str
@@ -124,6 +125,7 @@ class FileAnswer(Model):
     size_bytes: int
     hash: str
     modified: float | None = None
+    path_hex: str = ""
 
 
 class EntryAnswer(FileAnswer):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
+import zipfile
+from pathlib import Path
 
 from playwright.sync_api import Locator, expect
 
@@ -63,6 +66,24 @@ def test_a_read_only_notebook_does_not_look_changed(lab: LabPage, box: Box) -> N
     expect(tab).not_to_have_class(re.compile("jp-mod-dirty"))
     assert notebook.run("+ 1") == "2"
     expect(tab).to_have_class(re.compile("jp-mod-dirty"))
+
+
+def test_a_folder_is_saved_as_zip_and_a_name_that_is_no_text_opens(lab: LabPage, box: Box) -> None:
+    repo = box.repo("odd")
+    box.put(repo, {"/top/dir/a b.txt": b"one\n"})
+    box.mount(repo, mode="rw")
+    Path(os.fsdecode(os.fsencode(box.path(repo)) + b"/top/dir/\xff.txt")).write_text("the bytes")
+    lab.open_path(repo, "top")
+    lab.file("dir").click(button="right")
+    with lab.page.expect_download() as saving:
+        lab.page.get_by_role("menuitem", name="Download as zip").click()
+    assert saving.value.suggested_filename == "dir.zip"
+    with zipfile.ZipFile(saving.value.path()) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == ["dir/", "dir/\\xff.txt", "dir/a b.txt"]
+    lab.file("dir").dblclick()
+    lab.file("\\xff.txt").dblclick()
+    expect(lab.page.locator(".jp-FileEditor .cm-content")).to_have_text("the bytes", timeout=LONG_MS)
 
 
 def _scroll(files: Locator, part: float) -> None:

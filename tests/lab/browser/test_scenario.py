@@ -45,3 +45,25 @@ def test_mount_read_update_change_commit(lab: LabPage, box: Box) -> None:
     mount.get_by_test_id("Commit__commit").click()
     expect(mount.get_by_test_id("Commit__form")).to_be_hidden(timeout=POLLS_MS)
     assert "new.txt" in box.ok("list", f"{repo}@master")
+
+
+def test_a_conflict_is_settled_in_the_form(lab: LabPage, box: Box) -> None:
+    repo = box.repo("shared")
+    box.put(repo, {"/one": b"one\n", "/two": b"two\n"})
+    box.mount(repo, mode="rw")
+    mount = lab.mount_row(repo)
+    for button, expected in (("Conflict__theirs", "theirs"), ("Conflict__ours", "mine")):
+        box.path(repo, "one").write_text(f"mine {button}\n")
+        box.path(repo, "two").write_text(f"mine {button}\n")
+        box.put(repo, {"/one": f"theirs {button}\n".encode()})
+        mount.get_by_test_id("ListItem__commit").click(timeout=POLLS_MS)
+        expect(mount.get_by_test_id("Commit__changes")).to_contain_text("one")
+        mount.get_by_test_id("Commit__commit").click()
+        expect(mount.get_by_test_id("Conflict__question")).to_be_visible(timeout=POLLS_MS)
+        expect(mount.get_by_test_id("ListItem__failure")).to_contain_text("/one")
+        assert lab.violations() == []
+        mount.get_by_test_id(button).click()
+        expect(mount.get_by_test_id("Commit__form")).to_be_hidden(timeout=POLLS_MS)
+        assert box.ok("cat", f"{repo}@master:/one") == f"{expected} {button}\n"
+        assert box.ok("cat", f"{repo}@master:/two") == f"mine {button}\n"
+        assert box.path(repo, "one").read_text() == f"{expected} {button}\n"

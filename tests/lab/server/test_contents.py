@@ -77,6 +77,7 @@ def test_what_is_not_mounted_is_below_at(lab: Jupyter, box: Box, repo: str) -> N
     assert "default" in names(lab, "@")
     assert repo in names(lab, "@/default")
     assert names(lab, f"@/default/{repo}") == ["master"]
+    assert lab.ok("GET", f"/contents/@/default/{repo}")["content"][0]["last_modified"] is None
     assert names(lab, f"@/default/{repo}/master") == ["a.txt", "dir", "n.ipynb", "odd"]
     assert lab.ok("GET", f"/contents/@/default/{repo}/master/a.txt")["content"] == "one\n"
     commit = lab.ok("GET", f"/commits?repo={repo}&branch=master&number=1")[0]["commit"]
@@ -158,6 +159,32 @@ def test_odd_names_are_read_saved_renamed_and_deleted(lab: Jupyter, rw: Path) ->
         assert lab.get(f"/download/rw/{quote(odd)}").content == b"new"
         assert lab.ask("DELETE", f"/contents/rw/{quote(odd)}").status_code == 204
     assert os.listdir(rw / "odd") == []
+
+
+def test_names_that_are_no_text_are_told_apart_opened_changed_and_downloaded(lab: Jupyter, rw: Path) -> None:
+    top = os.fsencode(rw / "odd")
+    os.unlink(top + b"/f")
+    odd = {b"\xff": "\\xff", b"\\xff": "\\xff", b"\xee\xbf\xbf": "\uefff", "ü\uefff".encode() + b"\xc3": "ü\uefff\\xc3"}
+    for name in odd:
+        Path(os.fsdecode(top + b"/" + name)).write_bytes(name)
+    os.mkdir(top + b"/d\xfe")
+    Path(os.fsdecode(top + b"/d\xfe/in")).write_bytes(b"below")
+    told = lab.ok("GET", "/contents/rw/odd")["content"]
+    assert sorted(entry["name"] for entry in told) == sorted([*odd.values(), "d\\xfe"])
+    files = [entry for entry in told if entry["type"] == "file"]
+    paths = {lab.get(f"/download/{quote(entry['path'])}").content: entry["path"] for entry in files}
+    assert set(paths) == set(odd)
+    for name, path in paths.items():
+        model = lab.ok("GET", f"/contents/{quote(path)}?format=base64")
+        assert (base64.b64decode(model["content"]), model["path"], model["name"]) == (name, path, odd[name])
+        lab.ok("PUT", f"/contents/{quote(path)}", {"type": "file", "format": "text", "content": "new"})
+        assert Path(os.fsdecode(top + b"/" + name)).read_text() == "new"
+    (directory,) = (entry["path"] for entry in told if entry["type"] == "directory")
+    (below,) = lab.ok("GET", f"/contents/{quote(directory)}")["content"]
+    assert lab.ok("GET", f"/contents/{quote(below['path'])}")["content"] == "below"
+    for path in [*paths.values(), directory]:
+        assert lab.ask("DELETE", f"/contents/{quote(path)}").status_code == 204
+    assert os.listdir(top) == []
 
 
 def test_saving_files_and_notebooks(lab: Jupyter, rw: Path) -> None:
@@ -287,7 +314,7 @@ def test_downloads(lab: Jupyter, ro: str, repo: str) -> None:
     assert lab.get(f"/download/@/default/{repo}/master/dir/b.bin").content == b"\xff\x00"
     part = lab.get("/download/ro/a.txt", headers={"Range": "bytes=1-"})
     assert (part.status_code, part.content) == (206, b"ne\n")
-    assert lab.get("/download/ro/dir").status_code == 400
+    assert lab.ok("GET", "/download/ro/a.txt?content=0") == {"files": 1, "size_bytes": 4}
     assert lab.get("/download/ro/nothing", ours=False).status_code == 404
     assert "Content-Disposition" not in lab.get("/download/ro/nothing").headers
 
@@ -297,11 +324,12 @@ def test_what_a_datum_puts_out_is_seen_and_changed(lab: Jupyter, box: Box, repo:
     box.path("out", "deep").mkdir()
     box.path("out", "deep", "result").write_text("42")
     assert names(lab, "") == ["in", "out"]
+    told = lab.ok("GET", "/contents")["content"]
+    assert all(entry["last_modified"] > "2026" for entry in told), "not the 1970 of what has no time"
     assert names(lab, "in") == ["a.txt"]
     assert names(lab, "out") == ["deep"]
     assert lab.ok("GET", "/contents/out/deep/result")["content"] == "42"
     assert lab.get("/download/out/deep/result").content == b"42"
-    assert lab.get("/download/out/deep").status_code == 400
     box.path("out", "long").write_bytes(bytes(60 << 20))
     assert lab.get("/contents/out/long").status_code == 413
     assert len(lab.get("/download/out/long").content) == 60 << 20

@@ -82,6 +82,67 @@ it('keeps the message when the commit fails, and tells why', async () => {
   expect(screen.getByLabelText('Message')).toHaveValue('mine');
 });
 
+/** A form whose commit was refused, as the branch of the mount has newer versions unless `behind` is 0. */
+async function refuse(behind = 1): Promise<ISetting> {
+  const refused = () => failed(409, '1 staged path was changed as well', '/new.txt', '', 'conflict');
+  const setting = await open({
+    'PUT _diff': () => difference({ ignored: ['/x~'] }),
+    'PUT _commit': ({ body }) => (/ours|theirs/.test(body) ? { commit: '519f2a994eba4adb' } : refused())
+  });
+  setting.status = { mounts: [someMount('work', { mode: 'rw', staged: STAGED, behind })] };
+  await userEvent.type(screen.getByLabelText('Message'), 'mine');
+  await userEvent.click(commitButton());
+  expect(await screen.findByTestId('ListItem__failure')).toHaveTextContent('/new.txt');
+  return setting;
+}
+
+it('commits over versions of others if that is chosen, with the same message', async () => {
+  const setting = await refuse();
+  await userEvent.click(await screen.findByText('Keep mine'));
+  expect(JSON.parse(sent(setting)[1].replace('_commit ', ''))).toEqual({
+    mount: 'work',
+    message: 'mine',
+    skip_invalid: false,
+    allow_open: false,
+    ours: true
+  });
+  await waitFor(() => expect(screen.queryByTestId('Commit__form')).toBeNull());
+  expect(screen.getByTestId('Explore__notice')).toHaveTextContent('Committed work: 519f2a99');
+});
+
+it('takes the versions of others wherever anything is staged, if that is chosen', async () => {
+  const setting = await refuse();
+  await userEvent.click(await screen.findByText('Take theirs'));
+  const { message, theirs } = JSON.parse(sent(setting)[1].replace('_commit ', ''));
+  expect(message).toBe('mine');
+  expect(theirs).toEqual(['/new.txt', '/old.txt', '/b.txt', '/a.txt', '/x~']);
+});
+
+it('leaves all as it is if nothing is chosen', async () => {
+  const setting = await refuse();
+  await screen.findByTestId('Conflict__question');
+  await userEvent.keyboard('{Escape}');
+  expect(screen.queryByTestId('Conflict__question')).toBeNull();
+  expect(screen.getByLabelText('Message')).toHaveValue('mine');
+  expect(sent(setting)).toHaveLength(1);
+});
+
+it('remains when the failure goes, in browsers that scroll with a promise', async () => {
+  const scrollIntoView = jest.fn(() => Promise.resolve());
+  Object.assign(Element.prototype, { scrollIntoView });
+  await refuse();
+  await userEvent.click(screen.getByLabelText('Dismiss'));
+  expect(scrollIntoView).toHaveBeenCalled();
+  expect(screen.queryByTestId('ListItem__failure')).toBeNull();
+  expect(screen.getByTestId('Commit__form')).toBeInTheDocument();
+  Reflect.deleteProperty(Element.prototype, 'scrollIntoView');
+});
+
+it('offers nothing of theirs where the branch is gone', async () => {
+  await refuse(0);
+  expect(screen.queryByTestId('Conflict__question')).toBeNull();
+});
+
 it('commits without what is refused only if that is agreed to', async () => {
   const setting = await open({
     'PUT _diff': () => difference({ refused: [{ path: '/a*b', reason: "'*' is not allowed" }] })

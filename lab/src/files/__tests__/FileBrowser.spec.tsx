@@ -256,6 +256,40 @@ describe('FileBrowser', () => {
     expect(await screen.findByText('Copied')).toBeInTheDocument();
   });
 
+  it('downloads a folder as zip, after it asked whether that can be done', async () => {
+    const saved: string[] = [];
+    jest.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (this: HTMLAnchorElement) {
+      saved.push(`${this.download} ${new URL(this.href).pathname}`);
+    });
+    server.add('images', ['train'], 'directory');
+    await show('images');
+    const label = 'Download as zip';
+    server.intercept = ({ path }) => (path.includes('download') ? failure(413, 'too large') : undefined);
+    expect(menuOf('train')).toEqual([
+      'Open',
+      label,
+      'Copy Path',
+      'Copy Pachyderm File URI',
+      'Copy Code Snippet'
+    ]);
+    chooseItem(label);
+    expect(await screen.findByTestId('Files__failure')).toHaveTextContent('too large');
+    expect(saved).toEqual([]);
+    const asked: string[] = [];
+    server.intercept = ({ path, query }) => {
+      if (path.includes('download')) {
+        asked.push(`${path.slice(path.indexOf('download'))} ${query}`);
+        return { status: 200, body: { files: 2, size_bytes: 2048 } };
+      }
+      return undefined;
+    };
+    menuOf('train');
+    chooseItem(label);
+    expect(await screen.findByText('Downloading 2 files, 2.0 KiB')).toBeInTheDocument();
+    expect(asked).toEqual(['download/images/train content=0']);
+    expect(saved).toEqual(['train.zip /pachyderm/v2/download/images/train']);
+  });
+
   it('offers the download of a file that is too large to open', async () => {
     server.directories.set('images', [entryOf('images/big.bin', 'file', 60 * 2 ** 20)]);
     await show('images');

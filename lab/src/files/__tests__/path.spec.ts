@@ -1,4 +1,4 @@
-import { fileUri, isThere, pathInMainBrowser, realPath } from '../path';
+import { crumbs, fileUri, isList, isThere, pathInMainBrowser, realPath } from '../path';
 import { codeSnippet } from '../snippet';
 import { mountOf, stateOf } from './fakes';
 
@@ -28,6 +28,20 @@ describe('paths', () => {
     ['@/p/r/dev/x/y', 'p/r@dev:/x/y'],
     ['@/p/r', '']
   ])('of repositories: %s', (path, uri) => expect(fileUri(state, path)).toBe(uri));
+
+  it('that are no text are shown with their bytes, and nobody else is told of them', () => {
+    expect(crumbs('images/a\uefff/\uef80').map(({ name }) => name)).toEqual(['images', 'a\\xff', '\\x80']);
+    expect(realPath(state, 'images/a\uefff')).toBe('');
+    expect(fileUri(state, 'images/a\uefff')).toBe('');
+  });
+
+  it.each(['', '@', '@/p', '@/p/r'])('of lists are those of no directory: "%s"', path =>
+    expect(isList(path)).toBe(true)
+  );
+
+  it.each(['images', 'images/a', '@/p/r/dev', '@/p/r/dev/a'])('of directories: %s', path =>
+    expect(isList(path)).toBe(false)
+  );
 
   it('in the default drive exist only below the root of the server', () => {
     expect(pathInMainBrowser(state, 'images/a')).toBeNull();
