@@ -214,6 +214,7 @@ class DaemonNotRunningError(UnreachableError):
 class BusyError(PachmountError):
     id = "busy"
     errno = errno.EBUSY
+    http_status = 409
     exit_code = ExitCode.BUSY
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pachmount.api import schema
-from pachmount.api.handlers import Handler
+from pachmount.api.handlers import Handler, number_of, whole_number
 from pachmount.datums import rules
 from pachmount.datums.model import Datum
 from pachmount.datums.rules import Rules
@@ -13,7 +13,6 @@ from pachmount.mounts.datum_mode import DatumMode, Shown
 from pachmount.mounts.datum_source import DatumSource
 
 DEFAULT_PAGE = 100
-MAX_PAGE = 10_000
 RESOLVE_SECONDS = 60.0
 
 
@@ -113,8 +112,8 @@ class DatumPageHandler(DatumHandler):
     compatible = False
 
     async def get(self) -> None:
-        start = self._number("start", 0, 1 << 62)
-        number = self._number("number", DEFAULT_PAGE, MAX_PAGE)
+        start = whole_number(self.get_query_argument("start", "") or "0", "start")
+        number = number_of(self.get_query_argument("number", ""), DEFAULT_PAGE)
         self.answer(await self.poll(lambda: self._page(start, number)))
 
     def _page(self, start: int, number: int) -> schema.DatumPageAnswer:
@@ -127,14 +126,6 @@ class DatumPageHandler(DatumHandler):
             num_datums=datums.total if datums.total is not None else len(datums),
             all_datums_received=datums.complete,
         )
-
-    def _number(self, name: str, default: int, most: int) -> int:
-        text = self.get_query_argument(name, "")
-        if not text:
-            return default
-        if not text.isdecimal() or int(text) > most:
-            raise UsageError(f"invalid {name} '{text}'", f"it is 0 to {most}")
-        return int(text)
 
 
 class UnmountDatumsHandler(DatumHandler):

@@ -26,16 +26,31 @@ def decode_body(body: bytes, model: type[M]) -> M:
     text = body.decode("utf-8", errors="replace").lstrip()
     if not text:
         raise UsageError("EOF")
-    try:
-        data, _ = json.JSONDecoder().raw_decode(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(_malformed(text, error)) from error
+    data = _parse(text)
     if data is None:
         data = {}
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise UsageError(_mismatch(model, data, error)) from error
+
+
+def _parse(text: str) -> Any:
+    try:
+        data, _ = json.JSONDecoder().raw_decode(text)
+        return _without_half_characters(data) if r"\ud" in text.lower() else data
+    except json.JSONDecodeError as error:
+        raise UsageError(_malformed(text, error)) from error
+    except RecursionError as error:
+        raise UsageError("json: exceeded max depth") from error
+    except ValueError as error:  # Python reads no number of more than some thousand digits
+        raise UsageError("json: cannot unmarshal number", "it is too long") from error
+
+
+def _without_half_characters(data: Any) -> Any:
+    r"""Half a surrogate pair (`\ud800`), which no text on its way out can hold, becomes U+FFFD as in the original."""
+    text = json.dumps(data, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _malformed(text: str, error: json.JSONDecodeError) -> str:

@@ -241,7 +241,7 @@ def number_of(text: str, default: int) -> int:
     """How many of something a query asks for; UsageError if it is not 1 to MAX_NUMBER."""
     if not text:
         return default
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_NUMBER:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or not 1 <= int(text) <= MAX_NUMBER:
         raise UsageError(f"invalid number '{text}'", f"it is 1 to {MAX_NUMBER}")
     return int(text)
 

@@ -112,6 +112,8 @@ def _wish(entry: schema.MountEntry) -> Wish:
     if not entry.commit:
         entry.branch = entry.branch or "master"
     check_mount_name(entry.name)
+    if "\0" in entry.mountpoint:
+        raise UsageError("invalid mountpoint", "a path has no NUL")
     wanted = [*entry.files, *entry.paths, *([entry.path] if entry.path else [])]
     return Wish(
         name=entry.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
 import os
 import socket
@@ -21,6 +23,10 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS = 120.0
 """How long a client may take to send a request."""
+SOCKET_SECONDS = 2.0
+"""How often to look whether the socket's file is still there."""
+BACKLOG = 128
+"""How many connections may wait to be accepted."""
 
 ROUTES: dict[str, type[Handler]] = {
     "/health": cluster.HealthHandler,
@@ -72,6 +78,7 @@ class RestServer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._servers: list[tornado.httpserver.HTTPServer] = []
+        self._unix: tuple[Path, PeerAccess, tornado.httpserver.HTTPServer] | None = None
 
     def listen(self, socket_path: Path, access: PeerAccess) -> None:
         """Serve on the unix socket `socket_path`: mode 0600, or 0666 if more users have access.
@@ -83,15 +90,37 @@ class RestServer:
             raise ConfigurationError(f"cannot listen on '{socket_path}'", why, "set XDG_RUNTIME_DIR or PFS_SOCK_PATH")
         if not access.is_shared and not _is_chosen(socket_path):
             make_private_dir(socket_path.parent)
-        mode = 0o666 if access.is_shared else 0o600
-        former_umask = os.umask(0o777 & ~mode)
         try:
-            listener = tornado.netutil.bind_unix_socket(str(socket_path), mode=mode)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"cannot listen on '{socket_path}'", str(error)) from error
-        finally:
-            os.umask(former_umask)
-        self._serve(access, [listener])
+            listener = _bind(socket_path, 0o666 if access.is_shared else 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on '{socket_path}'", error.strerror or str(error)) from error
+        self._unix = socket_path, access, self._serve(access, [listener])
+
+    async def keep_listening(self) -> None:
+        """Make the unix socket anew whenever its file was removed; while that fails, the reason is logged once.
+
+        logind removes the runtime directory with a user's last session, while daemon and mounts live on.
+        """
+        told = ""
+        while True:
+            await asyncio.sleep(SOCKET_SECONDS)
+            try:
+                if self._listen_again():
+                    log.warning("the socket was removed and is made anew")
+                told = ""
+            except ConfigurationError as error:
+                if str(error) != told:
+                    log.warning("the socket was removed: %s", error)
+                    told = str(error)
+
+    def _listen_again(self) -> bool:
+        if self._unix is None or os.path.lexists(self._unix[0]):
+            return False
+        socket_path, access, unreachable = self._unix
+        self.listen(socket_path, access)
+        unreachable.stop()  # no more connections; those that exist go on
+        self._servers.remove(unreachable)
+        return True
 
     def listen_tcp(self, endpoint: Endpoint, access: TokenAccess) -> str:
         """Serve over TCP; the URL of it. Raises ConfigurationError."""
@@ -111,7 +140,7 @@ class RestServer:
         for server in self._servers:
             server.stop()
 
-    def _serve(self, access: Access, listeners: list[socket.socket]) -> None:
+    def _serve(self, access: Access, listeners: list[socket.socket]) -> tornado.httpserver.HTTPServer:
         shared = {"services": self._services, "access": access}
         application = tornado.web.Application(
             [(path, handler, {**shared, "route": path}) for path, handler in ROUTES.items()],
@@ -121,6 +150,26 @@ class RestServer:
         server = tornado.httpserver.HTTPServer(application, max_body_size=MAX_BODY_BYTES, body_timeout=BODY_SECONDS)
         server.add_sockets(listeners)
         self._servers.append(server)
+        return server
+
+
+def _bind(socket_path: Path, mode: int) -> socket.socket:
+    """A listening unix socket that nobody without `mode` can ever connect to, in the place of a stale one."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        os.fchmod(listener.fileno(), mode)  # before it has a name; unlike a umask it is no other thread's business
+        if socket_path.is_socket():
+            socket_path.unlink()
+        elif os.path.lexists(socket_path):
+            raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+        listener.bind(os.fspath(socket_path))
+        os.chmod(socket_path, mode)  # the umask took bits of it
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _is_chosen(socket_path: Path) -> bool:

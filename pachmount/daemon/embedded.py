@@ -50,6 +50,8 @@ class EmbeddedProcess:
                 except BusyError:  # another daemon's server has the store; it may be starting or stopping
                     if self._listening():
                         return self.address
+                    if not self._socket.exists():
+                        self._end()  # ours, if it is that: nobody can reach it any more
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.1)
@@ -57,16 +59,19 @@ class EmbeddedProcess:
     def stop(self) -> None:
         """End the server if it is ours."""
         with self._lock:
-            process, self._process = self._process, None
-            if process is None or process.poll() is not None:
-                return
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                log.warning("the embedded server did not stop in %.0f s and is killed", STOP_SECONDS)
-                process.kill()
-                process.wait()
+            self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("the embedded server did not stop in %.0f s and is killed", STOP_SECONDS)
+            process.kill()
+            process.wait()
 
     def _listening(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

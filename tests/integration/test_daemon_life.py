@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +49,23 @@ def assert_mounted(box: Box, repo: str, ids: list[str]) -> None:
     assert states == {repo: ("mounted", ids[1]), "pinned": ("mounted", ids[0])}
     assert box.out('cat "$1" "$2"', box.path(repo, "file"), box.root / "own" / "file") == "10"
     assert len(box.mounts_in_kernel()) == 2
+
+
+@pytest.mark.parametrize("whole_directory", [False, True])
+def test_a_socket_that_was_removed_is_made_anew(mounted: tuple[Box, str, list[str]], *, whole_directory: bool) -> None:
+    """logind removes the runtime directory with the user's last session, cleaners of temporary files a socket."""
+    box, repo, ids = mounted
+    pid, place = box.pid, Path(box.status()["socket"])
+    shutil.rmtree(place.parent) if whole_directory else place.unlink()
+    assert box.run("mount", repo, "--name", "later").returncode == 0
+    assert (box.pid, alive(pid)) == (pid, True)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    box.ok("unmount", "later")
+    assert_mounted(box, repo, ids)
+    if not EXTERNAL_CLUSTER:
+        wait_until(place.with_name("localpfs.sock").exists, "the embedded server listens again, too")
+    box.put(repo, {"/more": b""})
 
 
 def test_a_client_that_goes_away_does_not_end_it(mounted: tuple[Box, str, list[str]]) -> None:

@@ -257,5 +257,7 @@ def test_many_datums_are_shown_before_all_are_listed(box: Box) -> None:
     assert ask(box, "GET", "/datums").json["num_datums"] == 5000
     page = ask(box, "GET", "/datums/_list?start=4990&number=100").json
     assert ([entry["idx"] for entry in page["datums"]], page["next"]) == (list(range(4990, 5000)), None)
+    for page_of in ("number=0", f"number={'9' * 5000}", f"start={'9' * 5000}"):
+        assert ask(box, "GET", f"/datums/_list?{page_of}").status == 400
     assert ask(box, "PUT", f"/_show_datum?id={page['datums'][3]['id']}").json["idx"] == 4993
     assert box.status()["datum"]["received"] == 5000

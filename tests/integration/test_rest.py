@@ -53,6 +53,17 @@ def ask(box: Box, method: str, path: str, body: Any = None) -> Answer:
         connection.close()
 
 
+def ask_as_ours(box: Box, path: str, body: object) -> tuple[int, Any]:
+    """PUT as one of our own clients: the status and the JSON of the answer."""
+    connection = Connection(box.places.socket)
+    try:
+        connection.request("PUT", path, body=json.dumps(body), headers={"X-Pachmount-Client": "1"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
 @pytest.fixture(scope="module")
 def repo(shared_box: Box) -> str:
     repo = shared_box.repo("rest")
@@ -258,16 +269,29 @@ def test_warming_up_is_asked_for_and_told_as_json(box: Box, repo: str) -> None:
         assert ask(box, "PUT", path, body).status == 404
 
 
+def test_texts_that_no_path_can_hold_are_bad_requests(box: Box) -> None:
+    for wanted in ({"mountpoint": "/a\0b"}, {"name": "\ud800"}, {"branch": "\ud800"}, {"paths": ["\ud800"]}):
+        entry = {"name": "x", "repo": "images", **wanted}
+        answer = ask(box, "PUT", "/_mount", {"mounts": [entry]})
+        assert (answer.status, bool(answer.body.strip())) == (400, True), wanted
+
+
 def test_errors_for_our_own_clients_are_json(box: Box) -> None:
-    connection = Connection(box.places.socket)
-    try:
-        body = json.dumps(mount("no-such-repo"))
-        connection.request("PUT", "/_mount", body=body, headers={"X-Pachmount-Client": "1"})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    finally:
-        connection.close()
-    assert response.status == 404
+    status, answer = ask_as_ours(box, "/_mount", mount("no-such-repo"))
+    assert status == 404
     assert answer["id"] == "not-found"
     assert "no-such-repo" in answer["error"]
     assert answer["hint"]
+
+
+def test_what_cannot_be_done_just_now_is_a_conflict_for_our_own_clients(box: Box) -> None:
+    repo = box.repo("busy")
+    box.put(repo, {"/file": b"1"})
+    box.ok("mount", repo, "--rw")
+    with open(box.path(repo) / "log", "wb") as file:
+        file.write(b"more to come")
+        for route, body in (("/_commit", {"mount": repo}), ("/_unmount", {"mounts": [repo]})):
+            status, answer = ask_as_ours(box, route, body)
+            assert (status, answer["id"]) == (409, "busy")
+            assert ask(box, "PUT", route, body).status == 500
+    box.ok("unmount", repo, "--discard", "--yes")

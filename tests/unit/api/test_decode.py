@@ -82,6 +82,24 @@ def test_wrong_types_are_named(body: bytes, says: str) -> None:
     assert caught.value.http_status == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"[" * 100_000, "json: exceeded max depth"),
+        (b'{"mounts":' + b"9" * 10_000 + b"}", "json: cannot unmarshal number"),
+    ],
+)
+def test_what_python_cannot_hold_is_the_fault_of_the_request(body: bytes, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        decode_body(body, MountRequest)
+    assert caught.value.what == says
+
+
+def test_half_a_character_becomes_the_replacement_character() -> None:
+    body = rb'{"mounts":["\ud800", "\ud83d\ude00 \uDE00", "\\ud800"]}'
+    assert decode_body(body, UnmountRequest).mounts == ["\ufffd", "\U0001f600 \ufffd", r"\ud800"]
+
+
 def test_other_requests() -> None:
     assert decode_body(b'{"mount":"m"}', CommitRequest).mount == "m"
     assert decode_body(b'{"mounts":["a","b"]}', UnmountRequest).mounts == ["a", "b"]
