@@ -91,10 +91,15 @@ def make_commit(
 ) -> CommitInfo:
     """Commit a file set on a branch; the commit, finished unless that takes longer than `wait_s`.
 
-    `prune` is a directory whose files go first. Raises BusyError if the head is not the parent of the attempt, unless
-    `any_parent`; ClusterError if the cluster rejects the files. Then nothing was committed. After a ClusterTimeoutError
-    or ClusterUnreachableError the attempt may have to be settled.
+    `prune` is a directory whose files go first. Raises BusyError if the head is not the parent of the attempt, or a
+    branch that was to be new exists, unless `any_parent`; ClusterError if the cluster rejects the files. Then nothing
+    was committed. After a ClusterTimeoutError or ClusterUnreachableError the attempt may have to be settled.
     """
+    if attempt.is_new and _exists(client, repo, attempt.branch):  # a commit with a parent would take its head away
+        if not any_parent:
+            why = "somebody else made it; nothing was committed"
+            raise BusyError(f"the branch {repo}@{attempt.branch} exists by now", why, "try again")
+        attempt = replace(attempt, is_new=False)
     remember(attempt)
     try:
         parent = attempt.parent if attempt.is_new else ""
@@ -107,8 +112,11 @@ def make_commit(
     attempt = replace(attempt, commit=commit.id)
     try:
         remember(attempt)
-        if not any_parent:
-            _require_parent(client.inspect_commit(commit).parent, attempt, repo)
+        if attempt.is_new or not any_parent:
+            found = client.inspect_commit(commit).parent
+            attempt = replace(attempt, is_new=attempt.is_new and found == attempt.parent)
+            if not any_parent:
+                _require_parent(found, attempt, repo)
         if prune:
             with client.modify_file(commit) as writer:
                 writer.delete_file(prune.rstrip("/") + "/")
@@ -196,6 +204,14 @@ def wait_finished(
             return client.inspect_commit(commit, wait="finished", timeout=min(left, _WAIT_SLICE_S))
         except ClusterTimeoutError:
             continue  # a slice of the wait is over
+
+
+def _exists(client: PfsClient, repo: RepoRef, branch: str) -> bool:
+    try:
+        client.inspect_branch(repo, branch)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _require_parent(parent: str, attempt: Attempt, repo: RepoRef) -> None:
