@@ -76,6 +76,7 @@ class Reader:
             "REPO": "images",
             "SOURCE": "images",
             "OTHER": "other",
+            "SETTING": "cache_size",
             "PATH": "/labels.csv",
             "DIR": "somewhere",
             "SPEC": "edges.yaml",

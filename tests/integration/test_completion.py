@@ -127,7 +127,7 @@ def test_files_and_directories_are_the_shells(shell: Shell, box: Box) -> None:
 
 def test_repos_branches_commits_and_files(shell: Shell, box: Box, repo: str) -> None:
     head = box.cluster().inspect_commit(CommitRef(RepoRef("default", repo), "master")).commit.id
-    assert shell.complete(f"pachmount mount {repo[:7]}") == f"pachmount mount {repo}"
+    assert shell.complete(f"pachmount mount {repo[:-2]}") == f"pachmount mount {repo}"
     assert shell.complete(f"pachmount mount {repo}@dev") == f"pachmount mount {repo}@development"
     assert shell.complete(f"pachmount list {repo}@master={head[:6]}") == f"pachmount list {repo}@master={head}"
     assert shell.complete(f"pachmount list {repo}@master:/qua") == f"pachmount list {repo}@master:/quagga/"
