@@ -43,7 +43,8 @@ def _take_all(lab: LabPage, box: Box) -> None:
     box.path("labels", "labels.csv").write_text("file,label\n01.png,tabby\n02.png,birman\n")
     lab.by_id("Repos__refresh").click()
     notebook = lab.new_notebook()
-    notebook.run("print(open('pfs/labels/labels.csv').read())")
+    shown = notebook.run("from pathlib import Path\n\nprint(Path('~/pfs/labels/labels.csv').expanduser().read_text())")
+    assert "birman" in shown
     lab.open_path("images", "cats")
     expect(lab.file("01.png")).to_be_visible()
     lab.mount_row("labels").get_by_test_id("ListItem__commit").click(timeout=20_000)
