@@ -7,9 +7,9 @@ whatever becomes of the cache; what the cache drops stays as long as a copy has 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
+import logging
 import os
 import struct
 import tempfile
@@ -24,9 +24,12 @@ from pachmount.cache.disk import BIG_BYTES, DiskBlocks
 from pachmount.errors import UsageError
 from pachmount.reading import FileInfo
 
+log = logging.getLogger(__name__)
+
 _FIDEDUPERANGE = 0xC0189436
 _REQUEST = struct.Struct("=QQHHIqQQiI")
 """struct file_dedupe_range with one struct file_dedupe_range_info."""
+_CANNOT_SHARE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL, errno.EXDEV)
 _PAGE = 4096
 """Ranges begin and end at blocks of the file system."""
 _SETTLED_SECONDS = 0.5
@@ -77,14 +80,21 @@ class Links:
 
     def _share(self, copy: _Copy, deadline: float) -> None:
         """Share all whole pages of the blocks that the cache has, or has by the deadline."""
-        shared = 0
-        with contextlib.suppress(OSError), open(copy.path, "r+b") as target:  # it may be removed meanwhile
-            for number in range(-(-copy.size // BLOCK_BYTES)):
-                location = self._location(copy, number, deadline)
-                if location is not None:
-                    path, offset, size = location
-                    with contextlib.suppress(OSError), open(path, "rb") as source:  # so may a part of the cache
-                        shared += _share_range(source.fileno(), offset, target.fileno(), number * BLOCK_BYTES, size)
+        try:
+            with open(copy.path, "r+b") as target:
+                for number in range(-(-copy.size // BLOCK_BYTES)):
+                    location = self._location(copy, number, deadline)
+                    if location is not None:
+                        self._share_block(*location, target.fileno(), number * BLOCK_BYTES)
+        except OSError as error:  # it is a copy all the same; `shared_bytes` tells
+            log.info("'%s' shares nothing more with the cache: %s", copy.path, error)
+
+    def _share_block(self, path: Path, offset: int, size: int, target: int, target_at: int) -> None:
+        try:
+            with open(path, "rb") as source:
+                shared = _share_range(source.fileno(), offset, target, target_at, size)
+        except FileNotFoundError:  # the cache has dropped it meanwhile
+            return
         with self._lock:
             self.shared_bytes += shared
 
@@ -112,7 +122,7 @@ def _share_range(source: int, source_at: int, target: int, target_at: int, size:
 
 
 def _check(blocks: DiskBlocks, directory: Path) -> None:
-    """Try it, with a page in each directory."""
+    """Try it, with a page in each directory. Raises UsageError, and OSError if nothing can be written there at all."""
     if not blocks.limit or not blocks.directory.is_dir():
         raise UsageError("cannot link to the cache", "there is no cache", "see 'pachmount cache info'")
     above = next(each for each in (directory, *directory.parents) if each.exists())
@@ -121,10 +131,11 @@ def _check(blocks: DiskBlocks, directory: Path) -> None:
             for file in (source, target):
                 file.write(bytes(_PAGE))
                 file.flush()
-            shared = _share_range(source.fileno(), 0, target.fileno(), 0, _PAGE)
+            _share_range(source.fileno(), 0, target.fileno(), 0, _PAGE)
     except OSError as error:
+        if error.errno not in _CANNOT_SHARE:
+            raise
         another = error.errno == errno.EXDEV or os.stat(blocks.directory).st_dev != os.stat(above).st_dev
         why = "it is on another file system" if another else "the file system cannot share blocks"
         hint = "leave out --link, or have both on one btrfs or XFS (setting cache_dir)"
         raise UsageError(f"cannot link '{directory}' to the cache in '{blocks.directory}'", why, hint) from error
-    assert shared == _PAGE  # noqa: S101  # both are zeros

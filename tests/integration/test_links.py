@@ -127,3 +127,14 @@ def test_a_file_system_that_cannot_share(new_box: Callable[..., Box]) -> None:
         assert "cannot share blocks" in said
     finally:
         subprocess.run(["umount", "-l", box.root / "cache"], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount read-only")
+def test_a_place_that_cannot_be_written_is_told_as_such(box: Box, repo: str, disk: Path, tmp_path: Path) -> None:
+    subprocess.run(["mount", "--bind", disk, tmp_path], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", tmp_path], check=True)
+        said = box.refused("checkout", "--link", repo, str(tmp_path / "copy"))
+        assert "Read-only file system" in said
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
