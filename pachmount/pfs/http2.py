@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Sequence
 
 import hpack
+
+from pachmount.pfs import frames
+from pachmount.pfs.frames import ConnectionLostError, ProtocolError, frame
 
 FIRST_WINDOW = (1 << 20) + (64 << 10)
 """Bytes that a server may send before the reader has taken 1 MiB: what a reader who wants only a little pays for."""
@@ -21,20 +25,13 @@ LEFTOVER = 256 << 10
 MAX_WINDOW = 8 << 20
 """The same once a stream is being read on and on; at 8 MiB a path of 1 Gbit/s and 60 ms stays full."""
 MAX_FRAME = 1 << 20
-MAX_HEADER_BYTES = 64 << 10
 MAX_REQUEST_BYTES = 32 << 10
-"""Requests are not flow-controlled by us, so they must fit into the window that every server gives at first."""
+"""The longest body of a request; it fits into the window that every server gives at first."""
 RECEIVE_BYTES = 512 << 10
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-_CANCEL = 8
-_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-_FRAME_HEADER = 9
-_DEFAULT_WINDOW = 65_535
-_SENT_FRAME = 16_384
+_SENT_FRAME = frames.SMALLEST_MAX_FRAME
 _SPARE = 64 << 10
-_SETTING_HEADER_TABLE, _SETTING_PUSH, _SETTING_WINDOW, _SETTING_FRAME = 1, 2, 4, 5
 
 
 class NotHttp2Error(Exception):
@@ -49,24 +46,23 @@ class StreamResetError(Exception):
         self.code = code
 
 
-class ConnectionLostError(Exception):
-    """The connection ended before the stream did."""
-
-
 class Http2Connection:
-    """Streams one after the other on `sock` (connected, its timeout set by the owner); used by one thread at a time.
+    """Streams one after the other on `sock`, which is connected; used by one thread at a time.
 
-    OSError (TimeoutError among them) comes from the socket as it is. `abort` may be called from any thread.
+    `idle_s` is how many seconds `request` and `read` wait at most; a read waits anew only when bytes of its own stream
+    or the headers of its answer came, whatever else the server sends meanwhile. Then they raise TimeoutError; other
+    kinds of OSError come from the socket as they are. `abort` may be called from any thread.
     """
 
     def __init__(self, sock: socket.socket, scheme: str, authority: str) -> None:
         self.sock = sock
+        self.idle_s = 30.0
         self.headers: dict[str, str] = {}
         self.trailers: dict[str, str] = {}
         self.answered = False
         self.reusable = True
         self._scheme, self._authority = scheme, authority
-        self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder(MAX_HEADER_BYTES)
+        self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder(frames.MAX_CONTROL_BYTES)
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
@@ -75,13 +71,18 @@ class Http2Connection:
         self._ends_with_data = self._ended = self._greeted = False
         self._window = FIRST_WINDOW
         self._consumed = 0
-        settings = ((_SETTING_PUSH, 0), (_SETTING_WINDOW, FIRST_WINDOW), (_SETTING_FRAME, MAX_FRAME))
+        self._deadline = 0.0
+        self._may_send = self._may_send_each = frames.DEFAULT_WINDOW  # bytes, in all and in one stream
+        settings = ((frames.SETTING_PUSH, 0), (frames.SETTING_WINDOW, FIRST_WINDOW), (frames.SETTING_FRAME, MAX_FRAME))
         payload = b"".join(struct.pack(">HI", key, value) for key, value in settings)
-        window = struct.pack(">I", MAX_WINDOW - _DEFAULT_WINDOW)
-        self._outgoing = _PREFACE + _frame(_SETTINGS, 0, 0, payload) + _frame(_WINDOW_UPDATE, 0, 0, window)
+        window = struct.pack(">I", MAX_WINDOW - frames.DEFAULT_WINDOW)
+        self._outgoing = _PREFACE + frame(frames.SETTINGS, 0, 0, payload) + frame(frames.WINDOW_UPDATE, 0, 0, window)
 
     def request(self, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        """Start the next stream: a POST of `body` (at most MAX_REQUEST_BYTES)."""
+        """Start the next stream: a POST of `body`. Raises OSError.
+
+        `body` may have MAX_REQUEST_BYTES, and on a connection that was used before no more than `takes` allows.
+        """
         self._stream += 2
         self._untold += self._consumed  # the connection's window outlives the stream
         self._stale += self._left + self._padding
@@ -92,20 +93,34 @@ class Http2Connection:
         fields = [(":method", "POST"), (":scheme", self._scheme), (":path", path), (":authority", self._authority)]
         block = self._encoder.encode([*fields, *headers])
         if self._untold:
-            self._outgoing += _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._untold))
+            self._outgoing += frame(frames.WINDOW_UPDATE, 0, 0, struct.pack(">I", self._untold))
             self._untold = 0
-        frames = [self._outgoing, _frame(_HEADERS, _END_HEADERS, self._stream, block)]
+        sent = [self._outgoing, frame(frames.HEADERS, frames.END_HEADERS, self._stream, block)]
         pieces = [body[at : at + _SENT_FRAME] for at in range(0, len(body), _SENT_FRAME)] or [b""]
-        frames += [_frame(_DATA, 0, self._stream, piece) for piece in pieces[:-1]]
-        frames.append(_frame(_DATA, _END_STREAM, self._stream, pieces[-1]))
+        sent += [frame(frames.DATA, 0, self._stream, piece) for piece in pieces[:-1]]
+        sent.append(frame(frames.DATA, frames.END_STREAM, self._stream, pieces[-1]))
         self._outgoing = b""
-        self.sock.sendall(b"".join(frames))
+        self._may_send -= len(body)
+        self.sock.settimeout(self.idle_s)
+        self.sock.sendall(b"".join(sent))
+
+    def takes(self, size: int) -> bool:
+        """Whether the server's windows have room for a body of `size` bytes in one more request."""
+        return size <= min(self._may_send, self._may_send_each)
 
     def read(self) -> memoryview | None:
         """The next bytes of the answer's body, valid until the next call; None at its end, when `trailers` are there.
 
         Raises StreamResetError, ConnectionLostError, NotHttp2Error, OSError.
         """
+        self._deadline = time.monotonic() + self.idle_s
+        try:
+            return self._read()
+        except ProtocolError as error:
+            self._say_why(error)
+            raise
+
+    def _read(self) -> memoryview | None:
         while True:
             if self._stale:
                 self._skip_stale()
@@ -116,22 +131,21 @@ class Http2Connection:
                 self._ends_with_data, self._ended = False, True
             if self._ended:
                 return None
-            self._fill(_FRAME_HEADER)
+            self._fill(frames.HEADER_BYTES)
             start, buffer = self._start, self._buffer
             length = int.from_bytes(buffer[start : start + 3], "big")
             kind, flags = buffer[start + 3], buffer[start + 4]
             stream = int.from_bytes(buffer[start + 5 : start + 9], "big") & 0x7FFFFFFF
-            if not self._greeted and (kind != _SETTINGS or stream or flags & _ACK):
+            if not self._greeted and (kind != frames.SETTINGS or stream or flags & frames.ACK):
                 raise NotHttp2Error(f"the first thing it sent was {bytes(buffer[start : start + 9])!r}")
             self._greeted = True
-            self._start += _FRAME_HEADER
-            if kind == _DATA and stream < self._stream:
+            self._start += frames.HEADER_BYTES
+            frames.check(kind, flags, stream, length, current=self._stream, max_data=MAX_FRAME)
+            if kind == frames.DATA and stream != self._stream:
                 self._stale = length
-            elif kind == _DATA:
-                self._begin_data(length, flags, stream)
+            elif kind == frames.DATA:
+                self._begin_data(length, flags)
             else:
-                if length > MAX_HEADER_BYTES:
-                    raise ConnectionLostError(f"a frame of type {kind} with {length} bytes")
                 self._control(kind, flags, stream, self._take(length))
 
     def reset(self) -> bool:
@@ -139,7 +153,7 @@ class Http2Connection:
         if not self.reusable or not self.answered or self._window - self._consumed > LEFTOVER:
             return False
         try:
-            self.sock.sendall(_frame(_RST_STREAM, 0, self._stream, struct.pack(">I", _CANCEL)))
+            self.sock.sendall(frame(frames.RST_STREAM, 0, self._stream, struct.pack(">I", frames.CANCEL)))
         except OSError:
             return False
         return True
@@ -150,10 +164,12 @@ class Http2Connection:
         start, waiting = self._start, self._end - self._start
         if self._left or self._ends_with_data:
             return self._left > 0 and waiting > 0
-        if waiting <= _FRAME_HEADER or self._buffer[start + 3] != _DATA or self._buffer[start + 4] & _PADDED:
+        if waiting <= frames.HEADER_BYTES:
             return False
+        kind, flags = self._buffer[start + 3], self._buffer[start + 4]
         ours = self._buffer[start + 5 : start + 9] == self._stream.to_bytes(4, "big")
-        return ours and any(self._buffer[start : start + 3])
+        is_plain = kind == frames.DATA and not flags & frames.PADDED
+        return is_plain and ours and any(self._buffer[start : start + 3])
 
     def abort(self) -> None:
         """End the connection from any thread; a reader that waits gets an error or the end at once."""
@@ -165,16 +181,26 @@ class Http2Connection:
         self.reusable = False
         self.sock.close()
 
-    def _begin_data(self, length: int, flags: int, stream: int) -> None:
-        if stream != self._stream:
-            raise ConnectionLostError(f"data of stream {stream} in stream {self._stream}")
-        padding = self._take(1)[0] if flags & _PADDED else 0
-        self._left = length - (1 + padding if flags & _PADDED else 0)
-        if self._left < 0:
-            raise ConnectionLostError("a frame with more padding than bytes")
-        self._padding = padding
+    def _say_why(self, error: ProtocolError) -> None:
+        """Tell the server that the connection ends because it broke a rule, as RFC 9113 wants it (5.4.1)."""
+        self.reusable = False
+        with contextlib.suppress(OSError):  # the connection is closed in any case
+            self.sock.sendall(frame(frames.GOAWAY, 0, 0, struct.pack(">II", 0, error.code)))
+
+    def _begin_data(self, length: int, flags: int) -> None:
+        if not self.answered:
+            raise ProtocolError("content before the headers of the answer")
+        if self._consumed + length > self._window:
+            raise ProtocolError(f"{length} bytes, more than the window has room for", frames.FLOW_CONTROL_ERROR)
+        first = 0
+        if flags & frames.PADDED:
+            if not length:
+                raise ProtocolError("an empty frame that should be padded", frames.FRAME_SIZE_ERROR)
+            first = self._take(1)[0]
+        self._padding = frames.padding(flags, length, first)
+        self._left = length - self._padding - (1 if flags & frames.PADDED else 0)
         self._consumed += length - self._left
-        self._ends_with_data = bool(flags & _END_STREAM)
+        self._ends_with_data = bool(flags & frames.END_STREAM)
         if not self._left:
             self._skip_padding()
 
@@ -212,56 +238,73 @@ class Http2Connection:
         if self._consumed < due or self._ends_with_data:
             return
         growth = min(MAX_WINDOW, 2 * self._window) - self._window
-        connection = _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._consumed + self._untold))
-        stream = _frame(_WINDOW_UPDATE, 0, self._stream, struct.pack(">I", self._consumed + growth))
+        connection = frame(frames.WINDOW_UPDATE, 0, 0, struct.pack(">I", self._consumed + self._untold))
+        stream = frame(frames.WINDOW_UPDATE, 0, self._stream, struct.pack(">I", self._consumed + growth))
         self._window += growth
         self._consumed = self._untold = 0
-        self.sock.sendall(connection + stream)
+        self._send(connection + stream)
 
     def _control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind == _HEADERS:
-            self._on_headers(flags, stream, payload)
-        elif kind == _SETTINGS and not flags & _ACK:
+        if kind == frames.HEADERS:
+            self._on_headers(flags, stream, frames.header_block(flags, payload))
+        elif kind == frames.SETTINGS and not flags & frames.ACK:
             self._on_settings(payload)
-        elif kind == _PING and not flags & _ACK:
-            self.sock.sendall(_frame(_PING, _ACK, 0, payload))
-        elif kind == _RST_STREAM and stream == self._stream:
+        elif kind == frames.PING and not flags & frames.ACK:
+            self._send(frame(frames.PING, frames.ACK, 0, payload))
+        elif kind == frames.WINDOW_UPDATE:
+            self._on_window(stream, payload)
+        elif kind == frames.RST_STREAM and stream == self._stream:
             code = int.from_bytes(payload, "big")
             if code or not self.trailers:
                 raise StreamResetError(code)
-        elif kind == _GOAWAY:
+        elif kind == frames.GOAWAY:
             self.reusable = False
             if int.from_bytes(payload[:4], "big") & 0x7FFFFFFF < self._stream:
                 raise ConnectionLostError("the server is going away")
 
     def _on_headers(self, flags: int, stream: int, payload: bytes) -> None:
-        if flags & _PADDED:
-            payload = payload[1 : len(payload) - payload[0]]
-        if flags & _PRIORITY:
-            payload = payload[5:]
-        ended, block = bool(flags & _END_STREAM), bytearray(payload)
-        while not flags & _END_HEADERS:
-            header = self._take(_FRAME_HEADER)
+        ended, block = bool(flags & frames.END_STREAM), bytearray(payload)
+        while not flags & frames.END_HEADERS:
+            header = self._take(frames.HEADER_BYTES)
             length, kind, flags = int.from_bytes(header[:3], "big"), header[3], header[4]
-            if kind != _CONTINUATION or len(block) + length > MAX_HEADER_BYTES:
-                raise ConnectionLostError("headers that do not end")
+            same = int.from_bytes(header[5:], "big") & 0x7FFFFFFF == stream
+            if kind != frames.CONTINUATION or not same or len(block) + length > frames.MAX_CONTROL_BYTES:
+                raise ProtocolError("headers that do not end")
             block += self._take(length)
         try:
             fields = {str(name): str(value) for name, value in self._decoder.decode(bytes(block))}
         except hpack.HPACKError as error:
-            raise ConnectionLostError(f"headers that cannot be read: {error}") from error
+            raise ProtocolError(f"headers that cannot be read: {error}", frames.COMPRESSION_ERROR) from error
         if stream != self._stream:
             return
+        if not self.answered and fields.get(":status", "").startswith("1"):
+            if ended:
+                raise ProtocolError("an answer that ends with interim headers")
+            return
+        if self.answered and not ended:
+            raise ProtocolError("headers in the middle of an answer")
         if ended:
             self.trailers, self._ended = fields, True
         if not self.answered:
             self.headers, self.answered = fields, True
+            self._deadline = time.monotonic() + self.idle_s
 
     def _on_settings(self, payload: bytes) -> None:
-        for key, value in struct.iter_unpack(">HI", payload[: len(payload) // 6 * 6]):
-            if key == _SETTING_HEADER_TABLE:
+        for key, value in frames.settings(payload):
+            if key == frames.SETTING_HEADER_TABLE:
                 self._encoder.header_table_size = min(value, 4096)
-        self.sock.sendall(_frame(_SETTINGS, _ACK, 0, b""))
+            elif key == frames.SETTING_WINDOW:
+                self._may_send_each = value
+        self._send(frame(frames.SETTINGS, frames.ACK, 0, b""))
+
+    def _on_window(self, stream: int, payload: bytes) -> None:
+        increment = int.from_bytes(payload, "big") & frames.LARGEST_WINDOW
+        if not increment:
+            raise ProtocolError("a window that grows by nothing")
+        if not stream:
+            self._may_send += increment
+            if self._may_send > frames.LARGEST_WINDOW:
+                raise ProtocolError(f"a window of {self._may_send} bytes", frames.FLOW_CONTROL_ERROR)
 
     def _take(self, size: int) -> bytes:
         self._fill(size)
@@ -270,7 +313,7 @@ class Http2Connection:
         return taken
 
     def _fill(self, size: int) -> None:
-        """See to it that at least `size` bytes (at most MAX_HEADER_BYTES) are in the buffer."""
+        """See to it that at least `size` bytes (at most frames.MAX_CONTROL_BYTES) are in the buffer."""
         while self._end - self._start < size:
             if self._start:
                 waiting = bytes(self._view[self._start : self._end])
@@ -282,11 +325,19 @@ class Http2Connection:
     def _receive(self) -> None:
         if self._start == self._end:
             self._start = self._end = 0
+        self._limit()
         size = self.sock.recv_into(self._view[self._end :])
         if not size:
             raise ConnectionLostError("the connection was closed")
         self._end += size
 
+    def _send(self, data: bytes) -> None:
+        self._limit()
+        self.sock.sendall(data)
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
+    def _limit(self) -> None:
+        """Let the next call of the socket wait until the deadline of `read` at most. Raises TimeoutError."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"nothing came for {self.idle_s:g} s")
+        self.sock.settimeout(left)

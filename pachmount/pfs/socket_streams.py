@@ -22,14 +22,10 @@ import grpc
 
 from pachmount.errors import ClusterTimeoutError, DataError, PachmountError
 from pachmount.pfs.address import ClusterAddress
+from pachmount.pfs.dial import dial
+from pachmount.pfs.frames import ConnectionLostError
 from pachmount.pfs.framing import Framing, failure_of
-from pachmount.pfs.http2 import (
-    MAX_REQUEST_BYTES,
-    ConnectionLostError,
-    Http2Connection,
-    NotHttp2Error,
-    StreamResetError,
-)
+from pachmount.pfs.http2 import MAX_REQUEST_BYTES, Http2Connection, NotHttp2Error, StreamResetError
 from pachmount.pfs.status import CallFailedError, to_error
 
 log = logging.getLogger(__name__)
@@ -88,11 +84,11 @@ class SocketStreams:
         headers = [("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "pachmount"), *metadata]
         message = b"\0" + len(body).to_bytes(4, "big") + body
         while True:
-            connection = None if fresh else self._take_idle()
+            connection = None if fresh else self._take_idle(len(message))
             reused = connection is not None
             try:
-                connection = connection or self._connect()
-                connection.sock.settimeout(idle_s)
+                connection = connection or self._connect(idle_s)
+                connection.idle_s = idle_s
                 with self._lock:
                     if self._closed:
                         raise ConnectionLostError("the connection was closed by us")
@@ -131,28 +127,21 @@ class SocketStreams:
         for connection in busy:
             connection.abort()
 
-    def _take_idle(self) -> Http2Connection | None:
+    def _take_idle(self, size: int) -> Http2Connection | None:
+        """A connection that was used before, is not too old, and takes a request of `size` bytes, or None."""
         with self._lock:
             while self._idle:
                 since, connection = self._idle.pop()
-                if time.monotonic() - since < IDLE_SECONDS:
+                if time.monotonic() - since < IDLE_SECONDS and connection.takes(size):
                     return connection
                 connection.close()
         return None
 
-    def _connect(self) -> Http2Connection:
+    def _connect(self, idle_s: float) -> Http2Connection:
         address = self.address
+        sock = dial(address, min(CONNECT_SECONDS, idle_s))
         if address.scheme == "unix":
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(CONNECT_SECONDS)
-            try:
-                sock.connect(address.socket_path)
-            except BaseException:
-                sock.close()
-                raise
             return Http2Connection(sock, "http", "localhost")
-        sock = socket.create_connection((address.host, address.port), CONNECT_SECONDS)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         authority = address.qualified.partition("://")[2]
         return Http2Connection(self._encrypted(sock), "https" if address.secure else "http", authority)
 

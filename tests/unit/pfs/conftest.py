@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_cluster import FakeServer, serving
+from http2_peer import Peer
 
 from pachmount.pfs.client import PfsClient
 
@@ -29,3 +30,11 @@ def client(request: pytest.FixtureRequest, socket_path: Path, fake: FakeServer) 
     with PfsClient(f"unix://{socket_path}", call_timeout=10.0) as client:
         client._rpc._sockets.usable = request.param == "sockets"
         yield client
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    """A server that a test lets send HTTP/2 frames of its choice."""
+    peer = Peer()
+    yield peer
+    peer.close()
