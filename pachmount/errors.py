@@ -32,6 +32,7 @@ PachmountError
 │   └── NameTakenError
 ├── ConfigurationError         a settings or context file that cannot be used
 ├── DataError                  bytes that do not match their size or hash
+│   └── StoreDamagedError          a store's database and its ledger do not agree
 ├── StorageFullError
 ├── ClusterError               the cluster refused for a reason of its own
 ├── NeedsClusterError          the embedded server, or an old cluster, cannot do it
@@ -246,6 +247,10 @@ class ConfigurationError(PachmountError):
 
 class DataError(PachmountError):
     id = "bad-data"
+
+
+class StoreDamagedError(DataError):
+    id = "store-damaged"
 
 
 class StorageFullError(PachmountError):
