@@ -253,6 +253,12 @@ class StoreDamagedError(DataError):
     id = "store-damaged"
 
 
+class IncompleteListingError(DataError):
+    """A listing ended well, but does not have all that it must have."""
+
+    id = "incomplete-listing"
+
+
 class StorageFullError(PachmountError):
     id = "storage-full"
     errno = errno.ENOSPC

@@ -102,6 +102,14 @@ def file_entry(info: pfs.FileInfo) -> FileEntry:
     return FileEntry(info.file.path.rstrip("/"), info.file_type == _DIR, info.size_bytes, info.hash)
 
 
+def file_pair(pair: pfs.DiffFileResponse) -> tuple[FileEntry | None, FileEntry | None]:
+    """The new and the old entry; None where there is none."""
+    return (
+        file_entry(pair.new_file) if pair.HasField("new_file") else None,
+        file_entry(pair.old_file) if pair.HasField("old_file") else None,
+    )
+
+
 def repo_ref(repo: pfs.Repo) -> RepoRef:
     return RepoRef(repo.project.name or "default", repo.name)
 

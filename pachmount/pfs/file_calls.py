@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pachmount.errors import NotFoundError, UsageError
 from pachmount.pfs import convert
+from pachmount.pfs.adding_up import Sum, WalkCheck, checked_pairs, incomplete
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, FileEntry
 from pachmount.pfs.proto import pfs_pb2
@@ -33,21 +34,43 @@ class FileCalls:
             yield from entries
 
     def walk_batches(self, commit: CommitRef, path: str = "") -> Iterator[Sequence[FileEntry]]:
-        """The same as `walk`, in batches as they arrive."""
+        """The same as `walk`, in batches as they arrive.
+
+        IncompleteListingError, at the latest behind the last one, when some have not come.
+        """
         request = pfs_pb2.WalkFileRequest(file=convert.file_message(commit, path))
         batches = self._rpc.listing(_PFS + "WalkFile", request, convert.decode_entries)
+        check = WalkCheck(commit, path)
         try:
             for entries in batches:
+                check.feed(entries)
                 yield entries if entries[0].path else entries[1:]
         except NotFoundError as error:
             if not is_file_missing(error):
                 raise
+            return
+        check.finish()
+        if check.is_empty and self._find(commit, path) is not None:
+            raise incomplete(commit, path, "nothing came of it")
 
     def list(self, commit: CommitRef, path: str = "") -> Iterator[FileEntry]:
-        """The entries of one directory, in path order; nothing if it does not exist."""
+        """The entries of one directory, in path order; nothing if it does not exist.
+
+        IncompleteListingError behind the last one when some have not come: the directory itself is asked for, too.
+        """
         request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path))
+        came: list[tuple[int, bytes]] = []
         for entries in self._rpc.listing(_PFS + "ListFile", request, convert.decode_entries):
+            came.extend((entry.size, entry.hash) for entry in entries)
             yield from entries
+        directory = self._find(commit, path)
+        if directory is not None and directory.is_dir:
+            total = Sum(directory)
+            for size, digest in came:
+                total.add(size, digest)
+            total.check(commit)
+        elif came and directory is None:
+            raise incomplete(commit, path, "the cluster says that there is no such directory")
 
     def glob(self, commit: CommitRef, pattern: str) -> Iterator[Sequence[FileEntry]]:
         """The files and directories that a pattern matches, in path order, in batches as they arrive."""
@@ -72,16 +95,29 @@ class FileCalls:
             new_file=convert.file_message(new, "/"), old_file=convert.file_message(old, "/")
         )
         stream = self._rpc.stream(_PFS + "DiffFile", request, pfs_pb2.DiffFileResponse.FromString)
-        for pair in stream:
-            yield (
-                convert.file_entry(pair.new_file) if pair.HasField("new_file") else None,
-                convert.file_entry(pair.old_file) if pair.HasField("old_file") else None,
-            )
+        is_empty = True
+        for pair in checked_pairs(new, map(convert.file_pair, stream)):
+            is_empty = False
+            yield pair
+        if is_empty and new.id != old.id and self._root_hash(new) != self._root_hash(old):
+            raise incomplete(new, "/", f"nothing came of its differences from {old.id}, but there are some")
 
     def inspect_file(self, commit: CommitRef, path: str) -> FileEntry:
         """One file or directory (of a directory the server adds up the whole tree); raises NotFoundError."""
         request = pfs_pb2.InspectFileRequest(file=convert.file_message(commit, path))
         return self._rpc.unary(_PFS + "InspectFile", request, convert.decode_entry)
+
+    def _find(self, commit: CommitRef, path: str) -> FileEntry | None:
+        try:
+            return self.inspect_file(commit, path)
+        except NotFoundError as error:
+            if not is_file_missing(error):
+                raise
+            return None
+
+    def _root_hash(self, commit: CommitRef) -> bytes:
+        root = self._find(commit, "")
+        return b"" if root is None else root.hash
 
     def open(
         self, commit: CommitRef, path: str, offset: int = 0, *, idle_timeout: float | None = None

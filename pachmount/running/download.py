@@ -67,6 +67,7 @@ class _Copy:
 
     def content(self, file: DatumFile) -> None:
         """Copy a file, or a directory with all that is below it."""
+        before = self.bytes
         stream = self._client.open_tar(_commit_of(file), file.path)
         try:
             with tarfile.open(fileobj=io.BufferedReader(_Raw(stream), _PIECE), mode="r|") as archive:
@@ -78,6 +79,9 @@ class _Copy:
                         self._count(member.size)
         finally:
             stream.cancel()
+        if self.bytes - before != file.size_bytes:
+            why = f"it has {file.size_bytes} bytes, {self.bytes - before} of them came"
+            raise DataError(f"'{file.path}' of {file.repo} did not come as a whole", why, "try again")
 
     def names(self, file: DatumFile) -> None:
         """Make empty files of the same names."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
 from zlib import crc32
 
 from pachmount.errors import DataError
@@ -19,7 +21,7 @@ from pachmount.pfs.model import FileEntry
 
 HASH_BYTES = 32
 _ROOT = 0
-_SECTIONS = 6
+_SECTIONS = 7
 _OPEN = 0xFFFFFFFF
 """The end of a directory whose last descendant may not have come yet."""
 _FIRST_SLOTS = 16
@@ -47,7 +49,7 @@ class Listing:
         listing = cls()
         if len(sections) != _SECTIONS:
             return None
-        blob, digests, start, size, end, slot = sections
+        blob, digests, start, size, end, slot, total = sections
         listing._blob, listing._hash = bytearray(blob), bytearray(digests)
         listing._start, listing._size = array("Q", start), array("q", size)
         listing._end, listing._slot = array("I", end), array("I", slot)
@@ -56,12 +58,29 @@ class Listing:
         if not fits or len(listing._hash) != HASH_BYTES * count or listing._start[-1] != len(listing._blob):
             return None
         listing.total_bytes = sum(listing._size)
-        return listing
+        return listing if array("q", total) == array("q", (listing.total_bytes,)) else None
 
     def sections(self) -> list[memoryview]:
         """All that it knows, as bytes; only of a finished listing."""
-        columns = (self._blob, self._hash, self._start, self._size, self._end, self._slot)
+        total = array("q", (self.total_bytes,))
+        columns = (self._blob, self._hash, self._start, self._size, self._end, self._slot, total)
         return [memoryview(column).cast("B") for column in columns]
+
+    def root_hash(self) -> bytes:
+        """The server's hash of all files, which covers their order but not their names; of a finished listing."""
+        hashes: list[tuple[int, Any]] = [(len(self._end), blake2b(digest_size=HASH_BYTES))]
+        for index in range(1, len(self._end)):
+            while hashes[-1][0] <= index:
+                done = hashes.pop()[1].digest()
+                hashes[-1][1].update(done)
+            if self._end[index]:
+                hashes.append((self._end[index], blake2b(digest_size=HASH_BYTES)))
+            else:
+                hashes[-1][1].update(self.digest(index))
+        while len(hashes) > 1:
+            done = hashes.pop()[1].digest()
+            hashes[-1][1].update(done)
+        return bytes(hashes[0][1].digest())
 
     def __len__(self) -> int:
         """The number of files and directories, without the root."""
@@ -231,23 +250,30 @@ class GrowingListing(Listing):
             self._end[index] = len(self._end)
 
     def knows(self, path: bytes) -> bool:
-        """Whether it is certain by now whether there is something at `path`: it is there, or the walk is past it."""
-        return self.find(path) is not None or self._is_past(path)
+        """Whether it is certain by now whether there is something at `path`: it is there, or certainly not."""
+        return self.find(path) is not None or self._is_absent(path)
 
     def knows_children(self, path: bytes) -> bool:
         """Whether all entries of the directory `path` have come, or it is certain that there is no such directory."""
         index = self.find(path)
-        return self._is_past(path) if index is None else self._end[index] != _OPEN
+        return self._is_absent(path) if index is None else self._end[index] != _OPEN
 
     def is_in(self, directory: bytes) -> bool:
         """Whether the walk is among the entries of this very directory, not below one of them."""
         return self._below == (directory if directory == b"/" else directory + b"/")
 
-    def _is_past(self, path: bytes) -> bool:
-        # Paths come in the order of their bytes, that of a directory with a trailing slash.
-        last = len(self._end) - 1
-        key = self.path(last) + b"/" if self._end[last] else self.path(last)
-        return key > path + b"/"
+    def _is_absent(self, path: bytes) -> bool:
+        """Whether a directory above `path` has all its entries, and that they are all is known: its sum was right.
+
+        That the walk is past the path is not enough: entries may have been lost on the way.
+        """
+        while True:
+            path = path[: path.rindex(b"/")] or b"/"
+            index = self.find(path)
+            if index is not None:
+                return self._end[index] != _OPEN
+            if path == b"/":
+                return False
 
     def _position(self, path: bytes) -> int:
         """The slot that holds the path, or the empty one where it belongs."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pachmount.cache.listings import ListingFiles, ListingKey
-from pachmount.errors import PachmountError
+from pachmount.errors import IncompleteListingError, PachmountError
 from pachmount.pfs.model import CommitRef, FileEntry
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listing import GrowingListing, Listing
@@ -77,12 +77,18 @@ class SavedListing:
         listing, differences = self._former
         self._former = None  # its listing need not stay in memory
         changes: dict[bytes, FileEntry | None] = {}
+        root: FileEntry | None = None
         for new, old in differences():
+            if new is not None and not new.path:
+                root = new
             if old is not None and not old.is_dir and self._filter.visible(old.path):
                 changes.setdefault(old.path.encode(), None)
             if new is not None and not new.is_dir and self._filter.visible(new.path):
                 changes[new.path.encode()] = new
-        return GrowingListing.changed(listing, changes)
+        derived = GrowingListing.changed(listing, changes)
+        if root is not None and self._filter.everything and derived.root_hash() != root.hash:
+            raise IncompleteListingError("differences between two commits are incomplete", "the hash of all is another")
+        return derived
 
     def save(self, listing: Listing) -> None:
         key = self._key()

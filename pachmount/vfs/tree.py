@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from pachmount.errors import ClusterTimeoutError, ClusterUnreachableError, NotFoundError, PachmountError
+from pachmount.errors import (
+    ClusterTimeoutError,
+    ClusterUnreachableError,
+    IncompleteListingError,
+    NotFoundError,
+    PachmountError,
+)
 from pachmount.pfs.model import CommitReader, CommitRef, FileEntry
 from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listing import GrowingListing, Listing
@@ -215,10 +221,7 @@ class Tree:
         listing: Listing = growing
         found, how = self._restore()
         try:
-            if found is None:
-                self._fill(growing)
-            else:
-                listing = found
+            listing = self._filled(growing) if found is None else found
         except PachmountError as failure:
             error = failure
             log.warning("listing of %s failed: %s", self._commit, failure)
@@ -261,6 +264,16 @@ class Tree:
                 self._restoring = False
                 self._changed.notify_all()
 
+    def _filled(self, growing: GrowingListing) -> Listing:
+        """The listing as the cluster gives it; one that is incomplete is asked for once more."""
+        try:
+            self._fill(growing)
+        except IncompleteListingError as error:
+            log.warning("%s; asking once more", error)
+            growing = self._growing = GrowingListing()
+            self._fill(growing)
+        return growing
+
     def _fill(self, growing: GrowingListing) -> None:
         for root in self._filter.paths or ("",):
             for entries in self._reader.walk_batches(self._commit, root):
@@ -282,7 +295,11 @@ class Tree:
         try:
             found = self._listing or self._directories.get(directory)
             if found is None:
-                found = self._list(directory, deadline)
+                try:
+                    found = self._list(directory, deadline)
+                except IncompleteListingError as error:
+                    log.warning("%s; asking once more", error)
+                    found = self._list(directory, deadline)
                 with self._changed:
                     self._hold(directory, found)
             return found

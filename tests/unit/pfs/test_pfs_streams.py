@@ -78,7 +78,7 @@ class TestIdleTimeout:
         assert [bytes(content) for content in stream] == [b"second"]
 
     def test_a_listing(self, socket_path: Path, fake: FakeServer) -> None:
-        fake.stream("WalkFile", Held(entry("/a")))
+        fake.stream("WalkFile", Held(entry("/")))
         with PfsClient(f"unix://{socket_path}", call_timeout=0.2) as client, pytest.raises(ClusterTimeoutError):
             list(client.walk(COMMIT))
 
@@ -160,8 +160,8 @@ class TestListings:
             list(client.walk(COMMIT))
 
     def test_walk(self, client: PfsClient, fake: FakeServer) -> None:
-        fake.stream("WalkFile", lambda request, context: iter([entry("/"), entry("/a/"), entry("/a/b", 3)]))
-        assert list(client.walk(COMMIT)) == [FileEntry("/a", True, 0, b""), FileEntry("/a/b", False, 3, b"")]
+        fake.stream("WalkFile", lambda request, context: iter([entry("/", 3), entry("/a/", 3), entry("/a/b", 3)]))
+        assert list(client.walk(COMMIT)) == [FileEntry("/a", True, 3, b""), FileEntry("/a/b", False, 3, b"")]
 
     def test_a_missing_path_is_empty(self, client: PfsClient, fake: FakeServer) -> None:
         fake.stream("WalkFile", refusing(grpc.StatusCode.NOT_FOUND, "file /x not found in repo p/r at commit c"))
@@ -235,6 +235,7 @@ class TestRetries:
         def walk(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
             counts["WalkFile"] += 1
             if counts["WalkFile"] > 1:
+                yield entry("/")
                 yield entry("/a")
             context.abort(UNAVAILABLE, "try again")
 
@@ -273,7 +274,7 @@ class TestToken:
 
     def test_exactly_one(self, socket_path: Path, fake: FakeServer) -> None:
         fake.unary("InspectRepo", lambda request, context: b"")
-        fake.stream("WalkFile", lambda request, context: iter([]))
+        fake.stream("WalkFile", lambda request, context: iter([entry("/")]))
         fake.upload("ModifyFile", lambda requests, context: [*requests] and b"")
         with PfsClient(f"unix://{socket_path}", token="secret") as client:
             client.inspect_repo(REPO)

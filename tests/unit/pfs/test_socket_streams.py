@@ -248,14 +248,16 @@ def test_garbage_after_content_is_an_error(peer: Peer, client: PfsClient, data: 
         read(client)
 
 
-def file_info(path: str) -> bytes:
+def file_info(path: str, size: int | None = None) -> bytes:
     kind = pfs_pb2.FileType.DIR if path.endswith("/") else pfs_pb2.FileType.FILE
-    info = pfs_pb2.FileInfo(file=pfs_pb2.File(path=path), file_type=kind, size_bytes=len(path), hash=b"h" * 32)
+    size = len(path) if size is None else size
+    info = pfs_pb2.FileInfo(file=pfs_pb2.File(path=path), file_type=kind, size_bytes=size)
     data = info.SerializeToString()
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-PATHS = ["/", *(f"/dir/{number:03}" for number in range(200))]
+PATHS = [f"/dir/{number:03}" for number in range(200)]
+LISTED = [file_info("/", 1600), file_info("/dir/", 1600), *map(file_info, PATHS)]
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
@@ -263,7 +265,7 @@ PATHS = ["/", *(f"/dir/{number:03}" for number in range(200))]
 def test_a_listing_in_frames_of_any_size(peer: Peer, client: PfsClient, size: int, padded: bool) -> None:
     def script(peer: Peer) -> None:
         peer.begin()
-        data = b"".join(map(file_info, PATHS))
+        data = b"".join(LISTED)
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         if padded:
             frames = [frame(DATA, PADDED, peer.stream, b"\3" + piece + bytes(3)) for piece in pieces]
@@ -273,18 +275,21 @@ def test_a_listing_in_frames_of_any_size(peer: Peer, client: PfsClient, size: in
         peer.end()
 
     peer.script = script
-    assert [(entry.path, entry.size) for entry in client.walk(COMMIT)] == [(path, 8) for path in PATHS[1:]]
+    assert [(entry.path, entry.size) for entry in client.walk(COMMIT)] == [
+        ("/dir", 1600),
+        *((path, 8) for path in PATHS),
+    ]
 
 
 def test_messages_that_came_together_are_one_batch(peer: Peer, client: PfsClient) -> None:
     def script(peer: Peer) -> None:
         peer.begin()
-        peer.send(b"".join(frame(DATA, 0, peer.stream, file_info(path)) for path in PATHS))
+        peer.send(b"".join(frame(DATA, 0, peer.stream, info) for info in LISTED))
         peer.end()
 
     peer.script = script
     batches = [len(batch) for batch in client.walk_batches(COMMIT)]
-    assert sum(batches) == 200
+    assert sum(batches) == 201
     assert len(batches) < 20
 
 
@@ -303,7 +308,7 @@ def test_a_listing_whose_connection_ends_before_the_first_entry_is_asked_for_aga
     def script(peer: Peer) -> None:
         if peer.connections > 2:
             peer.begin()
-            peer.send(frame(DATA, 0, peer.stream, file_info("/a")))
+            peer.send(frame(DATA, 0, peer.stream, file_info("/", 2) + file_info("/a")))
             peer.end()
 
     peer.script = script
@@ -313,7 +318,7 @@ def test_a_listing_whose_connection_ends_before_the_first_entry_is_asked_for_aga
 
 
 def test_a_listing_that_breaks_off_later_is_an_error(peer: Peer, client: PfsClient) -> None:
-    peer.script = lambda peer: (peer.begin(), peer.send(frame(DATA, 0, peer.stream, file_info("/a"))))[0]
+    peer.script = lambda peer: (peer.begin(), peer.send(frame(DATA, 0, peer.stream, file_info("/", 2) + file_info("/a"))))[0]
     listing = client.walk(COMMIT)
     assert next(listing).path == "/a"
     with pytest.raises(ClusterUnreachableError):
