@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pachmount.errors import IncompleteListingError
 from pachmount.mounts.mount import BranchPosition
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, RepoRef
@@ -16,10 +17,13 @@ LARGEST_PAGE = 256
 
 
 def ancestors(client: PfsClient, repo: RepoRef, start: str, limit: int) -> Iterator[CommitInfo]:
-    """The commit `start` (an id) and its ancestors, newest first, `limit` at most; pages double as one goes on."""
+    """The commit `start` (an id) and its ancestors, newest first, `limit` at most; pages double as one goes on.
+
+    IncompleteListingError where the cluster leaves some out, twice.
+    """
     number, last = min(FIRST_PAGE, limit), ""
     while number > 0:
-        page = client.list_commits(repo, to=last or start, number=number + bool(last))
+        page = _page(client, repo, last or start, number + bool(last))
         found = page[1:] if last else page  # a page begins with the commit that the last one ended with
         yield from found
         if len(found) < number:
@@ -27,6 +31,18 @@ def ancestors(client: PfsClient, repo: RepoRef, start: str, limit: int) -> Itera
         limit -= number
         last = found[-1].commit.id
         number = min(2 * number, LARGEST_PAGE, limit)
+
+
+def _page(client: PfsClient, repo: RepoRef, start: str, number: int) -> list[CommitInfo]:
+    """`start` and the ancestors that follow, `number` in all, or down to the first commit."""
+    for _ in range(2):
+        page = client.list_commits(repo, to=start, number=number)
+        ids = [info.commit.id for info in page]
+        parents = [info.parent for info in page]
+        if ids[:1] == [start] and parents[:-1] == ids[1:] and (len(page) >= number or not parents[-1]):
+            return page
+    why = f"commits between {start[:8]} and its ancestors are missing in the list of commits"
+    raise IncompleteListingError(f"cannot list the commits of {repo}", why, "try again")
 
 
 def position(

@@ -31,7 +31,7 @@ LISTINGS = ("WalkFile", "ListFile")
 
 @pytest.fixture(scope="module")
 def shared_wire(fuse: None) -> Iterator[Wire]:
-    box = Box({"PACHMOUNT_READ_TIMEOUT": "5"})
+    box = Box({"PACHMOUNT_READ_TIMEOUT": "5", "PACHMOUNT_POLL_INTERVAL": "0.5"})
     wire = None
     try:
         wire = Wire(box)
@@ -90,7 +90,9 @@ def names(top: Path) -> set[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    return {f"/{Path(folder, name).relative_to(top)}" for folder, _, files in os.walk(top, onerror=fail) for name in files}
+    return {
+        f"/{Path(folder, name).relative_to(top)}" for folder, _, files in os.walk(top, onerror=fail) for name in files
+    }
 
 
 def saved(box: Box) -> list[Path]:
@@ -217,6 +219,24 @@ def test_a_datum_is_not_downloaded_in_part(wire: Wire, tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
     wire.calls.fault = None
     wire.box.ok("datum", "download", "0", str(spec), str(tmp_path / "d"))
+
+
+def test_the_distance_is_not_counted_with_commits_left_out(wire: Wire) -> None:
+    repo = wire.box.repo("behind", wire.server.address)
+    wire.put(repo, {"/a": b"0"})
+    wire.box.mount(repo)
+    missing = wire.put(repo, {"/a": b"1"})
+    last = wire.put(repo, {"/a": b"2"})
+
+    def fault(_call: Call, messages: Iterator[bytes]) -> Iterable[bytes]:
+        return (message for message in messages if pfs_pb2.CommitInfo.FromString(message).commit.id != missing)
+
+    gap = wire.calls.fault = On(fault, methods=("ListCommit",))
+    wait_until(lambda: gap.struck >= 4, "the commits were listed")
+    status = wire.box.mount_status(repo)
+    assert (status["latest_commit"], status["behind"]) != (last, 1)
+    wire.calls.fault = None
+    wait_until(lambda: wire.box.mount_status(repo)["behind"] == 2, "counted")
 
 
 def shorter_archive(_call: Call, messages: Iterator[bytes]) -> Iterable[bytes]:

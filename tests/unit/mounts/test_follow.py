@@ -27,7 +27,8 @@ class Line:
     def _info(self, number: int) -> CommitInfo:
         odd = self.odd.get(number, "")
         finished = None if odd == "open" else 1.0
-        return CommitInfo(CommitRef(REPO, name(number)), finished=finished, error=odd if odd != "open" else "")
+        commit, parent = CommitRef(REPO, name(number)), name(number - 1) if number else ""
+        return CommitInfo(commit, parent, finished=finished, error=odd if odd != "open" else "")
 
     def list_commits(self, repo: RepoRef, *, number: int, to: str) -> list[CommitInfo]:
         page = [self._info(n) for n in range(int(to, 16), -1, -1)][:number]

@@ -27,6 +27,7 @@ class FakeClient:
         state = self.states[number]
         return CommitInfo(
             CommitRef(REPO, IDS[number], "master"),
+            IDS[number - 1] if number else "",
             started=float(number),
             finishing=10.0 + number if state != "open" else None,
             finished=100.0 + number if state == "finished" else None,

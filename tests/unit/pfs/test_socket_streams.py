@@ -318,7 +318,10 @@ def test_a_listing_whose_connection_ends_before_the_first_entry_is_asked_for_aga
 
 
 def test_a_listing_that_breaks_off_later_is_an_error(peer: Peer, client: PfsClient) -> None:
-    peer.script = lambda peer: (peer.begin(), peer.send(frame(DATA, 0, peer.stream, file_info("/", 2) + file_info("/a"))))[0]
+    peer.script = lambda peer: (
+        peer.begin(),
+        peer.send(frame(DATA, 0, peer.stream, file_info("/", 2) + file_info("/a"))),
+    )[0]
     listing = client.walk(COMMIT)
     assert next(listing).path == "/a"
     with pytest.raises(ClusterUnreachableError):
