@@ -10,7 +10,8 @@ PachmountError
 │   ├── OutOfRangeError            bytes behind the end of a file
 │   ├── TooLongError               a file that is too long to be opened in JupyterLab
 │   ├── NoInputError               a pipeline without input
-│   └── NoDatumsError              no file matches an input
+│   ├── NoDatumsError              no file matches an input
+│   └── TooManyDatumsError         more datums than the setting allows
 ├── NotFoundError              no such project, repo, branch, commit or file
 ├── AlreadyExistsError
 ├── NotADirectoryInSourceError a path leads through a file
@@ -133,6 +134,10 @@ class NoInputError(UsageError):
 
 class NoDatumsError(UsageError):
     id = "no-datums"
+
+
+class TooManyDatumsError(UsageError):
+    id = "too-many-datums"
 
 
 class NotFoundError(PachmountError):

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     read_ahead: Size = Field(default=64 << 20, ge=1 << 20, description="how far a sequential reader is read ahead")
     read_timeout: float = Field(default=30.0, gt=0, description="how long a read or lookup may wait for the cluster")
     call_timeout: float = Field(default=15.0, gt=0, description="how long one call to the cluster may take")
+    max_datums: int = Field(default=10_000_000, ge=1, description="how many datums an input may have")
     poll_interval: float = Field(default=5.0, gt=0, description="how often branch heads are looked at")
     on_shutdown: Literal["keep", "commit"] = Field(
         default_factory=lambda: "commit" if paths.sidecar_mode() else "keep",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pachmount.api import schema
 from pachmount.api.handlers import Handler, number_of, whole_number
 from pachmount.datums import rules
+from pachmount.datums.forming import Forming
 from pachmount.datums.model import Datum
 from pachmount.datums.rules import Rules
 from pachmount.datums.spec import parse, to_dict
@@ -67,8 +68,9 @@ class MountDatumsHandler(DatumHandler):
         cluster = self.services.cluster
         read_by = self._rules()
         source = parse(body, read_by, self.default_project)
-        found = DatumSource(cluster.client, source, read_by, finish_timeout=RESOLVE_SECONDS)
-        return _answer(self.mode.mount(source, found.batches, wait_for_all=not self.is_newer))
+        how = Forming(self.services.max_datums, directory=self.mode.directory)
+        found = DatumSource(cluster.client, source, read_by, finish_timeout=RESOLVE_SECONDS, how=how)
+        return _answer(self.mode.mount(source, found.search, wait_for_all=not self.is_newer))
 
     def _rules(self) -> Rules:
         if self.is_own_client:

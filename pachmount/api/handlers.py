@@ -93,6 +93,7 @@ class Services:
     browser: Browser
     logins: Slots
     downloads: Slots
+    max_datums: int
     reload: Callable[[], schema.ReloadAnswer]
 
 

@@ -30,9 +30,9 @@ def download(state: State, which: Which, spec: Spec, directory: Directory, as_js
 
     The files are those that a pipeline would have at /pfs for that datum.
     """
-    from pachmount.cli.specs import read_spec
+    from pachmount.cli.specs import forming, read_spec
     from pachmount.datums.model import leaves
-    from pachmount.mounts.datum_source import DatumSource
+    from pachmount.mounts.datum_source import DatumSource, FormedHere
     from pachmount.running import choose
     from pachmount.running import download as downloading
 
@@ -44,7 +44,8 @@ def download(state: State, which: Which, spec: Spec, directory: Directory, as_js
     with connecting.connect(cluster) as (client, project), output.progress(enabled=not state.quiet) as bar:
         source = read.source(project)
         empty = {(leaf.directory, leaf.repo) for leaf in leaves(source) if leaf.empty_files}
-        datums = [datum for batch in DatumSource(client, source).batches() for datum in batch.datums]
+        found = DatumSource(client, source, how=forming()).search()
+        datums = found if isinstance(found, FormedHere) else [datum for batch in found for datum in batch.datums]
         [chosen] = choose.choose(datums, [which])
         total = sum(file.size_bytes for file in chosen.datum.files)
 

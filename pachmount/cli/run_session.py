@@ -152,6 +152,7 @@ class _Session:
         return tally
 
     def _listed(self, source: Input) -> Iterator[Datum]:
+        from pachmount.cli.specs import forming
         from pachmount.mounts.datum_source import DatumSource
 
         with output.progress(enabled=not self._state.quiet) as bar:
@@ -159,7 +160,7 @@ class _Session:
             def show(count: int) -> None:
                 bar.update(f"looking for datums: {count:,}", 0, 1)
 
-            for batch in DatumSource(self._client, source).batches(show):
+            for batch in DatumSource(self._client, source, how=forming()).batches(show):
                 yield from batch.datums
 
     def conclude(self, tally: Tally) -> int:

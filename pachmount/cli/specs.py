@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pachmount.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from pachmount.datums.forming import Forming
     from pachmount.datums.model import Input
     from pachmount.datums.spec import Pipeline
 
@@ -50,3 +51,12 @@ def read_spec(file: str) -> Spec:
     except OSError as error:
         raise UsageError(f"cannot read '{file}'", error.strerror or str(error)) from error
     return Spec(text, parse_pipeline(text))
+
+
+def forming() -> Forming:
+    """How many datums a command takes, by the setting `max_datums`, and where it keeps many."""
+    from pachmount import paths
+    from pachmount.datums.forming import Forming
+    from pachmount.settings import load
+
+    return Forming(load().max_datums, directory=paths.state_dir())

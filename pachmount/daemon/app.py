@@ -123,6 +123,7 @@ class Daemon:
         self._pools = Pools()
         self._logins = Slots(MAX_LOGINS)
         self._downloads = Slots(MAX_DOWNLOADS)
+        self._max_datums = settings.max_datums
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
@@ -153,6 +154,7 @@ class Daemon:
             Browser(self._manager, self._cluster, self._views),
             self._logins,
             self._downloads,
+            self._max_datums,
             self._reloader.reload,
         )
         server = self._listen(services)

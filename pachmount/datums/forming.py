@@ -1,50 +1,44 @@
 """Forming datums from an input and what its globs match. Knows neither a cluster nor a store.
 
 A datum is a list of files, of each PFS input that takes part. Its id hashes names and paths, not content, and datums
-are in the order of their ids. Only ids are held for each datum of a cross; its files are put together when asked for.
+are in the order of their ids. They are counted before they are formed; then only the id and a number of each is kept,
+in a file if they are many (keys.py), and its files are put together when asked for (rows.py).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import chain, islice, product
+from itertools import product
+from operator import attrgetter
+from pathlib import Path
 from typing import Generic, TypeVar, overload
 
-from pachmount.datums.model import Cross, Input, Join, PfsInput, Union, leaves
+from pachmount.datums.keys import DIGEST_BYTES, SortedKeys
+from pachmount.datums.model import Combination, Cross, Input, Join, PfsInput, Union, leaves
+from pachmount.datums.rows import Chained, Chosen, Crossed, Grouped, Listed, Match, Part, Parts, Rows, size_of
+from pachmount.errors import TooManyDatumsError
 
 FileT = TypeVar("FileT")
 
-_DIGEST_BYTES = 32
-_NUMBER_BYTES = 8
+_rank = attrgetter("rank")
 
+MAX_DATUMS = 10_000_000
+"""The default of the setting `max_datums`."""
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[FileT]):
-    """A file that an input's glob matches; `path` is as PFS writes it (`/dir/`, `/` for the root).
-
-    `join_on` and `group_by` are the input's, filled in with what the glob captured.
-    """
-
-    path: str
-    file: FileT
-    join_on: str = ""
-    group_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Part(Generic[FileT]):
-    """A file of a datum, and the input that it is for. `encoded` is what it adds to the datum's id."""
-
-    input: PfsInput
-    match: Match[FileT]
-    encoded: bytes
-
-
-Parts = tuple[Part[FileT], ...]
 Matcher = Callable[[PfsInput], Iterable[Match[FileT]]]
+
+
+@dataclass(frozen=True)
+class Forming:
+    """How datums are formed: at most `limit` of them, as long as they are `wanted`; `directory` is for a large file."""
+
+    limit: int = MAX_DATUMS
+    wanted: Callable[[], bool] = lambda: True
+    directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +50,23 @@ class FormedDatum(Generic[FileT]):
 
 
 class FormedDatums(Sequence[FormedDatum[FileT]]):
-    """Datums in the order of their ids, each id once.
+    """The datums that rows are, each id once: in the order of their ids or, with `in_order`, of the rows.
 
-    `found` has the digest and the parts' number of each; `parts_of` gives the parts with a number.
+    Of rows with equal ids the last one counts, with `in_order` the first one. `digests` are those of the rows.
     """
 
-    def __init__(self, found: Iterable[tuple[bytes, int]], parts_of: Callable[[int], Parts[FileT]]) -> None:
-        keys = sorted(digest + number.to_bytes(_NUMBER_BYTES, "big") for digest, number in found)
-        # Of datums with equal ids the last one counts.
-        following = chain(islice(keys, 1, None), [b""])
-        self._keys = [
-            key for key, after in zip(keys, following, strict=False) if not after.startswith(key[:_DIGEST_BYTES])
-        ]
-        self._parts_of = parts_of
+    def __init__(
+        self,
+        rows: Rows[FileT],
+        digests: Iterable[bytes],
+        how: Forming = Forming(),
+        *,
+        in_order: bool = False,
+    ) -> None:
+        found = ((digest, number) for number, digest in enumerate(digests))
+        self._keys = SortedKeys(found, directory=how.directory, wanted=how.wanted, first=in_order)
+        self._rows = rows
+        self._in_order = in_order
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -80,25 +78,45 @@ class FormedDatums(Sequence[FormedDatum[FileT]]):
     def __getitem__(self, at: int | slice) -> FormedDatum[FileT] | list[FormedDatum[FileT]]:
         if isinstance(at, slice):
             return [self[position] for position in range(*at.indices(len(self)))]
-        return FormedDatum(self.id_at(at), self.parts_at(at))
-
-    def id_at(self, position: int) -> str:
-        """The id of the datum at a position."""
-        return self._keys[position][:_DIGEST_BYTES].hex()
+        if self._in_order:
+            parts = self._rows[self._number(at)]
+            return FormedDatum(_digest_of(parts).hex(), parts)
+        digest, number = self._keys.at(at)
+        return FormedDatum(digest.hex(), self._rows[number])
 
     def parts_at(self, position: int) -> Parts[FileT]:
         """The parts of the datum at a position."""
-        return self._parts_of(int.from_bytes(self._keys[position][_DIGEST_BYTES:], "big"))
+        return self[position].parts
 
     def position(self, datum_id: str, *, after: bool = False) -> int:
-        """The position of the first datum whose id is not less than `datum_id` (or with `after`, is greater)."""
-        search = bisect_right if after else bisect_left
-        return search(range(len(self)), datum_id, key=self.id_at)
+        """The position of the first datum whose id is not less than `datum_id` (or with `after`, is greater).
+
+        Only for datums in the order of their ids.
+        """
+        return self._keys.position(datum_id, after=after)
+
+    def find(self, datum_id: str) -> int | None:
+        """The position of the datum with this id, None if there is none."""
+        position = self._keys.position(datum_id)
+        if position == len(self):
+            return None
+        digest, number = self._keys.at(position)
+        if digest.hex() != datum_id:
+            return None
+        return number - bisect_left(self._keys.dropped, number) if self._in_order else position
+
+    def _number(self, position: int) -> int:
+        """The number of the row at a position: rows whose ids occurred before are left out."""
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        dropped = self._keys.dropped
+        passed = bisect_left(range(len(dropped)), position + 1, key=lambda at: dropped[at] - at)
+        return position + passed
 
 
 def datum_id(keys: Iterable[tuple[str, str, str, str]]) -> str:
     """64 hex digits that name a datum by its files: input name, repo, branch and path (as PFS writes it) of each."""
-    return blake2b(b"".join(map(_encoded, keys)), digest_size=_DIGEST_BYTES).hexdigest()
+    return blake2b(b"".join(map(_encoded, keys)), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _encoded(key: tuple[str, ...]) -> bytes:
@@ -106,17 +124,40 @@ def _encoded(key: tuple[str, ...]) -> bytes:
     return b"".join(data + len(data).to_bytes(8, "big") for data in datas)
 
 
-def form_datums(source: Input, match: Matcher[FileT]) -> FormedDatums[FileT]:
-    """The datums of an input. `match` gives the files that a PFS input's glob matches."""
-    return _formed(sort_input(source), match)
+def form_datums(source: Input, match: Matcher[FileT], how: Forming = Forming()) -> FormedDatums[FileT]:
+    """The datums of an input, in the order of their ids. `match` gives the files that a PFS input's glob matches.
+
+    Raises TooManyDatumsError, before one is formed, NotWantedError, and OSError if the file for them cannot be written.
+    """
+    return _formed(sort_input(source), match, how)
 
 
-def expand(source: Input, match: Matcher[FileT]) -> Iterator[FormedDatum[FileT]]:
-    """The datums of an input of crosses and unions alone, in the order in which they are written down."""
-    rank = {id(leaf): number for number, leaf in enumerate(leaves(sort_input(source)))}
-    for parts in _expanded(source, match):
-        ordered = tuple(sorted(parts, key=lambda part: rank[id(part.input)]))
-        yield FormedDatum(blake2b(_bytes_of(ordered), digest_size=_DIGEST_BYTES).hexdigest(), parts)
+def expand(source: Input, match: Matcher[FileT], how: Forming = Forming()) -> FormedDatums[FileT]:
+    """The datums of an input of crosses and unions alone, in the order in which they are written down.
+
+    Of datums that are equal the first one counts. Raises what `form_datums` raises.
+    """
+    ranks = {id(leaf): rank for rank, leaf in enumerate(leaves(sort_input(source)))}
+    rows = _rows_in_order(source, match, ranks)
+    _require_few(rows, how)
+    return FormedDatums(rows, map(_digest_of, rows), how, in_order=True)
+
+
+def count(source: Input, match: Matcher[FileT], how: Forming) -> int:
+    """How many datums an input has, or a few more: equal ones are counted more than once. None of them is formed.
+
+    Raises TooManyDatumsError.
+    """
+    return size_of(_rows_unformed(source, match, how))
+
+
+def _rows_unformed(source: Input, match: Matcher[FileT], how: Forming) -> Rows[FileT]:
+    if isinstance(source, PfsInput):
+        rows = _matched(source, match)
+    else:
+        rows = _combined(source, [_rows_unformed(member, match, how) for member in source.inputs])
+    _require_few(rows, how)
+    return rows
 
 
 def is_expandable(source: Input) -> bool:
@@ -126,17 +167,10 @@ def is_expandable(source: Input) -> bool:
     return isinstance(source, Cross | Union) and all(map(is_expandable, source.inputs))
 
 
-def _expanded(source: Input, match: Matcher[FileT]) -> Iterator[Parts[FileT]]:
+def _rows_in_order(source: Input, match: Matcher[FileT], ranks: dict[int, int]) -> Rows[FileT]:
     if isinstance(source, PfsInput):
-        key = source.directory, source.repo, source.branch
-        for found in match(source):
-            yield (Part(source, found, _encoded((*key, found.path))),)
-    elif isinstance(source, Cross):
-        members = [list(_expanded(member, match)) for member in source.inputs]
-        yield from (sum(combination, ()) for combination in product(*members))
-    else:
-        for member in source.inputs:
-            yield from _expanded(member, match)
+        return _matched(source, match, ranks[id(source)])
+    return _combined(source, [_rows_in_order(member, match, ranks) for member in source.inputs])
 
 
 def sort_input(source: Input) -> Input:
@@ -152,74 +186,119 @@ def _name(source: Input) -> str:
     return source.name
 
 
-def _formed(source: Input, match: Matcher[FileT]) -> FormedDatums[FileT]:
+def _formed(source: Input, match: Matcher[FileT], how: Forming) -> FormedDatums[FileT]:
     if isinstance(source, PfsInput):
-        return _listed(
-            (Part(source, found, _encoded((source.directory, source.repo, source.branch, found.path))),)
-            for found in match(source)
-        )
-    members = [_formed(member, match) for member in source.inputs]
+        return _with_digests(_matched(source, match), how)
+    members: list[Rows[FileT]] = [_RowsOfDatums(_formed(member, match, how)) for member in source.inputs]
+    rows = _combined(source, members)
+    return _with_digests(rows, how, _cross_digests(members) if isinstance(source, Cross) else None)
+
+
+def _combined(source: Combination, members: Sequence[Rows[FileT]]) -> Rows[FileT]:
+    """The rows that a combination makes of those of its members."""
     if isinstance(source, Cross):
-        return _crossed(members)
+        return Crossed(members)
     if isinstance(source, Union):
-        return _listed(parts for member in members for parts in _all_parts(member))
-    return _listed(_joined(members) if isinstance(source, Join) else _grouped(members))
+        return Chained(members)
+    return _joined(members) if isinstance(source, Join) else _grouped(members)
 
 
-def _all_parts(datums: FormedDatums[FileT]) -> Iterator[Parts[FileT]]:
-    return map(datums.parts_at, range(len(datums)))
+def _matched(source: PfsInput, match: Matcher[FileT], rank: int = 0) -> Rows[FileT]:
+    key = source.directory, source.repo, source.branch
+    return Listed([(Part(source, found, _encoded((*key, found.path)), rank),) for found in match(source)])
 
 
-def _listed(rows: Iterable[Parts[FileT]]) -> FormedDatums[FileT]:
-    held = list(rows)
-    digests = (blake2b(_bytes_of(parts), digest_size=_DIGEST_BYTES).digest() for parts in held)
-    return FormedDatums(((digest, number) for number, digest in enumerate(digests)), held.__getitem__)
+class _RowsOfDatums(Generic[FileT]):
+    """The parts of datums as rows."""
+
+    def __init__(self, datums: FormedDatums[FileT]) -> None:
+        self._datums = datums
+
+    def __len__(self) -> int:
+        return len(self._datums)
+
+    def __getitem__(self, number: int) -> Parts[FileT]:
+        return self._datums.parts_at(number)
+
+    def __iter__(self) -> Iterator[Parts[FileT]]:
+        return map(self._datums.parts_at, range(len(self)))
+
+    @property
+    def factors(self) -> str:
+        return f"{len(self):,}"
+
+
+def _with_digests(rows: Rows[FileT], how: Forming, digests: Iterable[bytes] | None = None) -> FormedDatums[FileT]:
+    _require_few(rows, how)
+    return FormedDatums(rows, map(_digest_of, rows) if digests is None else digests, how)
+
+
+def _require_few(rows: Rows[FileT], how: Forming) -> None:
+    number = size_of(rows)
+    if number > how.limit:
+        raise too_many(f"{number:,}", how.limit, f"{rows.factors} = " if rows.factors != f"{number:,}" else "")
+
+
+def too_many(number: str, limit: int, factors: str = "") -> TooManyDatumsError:
+    """The error for an input that has more datums than `limit`; `number` says how many."""
+    return TooManyDatumsError(
+        f"the input has {number} datums",
+        f"{factors}{number}, and max_datums is {limit:,}",
+        "use narrower globs, a join or a group; or: pachmount config set max_datums NUMBER",
+    )
+
+
+def _digest_of(parts: Parts[FileT]) -> bytes:
+    return blake2b(_bytes_of(parts), digest_size=DIGEST_BYTES).digest()
 
 
 def _bytes_of(parts: Parts[FileT]) -> bytes:
-    return parts[0].encoded if len(parts) == 1 else b"".join(part.encoded for part in parts)
+    if len(parts) == 1:
+        return parts[0].encoded
+    return b"".join(part.encoded for part in sorted(parts, key=_rank))
 
 
-def _crossed(members: Sequence[FormedDatums[FileT]]) -> FormedDatums[FileT]:
-    """Combinations are numbered as `itertools.product` gives them."""
-    sizes = [len(member) for member in members]
-
-    def parts_of(number: int) -> Parts[FileT]:
-        chosen: list[Parts[FileT]] = []
-        for member, size in zip(reversed(members), reversed(sizes), strict=True):
-            number, position = divmod(number, size)
-            chosen.append(member.parts_at(position))
-        return sum(reversed(chosen), ())
-
-    return FormedDatums(((digest, number) for number, digest in enumerate(_cross_digests(members))), parts_of)
-
-
-def _cross_digests(members: Sequence[FormedDatums[FileT]]) -> Iterator[bytes]:
-    encoded = [[_bytes_of(parts) for parts in _all_parts(member)] for member in members]
-    for begin in product(*encoded[:-1]):
-        hashed = blake2b(b"".join(begin), digest_size=_DIGEST_BYTES)
-        for end in encoded[-1]:
-            whole = hashed.copy()
-            whole.update(end)
-            yield whole.digest()
+def _cross_digests(members: Sequence[Rows[FileT]]) -> Iterator[bytes]:
+    if not all(map(len, members)):
+        return
+    inner = [[_bytes_of(parts) for parts in member] for member in members[1:]]
+    if not inner:
+        yield from (_digest_of(parts) for parts in members[0])
+        return
+    for first in members[0]:
+        for middle in product(*inner[:-1]):
+            hashed = blake2b(b"".join((_bytes_of(first), *middle)), digest_size=DIGEST_BYTES)
+            for end in inner[-1]:
+                whole = hashed.copy()
+                whole.update(end)
+                yield whole.digest()
 
 
-def _joined(members: Sequence[FormedDatums[FileT]]) -> Iterator[Parts[FileT]]:
-    keyed: dict[str, list[list[Parts[FileT]]]] = {}
-    for number, member in enumerate(members):
-        for parts in _all_parts(member):
+def _joined(members: Sequence[Rows[FileT]]) -> Rows[FileT]:
+    keyed: dict[str, list[array[int]]] = {}
+    for which, member in enumerate(members):
+        for number, parts in enumerate(member):
             key = "".join(part.match.join_on for part in parts)
-            keyed.setdefault(key, [[] for _ in members])[number].append(parts)
-    for row in keyed.values():
-        kept = row if all(row) else [rows for rows in row if rows and rows[0][0].input.outer_join]
-        if kept:
-            yield from (sum(combination, ()) for combination in product(*kept))
+            keyed.setdefault(key, [array("Q") for _ in members])[which].append(number)
+    combined: list[Rows[FileT]] = []
+    for numbers in keyed.values():
+        row = [Chosen(member, chosen) for member, chosen in zip(members, numbers, strict=True)]
+        if not all(map(len, row)):
+            row = [rows for rows in row if len(rows) and rows[0][0].input.outer_join]
+        if row:
+            combined.append(Crossed(row))
+    return Chained(combined)
 
 
-def _grouped(members: Sequence[FormedDatums[FileT]]) -> Iterator[Parts[FileT]]:
-    groups: dict[str, list[Part[FileT]]] = {}
-    for member in members:
-        for parts in _all_parts(member):
+def _grouped(members: Sequence[Rows[FileT]]) -> Rows[FileT]:
+    groups: dict[str, list[array[int]]] = {}
+    for which, member in enumerate(members):
+        for number, parts in enumerate(member):
             key = "".join(part.match.group_by for part in parts)
-            groups.setdefault(key, []).extend(parts)
-    return map(tuple, groups.values())
+            groups.setdefault(key, [array("Q") for _ in members])[which].append(number)
+    return Grouped(
+        [
+            [Chosen(member, chosen) for member, chosen in zip(members, numbers, strict=True)]
+            for numbers in groups.values()
+        ]
+    )

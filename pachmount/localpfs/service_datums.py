@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from pachmount.datums.forming import FormedDatum, FormedDatums, Match, form_datums
+from pachmount.datums.forming import FormedDatum, FormedDatums, Forming, form_datums
 from pachmount.datums.glob import BadPatternError, compile_glob
+from pachmount.datums.keys import NotWantedError
 from pachmount.datums.model import DEFAULT_REPO_TYPE, Combination, Cross, Group, Input, Join, PfsInput, Union
+from pachmount.datums.rows import Match
+from pachmount.errors import TooManyDatumsError
 from pachmount.localpfs import handles, listing, messages, paths, rpc
 from pachmount.localpfs.access import Access
 from pachmount.localpfs.handles import FileView
 from pachmount.localpfs.rpc import Context
-from pachmount.localpfs.status import Refusal, not_found, unimplemented, unknown
+from pachmount.localpfs.status import Code, Refusal, not_found, unimplemented, unknown
 from pachmount.localpfs.store import Store
 from pachmount.names import DEFAULT_BRANCH
 from pachmount.pfs.proto import auth_pb2, pfs_pb2, pps_pb2
@@ -86,7 +89,12 @@ class DatumService:
 
     def _datums(self, context: Context, source: pps_pb2.Input) -> _Formed:
         try:
-            return form_datums(_input(source), partial(self._matches, context))
+            how = Forming(wanted=context.is_active, directory=self._store.root)
+            return form_datums(_input(source), partial(self._matches, context), how)
+        except TooManyDatumsError as error:
+            raise Refusal(Code.RESOURCE_EXHAUSTED, f"{error.what}: {error.why}") from error
+        except NotWantedError as error:
+            raise Refusal(Code.CANCELLED, "the client has gone") from error
         except Refusal as refusal:
             raise unknown(refusal.text) from refusal  # pachd loses the status on the way through its task queue
 

@@ -1,4 +1,7 @@
-"""The datums of an input, kept on the disk as they are listed: many take little memory, and any is found at once."""
+"""The datums of an input as they become known: many take little memory, and any is found at once.
+
+Those that the cluster lists are kept in a file; those that were formed here are put together when they are asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from pachmount.datums.keys import NotWantedError
 from pachmount.datums.model import Datum, DatumFile
-from pachmount.errors import InternalError, PachmountError, UsageError
-from pachmount.mounts.datum_source import DatumBatch
+from pachmount.errors import InternalError, PachmountError, StorageFullError, UsageError
+from pachmount.mounts.datum_source import DatumBatch, FormedHere, Found, Progress
 
 log = logging.getLogger(__name__)
 
-Batches = Callable[[Callable[[int], None]], Iterator[DatumBatch]]
+Search = Callable[[Progress, Callable[[], bool]], Found]
+"""`DatumSource.search`."""
 
 
 class DatumList:
@@ -29,13 +33,14 @@ class DatumList:
     `matched` counts files or datums of which the cluster told so far, `total` is the number of datums once it is known.
     """
 
-    def __init__(self, batches: Batches, directory: Path) -> None:
-        """`batches` as `DatumSource.batches`; `directory` is for a file without a name."""
+    def __init__(self, search: Search, directory: Path) -> None:
+        """`directory` is for a file without a name."""
         self.matched = 0
         self.total: int | None = None
         self.complete = False
         self.error: PachmountError | None = None
         self._count = 0
+        self._formed: FormedHere | None = None
         self._closed = False
         self._changed = threading.Condition()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -47,7 +52,7 @@ class DatumList:
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2000;"
             "CREATE TABLE datums (position INTEGER PRIMARY KEY, id TEXT UNIQUE, files TEXT)"
         )
-        threading.Thread(target=self._fill, args=(batches,), name="datums", daemon=True).start()
+        threading.Thread(target=self._fill, args=(search,), name="datums", daemon=True).start()
 
     def __len__(self) -> int:
         """How many datums were received so far."""
@@ -62,22 +67,30 @@ class DatumList:
 
     def at(self, index: int) -> Datum:
         """The datum at an index. UsageError if there is none (yet)."""
-        found = self._rows("SELECT id, files FROM datums WHERE position = ?", index) if index >= 0 else []
-        if not found:
+        found = self.page(index, 1) if index >= 0 else []
+        if not found or found[0][0] != index:
             raise UsageError(f"there is no datum {index}", f"they are 0 to {self._count - 1}")
-        return _datum(*found[0])
+        return found[0][1]
 
     def page(self, start: int, number: int) -> list[tuple[int, Datum]]:
         """At most `number` datums from an index on, each with its index."""
+        if self._formed is not None:
+            self._require_open()
+            return list(enumerate(self._formed[start : start + number], start))
         query = "SELECT position, id, files FROM datums WHERE position >= ? ORDER BY position LIMIT ?"
         return [(position, _datum(found, files)) for position, found, files in self._rows(query, start, number)]
 
     def index(self, datum_id: str) -> int:
         """The index of the datum with an id. UsageError if there is none (yet)."""
-        found = self._rows("SELECT position FROM datums WHERE id = ?", datum_id)
-        if not found:
+        if self._formed is not None:
+            self._require_open()
+            index = self._formed.find(datum_id)
+        else:
+            found = self._rows("SELECT position FROM datums WHERE id = ?", datum_id)
+            index = int(found[0][0]) if found else None
+        if index is None:
             raise UsageError("specify a valid datum id", f"there is no datum '{datum_id}'")
-        return int(found[0][0])
+        return index
 
     def close(self) -> None:
         """End the listing; nothing is asked of it any more."""
@@ -87,23 +100,39 @@ class DatumList:
 
     def _rows(self, query: str, *values: object) -> Sequence[tuple[Any, ...]]:
         with self._changed:
-            if self._closed:
-                raise UsageError("no datums mounted")
+            self._require_open()
             return self._store.execute(query, values).fetchall()
 
-    def _fill(self, batches: Batches) -> None:
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError("no datums mounted")
+
+    def _fill(self, search: Search) -> None:
         try:
-            with closing(batches(self._count_matched)) as found:  # type: ignore[type-var]
+            found = search(self._count_matched, lambda: not self._closed)
+            if isinstance(found, FormedHere):
+                self._take(found)
+            else:
                 for batch in found:
                     if not self._add(batch):
                         return
             self._end(None)
+        except NotWantedError:
+            log.info("the listing of datums was given up")
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._end(StorageFullError("the datums cannot be kept", why, "free some space, then try again"))
         except PachmountError as error:
             log.info("the listing of datums ended: %s", error)
             self._end(error)
         except Exception as error:
             log.exception("the listing of datums failed")
             self._end(InternalError("the datums cannot be listed", repr(error), "see: pachmount daemon logs"))
+
+    def _take(self, formed: FormedHere) -> None:
+        with self._changed:
+            self._formed = formed
+            self._count = self.total = len(formed)
 
     def _add(self, batch: DatumBatch) -> bool:
         """Keep a batch; False if nobody wants it any more."""

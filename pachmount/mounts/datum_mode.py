@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pachmount.datums.model import Datum, DatumFile, Input, leaves
 from pachmount.errors import BusyError, CannotMountError, UsageError
-from pachmount.mounts.datum_list import Batches, DatumList
+from pachmount.mounts.datum_list import DatumList, Search
 from pachmount.mounts.datum_readers import DatumPart
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.mounter import Mounter
@@ -88,20 +88,25 @@ class DatumMode:
         return Shown(shown[1], shown[0], number, datums.complete)
 
     @property
+    def directory(self) -> Path:
+        """Where files without a name may be made that hold datums."""
+        return self._state
+
+    @property
     def out(self) -> Path:
         """The writable directory beside the inputs."""
         return self._mount_dir / OUT
 
     # --- changing
 
-    def mount(self, source: Input, batches: Batches, *, wait_for_all: bool) -> Shown:
+    def mount(self, source: Input, search: Search, *, wait_for_all: bool) -> Shown:
         """List the datums of an input, then put the first one in the place of all mounts.
 
-        Until there is a datum nothing changes, nor if there is none: raises what `batches` raises. What is staged in
+        Until there is a datum nothing changes, nor if there is none: raises what `search` raises. What is staged in
         the mounts that go stays staged, and comes back with them.
         """
         with self._changing():
-            datums = DatumList(batches, self._state)
+            datums = DatumList(search, self._state)
             try:
                 datums.wait(FIRST_SECONDS, complete=wait_for_all)
                 datum = datums.at(0)

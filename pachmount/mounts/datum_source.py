@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import overload
 
-from pachmount.datums.forming import FormedDatum, Match, Matcher, expand, form_datums, is_expandable
+from pachmount.datums.forming import (
+    FormedDatums,
+    Forming,
+    Matcher,
+    count,
+    expand,
+    form_datums,
+    is_expandable,
+    too_many,
+)
 from pachmount.datums.glob import BadPatternError, Glob, compile_glob
-from pachmount.datums.model import Datum, DatumFile, Input, PfsInput, leaves
+from pachmount.datums.keys import NotWantedError
+from pachmount.datums.model import Cross, Datum, DatumFile, Input, Join, PfsInput, leaves
+from pachmount.datums.rows import Match
 from pachmount.datums.rules import OURS, Rules
 from pachmount.errors import BranchMovedError, NotFoundError, NotPermittedError, PachmountError
 from pachmount.mounts.resolve import Resolved, resolve
@@ -17,6 +30,9 @@ from pachmount.pfs.model import CommitRef, FileEntry, ListedDatum, RepoRef
 from pachmount.pfs.status import is_call_missing
 
 BATCH = 1_000
+USUAL = Forming()
+FORMED_HERE = 100_000
+"""More datums of a cross or a join are formed here: that is faster than to receive them."""
 
 Progress = Callable[[int], None]
 """Told how many files have been matched, or datums received, so far."""
@@ -26,8 +42,36 @@ Progress = Callable[[int], None]
 class DatumBatch:
     """Datums that follow those of the batch before; `total` is the number of all, None where it is not known yet."""
 
-    datums: tuple[Datum, ...]
+    datums: Sequence[Datum]
     total: int | None
+
+
+class FormedHere(Sequence[Datum]):
+    """All datums of an input, of which each is put together when it is asked for. Thread-safe."""
+
+    def __init__(self, formed: FormedDatums[DatumFile]) -> None:
+        self._formed = formed
+
+    def __len__(self) -> int:
+        return len(self._formed)
+
+    @overload
+    def __getitem__(self, at: int) -> Datum: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Datum]: ...
+    def __getitem__(self, at: int | slice) -> Datum | list[Datum]:
+        if isinstance(at, slice):
+            return [self[position] for position in range(*at.indices(len(self)))]
+        formed = self._formed[at]
+        return Datum(formed.id, tuple(part.match.file for part in formed.parts))
+
+    def find(self, datum_id: str) -> int | None:
+        """The position of the datum with this id, None if there is none."""
+        return self._formed.find(datum_id)
+
+
+Found = FormedHere | Iterator[DatumBatch]
+"""All datums at once, or as the cluster lists them."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +93,21 @@ class DatumSource:
 
     The cluster lists them, unless an input has a `commit`, a branch's head is not finished (its newest finished
     ancestor counts), two inputs read one commit (the cluster does not tell which one a file is for), or the call is
-    missing. `finish_timeout`: seconds to wait for a commit that is being finished.
+    missing; or there are more than FORMED_HERE of them. `finish_timeout`: seconds to wait for a commit that is being
+    finished. `how` limits their number.
     """
 
     def __init__(
-        self, client: PfsClient, source: Input, rules: Rules = OURS, *, finish_timeout: float = 60.0, batch: int = BATCH
+        self,
+        client: PfsClient,
+        source: Input,
+        rules: Rules = OURS,
+        *,
+        finish_timeout: float = 60.0,
+        batch: int = BATCH,
+        how: Forming = USUAL,
     ) -> None:
+        self._how = how
         self._client = client
         self._source = source
         self._rules = rules
@@ -64,14 +117,41 @@ class DatumSource:
     def batches(self, progress: Progress = lambda _: None) -> Iterator[DatumBatch]:
         """All datums, at least one. Nothing is asked of the cluster before the first is taken.
 
-        Raises NoDatumsError, NotFoundError (no such project, repo, branch or commit), NotPermittedError, BusyError and
-        whatever keeps us from asking. Closing the generator ends the call under way.
+        Raises what `search` raises. Closing the generator ends the call under way.
         """
-        found_some = False
-        for batch in self._found(self._resolved(), progress):
-            found_some = True
+        found = self.search(progress)
+        if isinstance(found, FormedHere):
+            for start in range(0, len(found), self._batch):
+                yield DatumBatch(found[start : start + self._batch], len(found))
+        else:
+            yield from found
+
+    def search(self, progress: Progress = lambda _: None, wanted: Callable[[], bool] = lambda: True) -> Found:
+        """All datums, at least one: formed here, or batches that are still to come from the cluster.
+
+        `wanted` is asked now and then whether to go on; NotWantedError if not. Raises NoDatumsError,
+        TooManyDatumsError, NotFoundError (no such project, repo, branch or commit), NotPermittedError, BusyError and
+        whatever keeps us from asking; so do the batches.
+        """
+        how = replace(self._how, wanted=lambda: self._how.wanted() and wanted())
+        found = self._found(self._resolved(), progress, how)
+        if not isinstance(found, FormedHere):
+            return self._counted(found, how)
+        if not found:
+            raise self._rules.zero_datums()
+        return found
+
+    def _counted(self, batches: Iterator[DatumBatch], how: Forming) -> Iterator[DatumBatch]:
+        """The batches, as long as they are wanted and not too many."""
+        number = 0
+        for batch in batches:
+            number += len(batch.datums)
+            if number > how.limit:
+                raise too_many(f"more than {how.limit:,}", how.limit)
+            if not how.wanted():
+                raise NotWantedError
             yield batch
-        if not found_some:
+        if not number:
             raise self._rules.zero_datums()
 
     def _resolved(self) -> list[_Leaf]:
@@ -100,28 +180,34 @@ class DatumSource:
                 return told.what
         return error.what
 
-    def _found(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
+    def _found(self, resolved: list[_Leaf], progress: Progress, how: Forming) -> Found:
         by_key = {leaf.key: leaf for leaf in resolved}
+        matcher = self._matcher(resolved, progress, how)
         if self._rules.expanded and is_expandable(self._source):
-            return self._expanded(resolved, progress)
+            return FormedHere(expand(self._source, matcher, how))
         if len(by_key) < len(resolved) or any(leaf.input.commit or leaf.moved for leaf in resolved):
-            return self._formed(resolved, progress)
-        return self._listed_or_formed(resolved, by_key, progress)
+            return FormedHere(form_datums(self._source, matcher, how))
+        if _multiplies(self._source):
+            known = {id(leaf.input): list(matcher(leaf.input)) for leaf in resolved}
+            if count(self._source, lambda leaf: known[id(leaf)], how) > FORMED_HERE:
+                return FormedHere(form_datums(self._source, lambda leaf: known[id(leaf)], how))
+        return self._listed_or_formed(by_key, matcher, progress, how)
 
     def _listed_or_formed(
-        self, resolved: list[_Leaf], by_key: dict[tuple[RepoRef, str], _Leaf], progress: Progress
-    ) -> Iterator[DatumBatch]:
+        self,
+        by_key: dict[tuple[RepoRef, str], _Leaf],
+        matcher: Matcher[DatumFile],
+        progress: Progress,
+        how: Forming,
+    ) -> Found:
         listed = self._listed({key: _Files(leaf) for key, leaf in by_key.items()}, progress)
         try:
             first = next(listed, None)
         except PachmountError as error:
             if not (isinstance(error, BranchMovedError) or is_call_missing(error)):
                 raise
-            yield from self._formed(resolved, progress)
-            return
-        if first is not None:
-            yield first
-            yield from listed
+            return FormedHere(form_datums(self._source, matcher, how))
+        return chain((first,) if first is not None else (), listed)
 
     def _listed(self, files: dict[tuple[RepoRef, str], _Files], progress: Progress) -> Iterator[DatumBatch]:
         """What the cluster lists. Raises BranchMovedError when it reads other commits than those in `files`."""
@@ -142,7 +228,7 @@ class DatumSource:
         if waiting:
             yield DatumBatch(tuple(waiting), count)
 
-    def _matcher(self, resolved: list[_Leaf], progress: Progress) -> Matcher[DatumFile]:
+    def _matcher(self, resolved: list[_Leaf], progress: Progress, how: Forming) -> Matcher[DatumFile]:
         """The files of the very commits that were resolved."""
         counted = 0
         leaf_of = {id(leaf.input): leaf for leaf in resolved}
@@ -152,32 +238,13 @@ class DatumSource:
             leaf = leaf_of[id(source)]
             files = _Files(leaf)
             for entries in self._client.glob(leaf.commit, leaf.input.glob or "/"):
+                if not how.wanted():
+                    raise NotWantedError
                 yield from map(files.match, entries)
                 counted += len(entries)
                 progress(counted)
 
         return matches
-
-    def _formed(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
-        """What is formed here."""
-        formed = form_datums(self._source, self._matcher(resolved, progress))
-        for start in range(0, len(formed), self._batch):
-            yield DatumBatch(tuple(map(_datum, formed[start : start + self._batch])), len(formed))
-
-    def _expanded(self, resolved: list[_Leaf], progress: Progress) -> Iterator[DatumBatch]:
-        """The same in the order of the spec; of datums that are equal the first one counts."""
-        found = expand(self._source, self._matcher(resolved, progress))
-        seen: set[str] = set()
-        waiting: list[Datum] = []
-        for datum in map(_datum, found):
-            if datum.id not in seen:
-                seen.add(datum.id)
-                waiting.append(datum)
-            if len(waiting) == self._batch:
-                yield DatumBatch(tuple(waiting), None)
-                waiting.clear()
-        if seen:
-            yield DatumBatch(tuple(waiting), len(seen))
 
 
 class _Files:
@@ -217,8 +284,11 @@ class _Files:
         )
 
 
-def _datum(formed: FormedDatum[DatumFile]) -> Datum:
-    return Datum(formed.id, tuple(part.match.file for part in formed.parts))
+def _multiplies(source: Input) -> bool:
+    """Whether an input may have more datums than its globs match files."""
+    return not isinstance(source, PfsInput) and (
+        isinstance(source, Cross | Join) or any(map(_multiplies, source.inputs))
+    )
 
 
 def _glob_with_captures(source: PfsInput) -> Glob | None:

@@ -51,6 +51,7 @@ def test_a_bug_is_an_answer_and_in_the_log(
             browser=Mock(),
             logins=Slots(1),
             downloads=Slots(1),
+            max_datums=1,
             reload=Mock(),
         )
         server = RestServer(services)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from pachmount.datums.forming import Match, form_datums, sort_input
+from pachmount.datums.forming import form_datums, sort_input
 from pachmount.datums.glob import compile_glob
 from pachmount.datums.model import Cross, Group, Input, Join, PfsInput, Union
+from pachmount.datums.rows import Match
 
 _FILES = {"A": ["/1.txt", "/2.txt"], "B": ["/1.txt", "/3.txt"], "C": ["/k-1-a", "/k-2-a", "/k-2-b"]}
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pachmount.datums.forming import FormedDatums, Match, datum_id, form_datums
+from pachmount.datums.forming import FormedDatums, datum_id, form_datums
 from pachmount.datums.glob import compile_glob
 from pachmount.datums.model import Combination, Cross, Group, Input, Join, PfsInput, Union
+from pachmount.datums.rows import Match
 
 _PROJECT = Path(__file__).parents[3]
 _FOLDER = Path(os.environ.get("PACHMOUNT_CONFORMANCE", _PROJECT.parent / "shared" / "conformance"))
