@@ -106,6 +106,11 @@ class Places:
     staged: Path
     token_file: Path
 
+    @property
+    def mounts_aside(self) -> Path:
+        """Where the table of mounts is put, beside the socket, when its own place cannot be written."""
+        return self.socket.with_suffix(".mounts")
+
 
 def runs_dir(env: Mapping[str, str] = os.environ) -> Path:
     """Where `pachmount run` keeps logs and outputs of datums."""

@@ -62,8 +62,10 @@ def is_daemon(pid: int) -> bool:
 
 def remembered_mounts(places: Places) -> list[str]:
     """The names of the mounts that the next start brings back."""
+    from pachmount.files import text_that_counts
+
     try:
-        recorded = json.loads(places.mounts_file.read_text())
+        recorded = json.loads(text_that_counts(places.mounts_file, places.mounts_aside))
     except (OSError, ValueError):
         return []  # nothing recorded; the daemon itself complains about a broken file
     entries = recorded.get("mounts", []) if isinstance(recorded, dict) else recorded

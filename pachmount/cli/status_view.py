@@ -65,6 +65,9 @@ def _show(state: State, answer: StatusAnswer) -> None:
     output.line(f"  cache    {_cache(answer.cache)}")
     output.line(f"  memory   {output.size(answer.rss_bytes)}, {output.count(answer.threads, 'thread')}")
     output.line(f"  log      {answer.log_file}")
+    if answer.unsaved_mounts:
+        output.line(f"  the table of mounts cannot be saved: {answer.unsaved_mounts}", "yellow")
+        state.hint("make room on that disk: until then the next daemon would mount again what was unmounted")
     _mounts(answer)
     _advise(state, answer)
 

@@ -110,7 +110,7 @@ class Daemon:
             Listings(self._listings),
             parse_owner(settings.file_owner, "file_owner") if settings.file_owner else (os.getuid(), os.getgid()),
         )
-        store = MountStore(where.mounts_file)
+        store = MountStore(where.mounts_file, where.mounts_aside)
         staged = StagedPlaces(self._cluster, Path(os.path.realpath(where.staged)))
         writing = Writing(self._cluster, self._mounter, staged, settings.staging_size, paths.config_dir() / "ignore")
         self._manager = MountManager(
@@ -173,9 +173,12 @@ class Daemon:
         self._warmups.close()
         self._views.close()
         server.stop()
-        self._where.socket.unlink(missing_ok=True)
-        if self._last_commits:
-            await loop.run_in_executor(None, self._manager.staged.commit_all, self._last_commits)
+        try:
+            self._where.socket.unlink(missing_ok=True)
+            if self._last_commits:
+                await loop.run_in_executor(None, self._manager.staged.commit_all, self._last_commits)
+        except Exception:
+            log.exception("while stopping")  # the mounts are taken away all the same
         try:
             await asyncio.wait_for(loop.run_in_executor(None, self._manager.shut_down), STOP_SECONDS)
         except asyncio.TimeoutError:
@@ -200,6 +203,7 @@ class Daemon:
             socket=str(self._where.socket),
             listen=self._url,
             log_file=str(self._where.log_file),
+            unsaved_mounts=self._manager.unsaved,
             rss_bytes=rss_bytes(),
             threads=threading.active_count(),
             waiting_requests=self._gate.waiting,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -208,7 +207,10 @@ class DatumMode:
             with self._table.operation(mount):
                 self._sessions.take_away(mount)
                 self._table.drop(mount)
-        self._remove_out()
+        try:
+            self._remove_out()
+        except CannotMountError as error:
+            log.warning("%s", error)
         datums, self._datums = self._datums, None
         self._input = self._shown = None
         if datums is not None:
@@ -291,9 +293,9 @@ class DatumMode:
         try:
             try:
                 self.out.rename(aside)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
+            except FileNotFoundError:
+                raise
+            except OSError:  # on another disk, or on one that takes nothing
                 aside = self._mount_dir / name
                 self.out.rename(aside)
         except FileNotFoundError:

@@ -73,6 +73,11 @@ class MountManager:
 
     # --- looking
 
+    @property
+    def unsaved(self) -> str:
+        """Why the next daemon would not know what is mounted; "" while it does."""
+        return self._table.unsaved
+
     def mounts(self) -> list[Mount]:
         """All mounts, by name."""
         return self._table.all()
@@ -249,14 +254,11 @@ class MountManager:
 
     def shut_down(self) -> None:
         """Take all mounts away but remember them for the next daemon."""
-        self._heads.close()
-        self._moving.follower.close()
-        self.datums.close()
-        try:
-            self._for_each(self._stop)
-        except PachmountError as error:
-            log.warning("a mount could not be taken away: %s", error)
-        self._sessions.close()
+        for end in (self._heads.close, self._moving.follower.close, self.datums.close, self._table.save_if_due):
+            _carry_on(end)
+        for mount in self.mounts():
+            _carry_on(partial(self._stop, mount))
+        _carry_on(self._sessions.close)
 
     def restore(self) -> None:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""
@@ -294,7 +296,7 @@ class MountManager:
                 self.writing.discard_all(mount)
             self._sessions.take_away(mount)
             self._table.drop(mount)
-        self._table.save()
+        self._table.save_the_end()
         self._moving.follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
         self.when_unmounted()
@@ -309,7 +311,7 @@ class MountManager:
                         continue
                     self._sessions.take_away(mount)
                     self._table.drop(mount)
-                self._table.save()
+                self._table.save_the_end()
                 self._moving.follower.listen()
             except PachmountError as error:
                 log.warning("%s was unmounted, but not by us: %s", mount.spec.mountpoint, error)
@@ -320,6 +322,16 @@ class MountManager:
     def _stop(self, mount: Mount) -> None:
         with self._table.operation(mount):
             self._sessions.take_away(mount)
+
+
+def _carry_on(end: Callable[[], object]) -> None:
+    """Whatever goes wrong with one step of the end, the others follow."""
+    try:
+        end()
+    except PachmountError as error:
+        log.warning("while ending: %s", error)
+    except Exception:
+        log.exception("while ending")
 
 
 def _was_taken_away(mount: Mount) -> bool:

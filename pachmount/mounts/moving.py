@@ -71,7 +71,10 @@ class Moving:
             if on and mount.spec.mode == "rw":
                 refuse_to_follow()
             mount.spec, mount.note = replace(mount.spec, follow=on), ""
-        self._table.save()
+        if on:
+            self._table.save()
+        else:
+            self._table.save_the_end()
         self.follower.listen()
         if on:
             self.follower.step(mount)

@@ -103,8 +103,11 @@ class Sessions:
             raise
         if mount.spec.own_directory:
             places.remove_own_directory(mount.spec.mountpoint)
-        if not self._is_in_use(mount.spec.name):
-            self._writing.places.tidy(mount.spec.name)
+        try:
+            if not self._is_in_use(mount.spec.name):
+                self._writing.places.tidy(mount.spec.name)
+        except OSError as error:
+            log.warning("what is staged as %s is left alone: %s", mount.spec.name, error)
         mount.on(Event.DONE)
 
     def detach(self, mount: Mount) -> None:

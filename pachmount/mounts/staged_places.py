@@ -37,10 +37,14 @@ class StagedPlaces:
         CannotMountError if there are changes to another source, or of another cluster.
         """
         place = self.of(spec.name)
-        if kept(place) is None:
-            _remove(place)
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = Staging(place)
+        try:
+            if kept(place) is None:
+                _remove(place)
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            store = Staging(place)
+        except OSError as error:
+            why = f"changes cannot be staged in '{place}': {error.strerror or error}"
+            raise CannotMountError(f"cannot mount '{spec.name}' for writing", why) from error
         try:
             self._require_cluster(store, spec.name)
             noted = store.about(BASE_NOTE)

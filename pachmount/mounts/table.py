@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pachmount.errors import BusyError, CannotMountError, NotFoundError
+from pachmount.errors import BusyError, CannotMountError, ConfigurationError, NotFoundError
 from pachmount.mounts.mount import Mount, MountSpec
 from pachmount.mounts.states import Event
 from pachmount.mounts.store import MountStore
+
+log = logging.getLogger(__name__)
 
 OPERATION_SECONDS = 60.0
 """How long an operation waits for another one on the same mount."""
@@ -25,6 +28,8 @@ class MountTable:
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
         self._remembered: list[MountSpec] | None = None
+        self.unsaved = ""
+        """Why the next daemon would not know what is mounted; "" while it does."""
 
     def all(self) -> list[Mount]:
         """All mounts, by name."""
@@ -82,7 +87,10 @@ class MountTable:
     def remember(self, specs: list[MountSpec] | None) -> None:
         """Let the next daemon know these, whatever is mounted; None: what is mounted, again."""
         self._remembered = specs
-        self.save()
+        if specs is None:
+            self.save_the_end()
+        else:
+            self.save()
 
     def save(self) -> None:
         """Let the next daemon know what is mounted now. CannotMountError if that cannot be written."""
@@ -91,5 +99,23 @@ class MountTable:
             specs = [mount.spec for mount in self.all()] if remembered is None else remembered
             try:
                 self._store.save(specs)
-            except OSError as error:
-                raise CannotMountError("cannot remember the mounts", error.strerror or str(error)) from error
+            except (OSError, ConfigurationError) as error:
+                why = error.strerror or str(error) if isinstance(error, OSError) else error.why
+                self.unsaved = why
+                raise CannotMountError("cannot remember the mounts", why) from error
+            self.unsaved = ""
+
+    def save_if_due(self) -> None:
+        """Try again what could not be saved."""
+        if self.unsaved:
+            self.save_the_end()
+
+    def save_the_end(self) -> None:
+        """The same after something ended, which it did whether that can be written or not.
+
+        It is tried again with every other change and when the daemon ends; `status` says that it is due.
+        """
+        try:
+            self.save()
+        except CannotMountError as error:
+            log.warning("%s; the next daemon mounts again what was unmounted", error)

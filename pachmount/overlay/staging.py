@@ -237,8 +237,12 @@ class Staging:
             self._unneeded.append(data.number)
 
     def _remove(self, number: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(f"{self._data}/{number}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # no row speaks of it any more: `load` tries again
+            log.warning("%s stays: %s", error.filename, error.strerror)
 
     def close(self) -> None:
         with self._lock:

@@ -183,6 +183,8 @@ class KeptChanges(Model):
 
 
 class StatusAnswer(Model):
+    """`unsaved_mounts` says why the next daemon would not know which mounts there are; "" while it does."""
+
     version: str
     pid: int
     started: float
@@ -190,6 +192,7 @@ class StatusAnswer(Model):
     socket: str
     listen: str = ""
     log_file: str
+    unsaved_mounts: str = ""
     rss_bytes: int
     threads: int
     waiting_requests: int

@@ -65,16 +65,46 @@ def test_a_damaged_file_is_set_aside(file: Path, content: str, caplog: pytest.Lo
     assert MountStore(file).load() == SPECS
 
 
-def test_a_failing_write_keeps_the_former_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    MountStore(file).save(SPECS)
+def _full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be made any more."""
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr(MountStore, "_replace", lambda _self, _text: full(0))
+
+
+def test_a_failing_write_keeps_the_former_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    MountStore(file).save(SPECS[:1])
+    _full(monkeypatch)
     with pytest.raises(OSError, match="No space left"):
-        MountStore(file).save([])
-    assert MountStore(file).load() == SPECS
+        MountStore(file).save(SPECS)
+    assert MountStore(file).load() == SPECS[:1]
+
+
+def test_a_table_that_got_shorter_fits_into_its_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    MountStore(file).save(SPECS)
+    _full(monkeypatch)
+    MountStore(file).save(SPECS[:1])
+    assert MountStore(file).load() == SPECS[:1]
+    MountStore(file).save([])
+    assert MountStore(file).load() == []
+
+
+def test_a_table_put_aside_counts_instead_of_that_very_file(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MountStore(file, tmp_path / "aside")
+    store.save(SPECS[:1])
+    with monkeypatch.context() as patched:
+        _full(patched)
+        store.save(SPECS)
+    assert store.load() == SPECS
+    assert MountStore(file).load() == SPECS[:1]
+    MountStore(file).save(SPECS[1:])
+    assert store.load() == SPECS[1:], "the file was replaced since"
+    (tmp_path / "aside").write_text("{")
+    assert store.load() == SPECS[1:]
 
 
 def test_a_file_of_a_later_version_with_more_keys_is_read(file: Path) -> None:
