@@ -13,8 +13,8 @@ PachmountError
 │   ├── NoDatumsError              no file matches an input
 │   └── TooManyDatumsError         more datums than the setting allows
 ├── NotFoundError              no such project, repo, branch, commit or file
+│   └── NotADirectoryInSourceError a path leads through a file
 ├── AlreadyExistsError
-├── NotADirectoryInSourceError a path leads through a file
 ├── ReadOnlyError              a write to something that cannot change
 ├── NotPermittedError          the cluster or the system says no
 │   ├── LoginRequiredError         no token, or an expired one
@@ -27,12 +27,14 @@ PachmountError
 │   ├── DaemonUnreachableError
 │   └── DaemonNotRunningError
 ├── BusyError                  try again later
-│   └── BranchMovedError           while its datums were listed
+│   ├── BranchMovedError           while its datums were listed
+│   └── OverloadedError            the daemon has too many requests
 ├── ConflictError              somebody else changed the same
 ├── CannotMountError           no FUSE, no usable directory, name taken
 │   └── NameTakenError
 ├── ConfigurationError         a settings or context file that cannot be used
 ├── DataError                  bytes that do not match their size or hash
+│   ├── IncompleteListingError     a listing that ended well, but too early
 │   └── StoreDamagedError          a store's database and its ledger do not agree
 ├── StorageFullError
 ├── ClusterError               the cluster refused for a reason of its own
@@ -226,6 +228,11 @@ class BusyError(PachmountError):
 
 class BranchMovedError(BusyError):
     id = "branch-moved"
+
+
+class OverloadedError(BusyError):
+    id = "overloaded"
+    http_status = 503
 
 
 class ConflictError(PachmountError):

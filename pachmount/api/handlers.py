@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import tornado.web
@@ -25,6 +26,7 @@ from pachmount.errors import (
     InternalError,
     LoginRequiredError,
     NotConnectedError,
+    OverloadedError,
     PachmountError,
     UsageError,
 )
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HANDLER_SECONDS = 120.0
+RETRY_AFTER_SECONDS = 1
 MAX_LOGINS = 4
 """How many may wait for a person to log in: each keeps a thread busy for minutes."""
 MAX_DOWNLOADS = 64
@@ -127,36 +130,47 @@ class Handler(tornado.web.RequestHandler):
         self.services.requests.count(self.route, self.get_status())
 
     async def poll(self, work: Callable[[], T]) -> T:
-        """Run a question that memory answers, or the cluster within two seconds."""
+        """Run a question that memory answers."""
         return await self.run(self.services.pools.poll, work)
 
     async def look(self, work: Callable[[], T]) -> T:
         """Run a question to the cluster."""
-        return await self.run(self.services.pools.look, work)
+        return await self.run(self.services.pools.look, partial(self._asked, work))
 
     async def stream(self, work: Callable[[], T]) -> T:
         """Read a piece of a file, which has deadlines of its own."""
-        return await self.run(self.services.pools.stream, work, None)
+        return await self.run(self.services.pools.stream, partial(self._asked, work), None)
 
     async def work(self, work: Callable[[], T]) -> T:
         """Run a change."""
-        return await self.run(self.services.pools.work, work)
+        return await self.run(self.services.pools.work, partial(self._changed, work))
 
     async def upload(self, work: Callable[[], T]) -> T:
         """Run a change that sends data, for as long as that takes: its stream has a deadline for each piece."""
-        return await self.run(self.services.pools.upload, work, None)
+        return await self.run(self.services.pools.upload, partial(self._changed, work), None)
 
     async def run(self, executor: Executor, work: Callable[[], T], timeout: float | None = HANDLER_SECONDS) -> T:
-        """Run work in a thread of `executor`; ClusterTimeoutError if it takes longer than `timeout` (s)."""
-        future = asyncio.get_running_loop().run_in_executor(executor, self._with_embedded_server, work)
+        """Run work in a thread of `executor`; ClusterTimeoutError if it takes longer than `timeout` (s).
+
+        OverloadedError if too many requests wait for one of its threads.
+        """
+        future = asyncio.get_running_loop().run_in_executor(executor, work)
         try:
             return await asyncio.wait_for(asyncio.shield(future), timeout)
         except asyncio.TimeoutError as error:
             why = f"it goes on, but took more than {timeout:.0f} s"
             raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error
 
-    def _with_embedded_server(self, work: Callable[[], T]) -> T:
-        """Once more if the embedded server was gone (another daemon's, which stopped) and could be started again."""
+    def _changed(self, work: Callable[[], T]) -> T:
+        """Run a change, once: it may have changed something when it fails. An embedded server that is gone, which
+        another daemon may have stopped, is started before.
+        """
+        if self.services.cluster.is_embedded:
+            self.services.cluster.check_health()
+        return work()
+
+    def _asked(self, work: Callable[[], T]) -> T:
+        """Run a question; once more if the embedded server was gone and could be started again."""
         try:
             return work()
         except ClusterUnreachableError:
@@ -192,6 +206,9 @@ class Handler(tornado.web.RequestHandler):
 
     def fail(self, error: PachmountError, status: int, text: str | None = None) -> None:
         """Send an error: `text` (default: the error's) with `status`, or the whole error as JSON to our clients."""
+        if isinstance(error, OverloadedError):
+            self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
+            status = error.http_status
         if self.is_own_client:
             self.set_status(error.http_status)
             self.answer(schema.ErrorAnswer(**error.to_dict()))

@@ -217,6 +217,7 @@ class Daemon:
             browsed_commits_limit=MAX_VIEWS,
             downloads=self._downloads.taken,
             downloads_limit=self._downloads.limit,
+            pools=[schema.PoolStatus(**state._asdict()) for state in self._pools.states()],
             cluster=answers.cluster(self._cluster.snapshot()),
             cache=self._cache_status(),
             mounts=[answers.mount_status(mount) for mount in self._manager.mounts()],

@@ -182,6 +182,16 @@ class KeptChanges(Model):
     bytes: int = 0
 
 
+class PoolStatus(Model):
+    """The threads of the daemon for one kind of request: how many of them work, how many requests wait for one."""
+
+    name: str
+    running: int
+    threads: int
+    waiting: int
+    waiting_limit: int
+
+
 class StatusAnswer(Model):
     """`unsaved_mounts` says why the next daemon would not know which mounts there are; "" while it does."""
 
@@ -206,6 +216,7 @@ class StatusAnswer(Model):
     browsed_commits_limit: int = 0
     downloads: int = 0
     downloads_limit: int = 0
+    pools: list[PoolStatus] = Field(default_factory=list)
     cluster: ClusterStatus
     cache: CacheStatus
     mounts: list[MountStatus] = Field(default_factory=list)
