@@ -29,7 +29,7 @@ def wire(box: Box) -> Iterator[Wire]:
 def slow(seconds: float) -> Fault:
     """The answer begins after some seconds."""
 
-    def fault(call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:  # noqa: ARG001
+    def fault(call: Call, messages: Iterator[bytes]) -> Iterator[bytes]:
         time.sleep(seconds)
         yield from messages
 
