@@ -17,7 +17,7 @@ from pachmount.cli import options as opt
 from pachmount.cli import output
 from pachmount.cli.state import State
 from pachmount.daemon.spawn import read_ready
-from pachmount.errors import ClusterUnreachableError, ExitCode
+from pachmount.errors import ClusterUnreachableError, ExitCode, UsageError
 
 READY_TIMEOUT = 30.0
 DEFAULT_LISTEN = "127.0.0.1:30650"
@@ -38,6 +38,9 @@ Auth = Annotated[
     Path | None, typer.Option("--auth", metavar="FILE", help="Users and roles; without it everybody may do everything.")
 ]
 Check = Annotated[bool, typer.Option("--check", metavar="", help="Do not serve: check all that is stored.")]
+Repair = Annotated[
+    bool, typer.Option("--repair", metavar="", help="Do not serve: restore what can be of what is damaged.")
+]
 Collect = Annotated[bool, typer.Option("--gc", metavar="", help="Do not serve: remove what no commit needs.")]
 
 
@@ -48,6 +51,7 @@ def serve(
     allow_remote: AllowRemote = False,
     auth: Auth = None,
     check: Check = False,
+    repair: Repair = False,
     collect: Collect = False,
     as_json: opt.Json = False,
 ) -> ExitCode:
@@ -60,15 +64,20 @@ def serve(
       pachmount login grpc://127.0.0.1:30650     from another terminal
       pachmount serve --auth users.toml          for tests of logins and roles
       pachmount serve --check                    is everything as it was written?
+      pachmount serve --repair                   restore what is damaged; nothing is deleted
 
     Without a cluster the daemon runs such a server by itself. There is no
     encryption, and without --auth no login: with --allow-remote everybody who
-    can connect may then read and change everything. Ctrl-C and SIGTERM end it. --check and --gc
-    need the data for themselves: stop the daemon or server that has it.
+    can connect may then read and change everything. Ctrl-C and SIGTERM end it.
+    --check, --repair and --gc need the data for themselves: stop the daemon or
+    server that has it.
     """
     directory = Path(os.path.abspath(root)) if root is not None else paths.local_store()
-    if check or collect:
-        return _maintain(directory, "--check" if check else "--gc", as_json)
+    asked = [flag for flag, is_asked in (("--check", check), ("--repair", repair), ("--gc", collect)) if is_asked]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} cannot be done at once", "", f"pachmount serve {asked[0]}")
+    if asked:
+        return _maintain(directory, asked[0], as_json)
     paths.make_private_dir(directory)
     process, read_end = _start(directory, listen, allow_remote, auth)
     _hand_signals_on(process)

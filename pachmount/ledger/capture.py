@@ -52,8 +52,12 @@ def tables(db: sqlite3.Connection, unsummed: Collection[str]) -> dict[str, Table
 
 
 def catalog_sum(db: sqlite3.Connection, unsummed: Collection[str]) -> int:
-    """The catalog sum of what the database has now. Raises sqlite3.Error and ValueError if it cannot be read."""
-    total = 0
+    """The catalog sum of what the database has now, its schema included.
+
+    Raises sqlite3.Error and ValueError if it cannot be read.
+    """
+    schema = db.execute("SELECT name, sql FROM main.sqlite_master ORDER BY name").fetchall()
+    total = int(xxhash.xxh3_64_intdigest(encode([db.execute("PRAGMA main.user_version").fetchone(), schema])))
     for table in tables(db, unsummed).values():
         if table.summed:
             for row in db.execute(f"SELECT {_names(table.columns)} FROM main.{quoted(table.name)}"):  # noqa: S608

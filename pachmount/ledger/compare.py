@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import sqlite3
 from collections.abc import Collection
@@ -117,10 +118,14 @@ def look(database: Path, *, unsummed: Collection[str] = (), has_data: bool = Fal
         if not logs and not has_data:
             return Look(Verdict.NEW)
         return Look(Verdict.DAMAGED, f"{name} is {state}, but there is data that it must have known")
+    if not os.access(database, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
     try:
         row, total = examine(database, unsummed)
     except (sqlite3.Error, ValueError) as error:
-        return Look(Verdict.DAMAGED, f"{name} cannot be read ({error})")
+        if "disk is full" in str(error):  # Python 3.10 does not give the code
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(database)) from error
+        return Look(Verdict.DAMAGED, f"{name} cannot be read as a database")
     if row is not None and row.total != total:
         return Look(Verdict.DAMAGED, f"{name} has rows that are not as they were written", row)
     if not logs:
@@ -131,7 +136,7 @@ def look(database: Path, *, unsummed: Collection[str] = (), has_data: bool = Fal
     try:
         log = read_log(*logs[-1], floor=row.generation)
     except ValueError as error:
-        return Look(Verdict.ANEW, f"the ledger is damaged ({logs[-1][1].name}: {error})", row)
+        return Look(Verdict.ANEW, f"the ledger is damaged: {logs[-1][1].name}: {error}", row)
     if log.header.store != row.store:
         return Look(Verdict.DAMAGED, f"{name} and its ledger are of different stores", row, log)
     return _compared(database, row, log, boot or boot_id())

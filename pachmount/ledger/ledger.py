@@ -51,8 +51,10 @@ class Ledger:
         row = read_row(db)
         assert row is not None  # noqa: S101 - it was made above
         self._store, self._generation, self._total, self._durable = row.store, row.generation, row.total, row.durable
+        self.is_new = is_new or found.log is None
+        """Whether it begins with this opening."""
         self._writer: LogWriter | None = None
-        if is_new or found.log is None:
+        if is_new or found.log is None:  # which is `is_new`, for the type checker
             self._begin_anew(found)
         else:
             self._go_on(found, found.log)
@@ -117,6 +119,13 @@ class Ledger:
                     return
                 self._switch(header, snapshot)
                 self._remove_old()
+
+    def shrink(self) -> None:
+        """Give the space of removed rows back to the disk, and `rotate`. Raises what that raises."""
+        with self._lock:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint (TRUNCATE)")
+        self.rotate()
 
     def close(self) -> None:
         """Close the log and the connection."""

@@ -16,7 +16,7 @@ class LostAndFound:
     """One directory `lost+found/<time>` of a store, made when the first thing is moved there. Raises OSError."""
 
     def __init__(self, store: Path) -> None:
-        self._store = store
+        self.store = store
         self._directory: Path | None = None
 
     @property
@@ -45,6 +45,16 @@ class LostAndFound:
         sync_directory(target.parent)
         return target
 
+    def keep(self, name: str, data: bytes) -> Path:
+        """Write bytes there that would be lost otherwise."""
+        target = self._free(name)
+        with open(target, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(target.parent)
+        return target
+
     def _free(self, name: str) -> Path:
         if self._directory is None:
             self._directory = self._made()
@@ -56,7 +66,7 @@ class LostAndFound:
         return target
 
     def _made(self) -> Path:
-        above = self._store / NAME
+        above = self.store / NAME
         above.mkdir(mode=0o700, exist_ok=True)
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
         for number in range(1, 10_000):
@@ -66,6 +76,6 @@ class LostAndFound:
             except FileExistsError:
                 continue
             sync_directory(above)
-            sync_directory(self._store)
+            sync_directory(self.store)
             return directory
         raise FileExistsError(str(above))

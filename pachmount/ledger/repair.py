@@ -41,27 +41,37 @@ class Repaired:
 
 
 def repair(
-    database: Path, lost: LostAndFound, *, unsummed: Collection[str] = (), has_data: bool = False, boot: str = ""
+    database: Path,
+    lost: LostAndFound,
+    *,
+    unsummed: Collection[str] = (),
+    has_data: bool = False,
+    boot: str = "",
+    distrust: bool = False,
 ) -> Repaired:
     """If a database is damaged, put the newest state in its place that can be had; what was there goes to `lost`.
 
-    The next `open_ledger` begins a new ledger where that is needed. May be cut off at any point and run again. Raises
-    OSError, StorageFullError.
+    `distrust`: what its sum does not cover is damaged, so that what the ledger has is better if it differs. The next
+    `open_ledger` begins a new ledger where that is needed. May be cut off at any point and run again. Raises OSError,
+    StorageFullError.
     """
     done = Repaired()
-    if look(database, unsummed=unsummed, has_data=has_data, boot=boot).verdict is not Verdict.DAMAGED:
+    is_damaged = look(database, unsummed=unsummed, has_data=has_data, boot=boot).verdict is Verdict.DAMAGED
+    if not is_damaged and not distrust:
         return done
     sound = _sound_generation(database, unsummed)
-    noted = _noted_generation(database)
     path = database.with_name(database.name + _SUFFIX)
-    log = _rebuild(database, path, unsummed, at_least=noted)
+    log = _rebuild(database, path, unsummed, at_least=_noted_generation(database))
+    if sound is not None and not is_damaged and (log is None or _are_equal(database, path)):
+        path.unlink(missing_ok=True)
+        return done
     if log is not None:
         done.restored.append(f"{database.name} from its ledger, as it was after transaction {log.generation}")
     elif sound is not None:
         done.restored.append(f"{database.name} as it is, after transaction {sound}, which its checksum proves")
     elif _salvage(database, path, unsummed):
         done.restored.append(f"{database.name} from the rows in it that can be read")
-        done.lost.append(f"rows of {database.name}: which ones, nothing tells")
+        done.lost.append(f"rows of {database.name}: nothing tells which")
     elif (log := _rebuild(database, path, unsummed, at_least=0)) is not None:
         done.restored.append(f"{database.name} from its ledger, as it was after transaction {log.generation}")
         done.lost.append("what was changed later")
@@ -77,6 +87,20 @@ def repair(
     if look(database, unsummed=unsummed, has_data=has_data, boot=boot).verdict is Verdict.DAMAGED:
         lost.take(ledger_directory(database))
     return done
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    """Whether two databases have the same rows."""
+    with contextlib.suppress(sqlite3.Error), closing(read_only(one)) as db:
+        db.execute("ATTACH ? AS other", (str(other),))
+        for table in tables(db, ()).values():
+            name = quoted(table.name)
+            for first, second in (("main", "other"), ("other", "main")):
+                differing = f"SELECT * FROM {first}.{name} EXCEPT SELECT * FROM {second}.{name}"  # noqa: S608
+                if db.execute(f"SELECT 1 FROM ({differing}) LIMIT 1").fetchone():  # noqa: S608
+                    return False
+        return True
+    return False
 
 
 def _sound_generation(database: Path, unsummed: Collection[str]) -> int | None:
@@ -153,6 +177,7 @@ def _salvage(database: Path, path: Path, unsummed: Collection[str]) -> bool:
             for kind, _, sql in schema:
                 if kind != "table":
                     db.execute(sql)
+            db.execute(f"PRAGMA user_version = {int(version)}")
             about = read_row(source)
             if about is not None:
                 values = (about.store, about.generation, bytes(8), about.durable)
@@ -162,7 +187,6 @@ def _salvage(database: Path, path: Path, unsummed: Collection[str]) -> bool:
                 known = source.execute(f"SELECT name, seq FROM main.{SEQUENCE}").fetchall()  # noqa: S608
                 db.execute(f"DELETE FROM {SEQUENCE}")  # noqa: S608
                 db.executemany(f"INSERT INTO {SEQUENCE} VALUES (?, ?)", known)  # noqa: S608
-            db.execute(f"PRAGMA user_version = {int(version)}")
             db.execute("COMMIT")
     except (sqlite3.DatabaseError, ValueError, FileNotFoundError):
         copied = 0

@@ -68,7 +68,9 @@ def require_space(directory: Path, size: int) -> None:
     free = state.f_bavail * state.f_frsize
     if free < size:
         raise StorageFullError(
-            f"no space left on the disk of {directory.parent}", f"{size} bytes are needed, {free} are free"
+            f"no space left on the disk of {directory}",
+            f"{size} bytes are needed, {free} are free",
+            "free some space first",
         )
 
 

@@ -32,8 +32,9 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--listen", help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
     what.add_argument("--check", action="store_true", help="check the store, which no server may have open")
+    what.add_argument("--repair", action="store_true", help="restore what can be of a damaged store")
     what.add_argument("--gc", action="store_true", help="remove what no commit needs from the store")
-    parser.add_argument("--json", action="store_true", help="with --check and --gc: the report as JSON")
+    parser.add_argument("--json", action="store_true", help="with --check, --repair and --gc: the report as JSON")
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one line of JSON: ready, or the error")
     parser.add_argument("--allow-remote", action="store_true", help="listen on an address that other machines reach")
     parser.add_argument("--auth", type=Path, help="file with users and roles; without it everybody may do everything")
@@ -49,9 +50,9 @@ def main() -> int:
 
     try:
         if not arguments.listen:
-            return (maintenance.check if arguments.check else maintenance.collect)(
-                arguments.root, as_json=arguments.json
-            )
+            asked = {"check": maintenance.check, "repair": maintenance.repair, "gc": maintenance.collect}
+            (run,) = (run for name, run in asked.items() if getattr(arguments, name))
+            return run(arguments.root, as_json=arguments.json)
         auth = _auth(arguments.auth) if arguments.auth is not None else None
         serve(arguments.root, arguments.listen, on_ready, allow_remote=arguments.allow_remote, auth=auth)
     except PachmountError as error:

@@ -8,12 +8,16 @@ well, whose name is therefore the hash of the file.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b, sha256
+from typing import NamedTuple
+
+from xxhash import xxh3_128
 
 from pachmount.errors import DataError
 from pachmount.localpfs.database import Database
@@ -22,9 +26,6 @@ from pachmount.localpfs.pages import HASH, Entry
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _BIG = 1_000_000  # bytes; up to here hashes are those of a cluster
-
-Place = tuple[int, int, int]  # pack, start, length
-
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +43,39 @@ def is_named(name: bytes, data: bytes) -> bool:
     return name in (digest(data), blake2b(data, digest_size=HASH).digest())
 
 
+class Place(NamedTuple):
+    """Where a chunk lies, and its checksum; without one it was stored before version 3 of the store."""
+
+    pack: int
+    start: int
+    length: int
+    sum: bytes | None
+
+
+def checksum(name: bytes, *pieces: bytes | memoryview) -> bytes:
+    """What `Place.sum` is of a chunk made of these pieces; far quicker than its name, which is in it."""
+    made = xxh3_128(name)
+    for piece in pieces:
+        made.update(piece)
+    return made.digest()
+
+
+def read_chunk(packs: Packs, name: bytes, place: Place, cuts: Iterable[int] = ()) -> list[bytes]:
+    """The bytes of a chunk, cut at these offsets. Raises DataError if they are not what was stored."""
+    numbers = (place.pack, place.start, place.length)
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise DataError(f"the store is damaged: the place of chunk {name.hex()} is not as it was written")
+    pieces = [
+        packs.read(place.pack, place.start + start, stop - start)
+        for start, stop in itertools.pairwise((0, *cuts, place.length))
+    ]
+    if checksum(name, *pieces) != place.sum and not is_named(name, b"".join(pieces)):
+        raise DataError(f"the store is damaged: chunk {name.hex()} in {place.pack}.pack is not as it was written")
+    return pieces
+
+
 class Content:
-    """Reads chunks of finished calls. Thread-safe."""
+    """Reads chunks of finished calls, each of which is checked. Thread-safe."""
 
     def __init__(self, database: Database, packs: Packs) -> None:
         self._database = database
@@ -55,12 +87,24 @@ class Content:
     def place(self, name: bytes) -> Place | None:
         """Where a chunk lies, or None if the store does not have it."""
         with self._database.read() as db:
-            row: Place | None = db.execute("SELECT pack, start, length FROM chunk WHERE name = ?", (name,)).fetchone()
-        return row
+            row = db.execute("SELECT pack, start, length, sum FROM chunk WHERE name = ?", (name,)).fetchone()
+        return None if row is None else Place(*row)
 
-    def chunk(self, name: bytes, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes [start, stop) of a chunk."""
-        return _cut(self.packs, self._known(name), start, stop)
+    def has(self, name: bytes) -> bool | None:
+        """Whether a chunk is stored and sound; None if it is stored and damaged."""
+        place = self.place(name)
+        if place is None:
+            return False
+        try:
+            read_chunk(self.packs, name, place)
+        except (DataError, OSError) as error:
+            _log.error("%s; it is stored anew", error)
+            return None
+        return True
+
+    def chunk(self, name: bytes) -> bytes:
+        """The bytes of a chunk. Raises DataError if it is missing or damaged."""
+        return read_chunk(self.packs, name, self._known(name))[0]
 
     def names(self, entry: Entry) -> list[bytes]:
         """The names of a file's chunks, in order."""
@@ -79,8 +123,8 @@ class Content:
         within = offset % CHUNK_BYTES
         for name in self.names(entry)[first:]:
             place = self._known(name)
-            for start in range(within, place[2], piece):
-                yield _cut(self.packs, place, start, min(start + piece, place[2]))
+            cuts = range(within or piece, place.length, piece)
+            yield from read_chunk(self.packs, name, place, cuts)[1 if within else 0 :]
             within = 0
 
     @contextmanager
@@ -113,8 +157,3 @@ class Content:
         if place is None:
             raise DataError(f"the store is damaged: chunk {name.hex()} is missing")
         return place
-
-
-def _cut(packs: Packs, place: Place, start: int, stop: int | None) -> bytes:
-    pack, offset, length = place
-    return packs.read(pack, offset + start, (length if stop is None else min(stop, length)) - start)

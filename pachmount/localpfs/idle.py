@@ -102,6 +102,8 @@ def sweeping(store: Store, calls: Calls) -> Iterator[None]:
 def _sweep_when_quiet(store: Store, calls: Calls, stop: threading.Event) -> None:
     while not stop.wait(LOOK_SECONDS):
         try:
+            if store.database.ledger.is_due:
+                store.database.ledger.rotate()  # which keeps nobody waiting
             if not store.needs_sweep():
                 continue
             with calls.alone(QUIET_SECONDS) as undisturbed:

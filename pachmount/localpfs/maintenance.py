@@ -1,17 +1,19 @@
-"""Looking after a store while no server has it: `--check` and `--gc`."""
+"""Looking after a store while no server has it: `--check`, `--repair` and `--gc`."""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from pachmount.errors import NotFoundError, StorageFullError
+from pachmount.errors import NotFoundError, NotPermittedError, StorageFullError
 from pachmount.localpfs import verify
 from pachmount.localpfs.database import full
+from pachmount.localpfs.repair import repair_store
 from pachmount.localpfs.store import Store, lock
 
 
@@ -36,6 +38,26 @@ def check(root: Path, *, as_json: bool) -> int:
     return 1 if report.damaged else 0
 
 
+def repair(root: Path, *, as_json: bool) -> int:
+    """Repair a store and print the report; the exit code: 1 if something is lost."""
+    _require(root)
+    held = lock(root)
+    try:
+        report = repair_store(root)
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise NotPermittedError(f"cannot repair the store {root}", error.strerror or str(error)) from error
+        if isinstance(error, sqlite3.Error) and not full(error):
+            raise
+        raise StorageFullError(
+            f"cannot repair the store {root}", "the disk is full", "free some space, then run it again"
+        ) from error
+    finally:
+        os.close(held)
+    print(json.dumps(dataclasses.asdict(report)) if as_json else "\n".join(report.lines()))  # noqa: T201
+    return 1 if report.lost or report.lost_file_count else 0
+
+
 def collect(root: Path, *, as_json: bool) -> int:
     """Remove everything that no commit and no living file set needs, and print how much that was; the exit code."""
     _require(root)
@@ -57,7 +79,7 @@ def collect(root: Path, *, as_json: bool) -> int:
 
 
 def _require(root: Path) -> None:
-    if not (root / "pfs.db").is_file():
+    if not any((root / name).exists() for name in ("pfs.db", "packs", "ledger")):
         raise NotFoundError(f"there is no store in {root}")
 
 

@@ -14,6 +14,7 @@ from pachmount.files import sync_directory, write_all
 PACK_BYTES = 512 * 1024 * 1024
 _EARLY_BYTES = 128 * 1024 * 1024
 _OPEN_FILES = 64
+_LARGE = 8 * 1024 * 1024
 _VECTOR = 512  # pieces in one call of the system
 
 
@@ -25,7 +26,6 @@ class Packs:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(mode=0o700, exist_ok=True)
         self._lock = threading.Lock()  # of everything about the pack that is appended to
         self._readers_lock = threading.Lock()
         self._readers: OrderedDict[int, _Reader] = OrderedDict()
@@ -34,17 +34,24 @@ class Packs:
         self._end = 0
         self._dirty = False
         self._lost = 0
+        self._found: dict[int, int] = {}  # what packs that were appended to had before
 
     def start(self, used: dict[int, int], *, fresh: bool = False) -> None:
-        """Cut off and remove what no finished call refers to. `used` = committed length in bytes of each pack.
+        """Append behind all that there is, be it referred to or not. `used` = committed length in bytes of each pack.
 
         `fresh`: append to a new pack, not to the last one.
         """
-        self._cut(used)
-        self._number = max(used, default=0)
-        if fresh or used.get(self._number, PACK_BYTES) >= PACK_BYTES:
-            self._number += 1
-        self._open(self._number)
+        sizes = self.sizes()
+        number = max((*used, *sizes), default=0)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        if fresh or max(used.get(number, 0), sizes.get(number, 0)) >= PACK_BYTES or number == 0:
+            number += 1
+        self._open(number)
+
+    def sizes(self) -> dict[int, int]:
+        """The length of each pack, of whatever origin."""
+        found = (path for path in self._directory.glob("*.pack") if path.stem.isdecimal())
+        return {int(path.stem): path.stat().st_size for path in found}
 
     def append(self, *pieces: bytes | memoryview) -> tuple[int, int, int]:
         """Store the pieces one after the other; the number of the pack, the offset in it, the length of all."""
@@ -96,17 +103,23 @@ class Packs:
             os.ftruncate(self._writer, self._end)  # also what a write that failed half-way has left
 
     def give_back(self, used: dict[int, int]) -> None:
-        """`start` once more, while nobody writes: free the disk space of writes that failed."""
+        """While nobody writes: free the disk space of writes that failed, as far as this process made them."""
         with self._lock:
-            self._cut(used, keep=self._number)
-            os.ftruncate(self._writer, used.get(self._number, 0))
-            self._end = used.get(self._number, 0)
+            for number, found in list(self._found.items()):
+                self._shorten(number, max(used.get(number, 0), found))
+
+    def trim(self, used: dict[int, int], before: float) -> None:
+        """While nobody writes: cut off and remove what lies behind `used` in packs that were last written `before`."""
+        with self._lock:
+            for number, size in self.sizes().items():
+                if size > used.get(number, 0) and self._path(number).stat().st_mtime <= before:
+                    self._shorten(number, used.get(number, 0))
 
     def remove(self, pack: int) -> None:
         """Remove a pack that nothing refers to any more; not the one that is being appended to."""
         with self._readers_lock:
             self._readers.pop(pack, None)
-        self._path(pack).unlink()
+        self._path(pack).unlink(missing_ok=True)
 
     def close(self) -> None:
         with self._readers_lock:
@@ -119,15 +132,15 @@ class Packs:
     def _path(self, number: int) -> Path:
         return self._directory / f"{number}.pack"
 
-    def _cut(self, used: dict[int, int], keep: int = -1) -> None:
-        for path in self._directory.glob("*.pack"):
-            if not path.stem.isdecimal() or int(path.stem) == keep:
-                continue
-            length = used.get(int(path.stem), 0)
-            if length == 0:
-                path.unlink()
-            elif path.stat().st_size > length:
-                os.truncate(path, length)
+    def _shorten(self, number: int, length: int) -> None:
+        if number == self._number:
+            os.ftruncate(self._writer, length)
+            self._end = length
+        elif length:
+            os.truncate(self._path(number), length)
+        else:
+            self._found.pop(number, None)
+            self.remove(number)
 
     def _sync_early(self, descriptor: int, number: int) -> None:
         """Begin with the work of `sync` while more is coming; nobody waits for this but the one who appended."""
@@ -167,6 +180,7 @@ class Packs:
         if self._writer >= 0:
             os.close(self._writer)
         self._writer, self._number, self._end = writer, number, end
+        self._found.setdefault(number, end)
 
 
 class _Reader:
@@ -181,6 +195,8 @@ class _Reader:
         self._path = path
 
     def read(self, offset: int, length: int) -> bytes:
+        if length > _LARGE and offset + length > os.fstat(self._file).st_size:  # before that much memory is taken
+            raise DataError(f"the store is damaged: {self._path} ends before byte {offset + length}")
         data = os.pread(self._file, length, offset)
         while len(data) < length:
             more = os.pread(self._file, length - len(data), offset + len(data))

@@ -6,6 +6,8 @@ import itertools
 import sqlite3
 import zlib
 
+from xxhash import xxh3_64_intdigest
+
 from pachmount.errors import DataError
 from pachmount.localpfs.database import Database
 from pachmount.localpfs.pages import Inner, Page, PageCache, decode
@@ -55,9 +57,15 @@ def intact(page_id: int, row: tuple[bytes, int] | None) -> bytes:
     """The bytes of a page as they were written. Raises DataError if there is no such page, or another content."""
     if row is None:
         raise DataError(f"the store is damaged: page {page_id} is missing")
-    if zlib.crc32(row[0]) != row[1]:
+    data, stored = row
+    if stored not in (checksum(page_id, data), zlib.crc32(data)):
         raise DataError(f"the store is damaged: page {page_id} is not as it was written")
-    return row[0]
+    return data
+
+
+def checksum(page_id: int, data: bytes) -> int:
+    """What is stored with a page; before version 3 of the store it was a CRC, without the page's number."""
+    return xxh3_64_intdigest(page_id.to_bytes(8, "little") + data) >> 1 | 1 << 32
 
 
 class PageBatch:
@@ -107,7 +115,7 @@ class PageBatch:
         return len(needed)
 
     def _write(self, page_ids: list[int]) -> None:
-        rows = ((i, self._new[i], zlib.crc32(self._new[i])) for i in page_ids)
+        rows = ((i, self._new[i], checksum(i, self._new[i])) for i in page_ids)
         self._db.executemany("INSERT OR IGNORE INTO page VALUES (?, ?, ?)", rows)
         self._new.clear()
         self._decoded.clear()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import Message
 
-from pachmount.errors import DataError
+from pachmount.errors import DataError, StoreDamagedError
 from pachmount.localpfs.database import full
 from pachmount.localpfs.status import Code, Refusal
 
@@ -110,6 +110,8 @@ def _statuses(context: Context) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the last place before the wire; the server has to live on
         if _is_full(error):
             context.abort(Code.RESOURCE_EXHAUSTED, f"no space left on the disk of the store: {error}")
+        if isinstance(error, StoreDamagedError):  # the store as a whole, which therefore takes no changes
+            context.abort(Code.FAILED_PRECONDITION, f"{error}; repair it with: {error.hint}")
         if isinstance(error, DataError):
             _log.error("%s; look with: pachmount serve --check", error)
             context.abort(Code.DATA_LOSS, f"{error}; look with: pachmount serve --check")

@@ -14,18 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pachmount.errors import BusyError, DataError, NotPermittedError
+from pachmount.errors import BusyError, DataError, NotPermittedError, StoreDamagedError
 from pachmount.files import sync_directory
 from pachmount.localpfs import sweep
 from pachmount.localpfs.content import Content
-from pachmount.localpfs.database import Database, garbage
+from pachmount.localpfs.database import Database, way_out
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pagestore import PageBatch, PageStore
 from pachmount.localpfs.staging import Staging
 
 _log = logging.getLogger(__name__)
-
-_MUCH_GARBAGE = 5000  # pages, of about 4 KiB each; sweeping a store of a million files takes some ten seconds
 
 
 class Store:
@@ -37,17 +35,23 @@ class Store:
     def __init__(self, root: Path, *, thorough: bool = False) -> None:
         """Open the store at `root`, making it if it is new.
 
-        `thorough`: remove everything that is not needed, however little it is. Raises BusyError if another process has
-        the store, ConfigurationError if it is of a newer version, DataError if it is damaged, StorageFullError if the
-        disk is full.
+        `thorough`: remove everything that is not needed, however little it is, and at once. If content is missing the
+        store can be read only; otherwise raises StoreDamagedError if it is damaged, BusyError if another process has
+        it, ConfigurationError if it is of a newer version, StorageFullError if the disk is full.
         """
         self.root = root
         self._lock_file = lock(root)
         try:
-            self.database = Database(root / "pfs.db")
             self._packs = Packs(root / "packs")
+            self.database = Database(root / "pfs.db", has_data=any(self._packs.sizes().values()))
             self.content = Content(self.database, self._packs)
-            self._start(thorough)
+            self.database.refusal = missing_content(self.database, self._packs, root)
+            if self.database.refusal is None:
+                self._start(thorough)
+            elif thorough:
+                raise self.database.refusal
+            else:
+                _log.error("%s; it can only be read; %s", self.database.refusal, self.database.refusal.hint)
             self.pages = PageStore(self.database)
         except BaseException:
             os.close(self._lock_file)
@@ -62,6 +66,8 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Staging]:
         """A place to collect one change in, for the length of the block."""
+        if self.database.refusal is not None:
+            raise self.database.refusal
         with self.content.writing():
             staging = Staging(self.database, self.pages, self.content)
             failed = True
@@ -83,18 +89,18 @@ class Store:
 
     def needs_sweep(self) -> bool:
         """Whether much is stored that is not needed any more."""
+        if self.database.refusal is not None:
+            return False
         with self.database.read() as db:
-            return garbage(db) > _MUCH_GARBAGE
+            return sweep.is_due(db)
 
     def sweep(self, wanted: Callable[[], bool]) -> None:
-        """Remove what is not needed, while no call is running; gives up when that is not `wanted` any more."""
+        """Remove what is long not needed, while no call is running; gives up when that is not `wanted` any more."""
         with self.database.write() as db:
             sweep.expire_filesets(db)
-            swept = sweep.sweep(db, self.content, wanted)
+            swept = sweep.sweep(db, self.content, wanted, now=False)
         if swept:
-            with self.database.read() as db:
-                used = dict(db.execute("SELECT id, used FROM pack").fetchall())
-            self._packs.give_back(used)
+            self._trim()
 
     def close(self) -> None:
         self.news.close()
@@ -108,8 +114,8 @@ class Store:
         try:
             with self.database.write() as db:
                 sweep.expire_filesets(db)
-                if thorough or garbage(db) > _MUCH_GARBAGE:
-                    swept = sweep.sweep(db, self.content)
+                if thorough or sweep.is_due(db):
+                    swept = sweep.sweep(db, self.content, now=thorough)
         except (DataError, sqlite3.OperationalError) as error:
             self._put_off(error, thorough)
         with self.database.read() as db:
@@ -118,17 +124,33 @@ class Store:
         self._packs.start(used, fresh=bool(sparse))
         try:
             sweep.compact(self.database, self._packs, sparse)
+            self._trim(at_once=thorough and swept)
         except (DataError, OSError, sqlite3.OperationalError) as error:
             self._put_off(error, thorough)
 
+    def _trim(self, *, at_once: bool = False) -> None:
+        """Cut off and remove what nothing in the database refers to, if it has been there for long, or `at_once`."""
+        before = time.time() - sweep.GRACE_SECONDS
+        with self.database.read() as db:
+            used = dict(db.execute("SELECT id, used FROM pack").fetchall())
+            row = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'proven'").fetchone()
+        if at_once:
+            self._packs.trim(used, sys.maxsize)
+        elif row is not None and row[0] / 1_000_000_000 <= before:
+            self._packs.trim(used, before)
+
     def _initialise(self) -> None:
         with self.database.read() as db:
-            if db.execute("SELECT 1 FROM meta WHERE name = 'made'").fetchone():
-                return
+            is_made = db.execute("SELECT 1 FROM meta WHERE name = 'made'").fetchone() is not None
+        if is_made and not self.database.is_unproven:
+            return
         with self.database.write() as db:
-            row = (time.time_ns(),)
-            db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", row)
-            db.execute("INSERT INTO meta VALUES ('cluster', ?), ('made', '1')", (secrets.token_hex(16),))
+            now = time.time_ns()
+            if not is_made:
+                db.execute("INSERT INTO project (name, description, created) VALUES ('default', '', ?)", (now,))
+                db.execute("INSERT INTO meta VALUES ('cluster', ?), ('made', '1')", (secrets.token_hex(16),))
+            # From now on the ledger would know if the database lost anything.
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('proven', ?)", (str(now),))
         sync_directory(self.root)
 
     def _put_off(self, error: Exception, thorough: bool) -> None:
@@ -173,6 +195,21 @@ class News:
         with self._condition:
             while self._number == seen and not self._closed and still_wanted():
                 self._condition.wait(timeout=5)
+
+
+def missing_content(database: Database, packs: Packs, root: Path) -> StoreDamagedError | None:
+    """The error that says which packs are missing or too short; None if all are there."""
+    with database.read() as db:
+        used = db.execute("SELECT id, used FROM pack ORDER BY id").fetchall()
+    sizes = packs.sizes()
+    missing = [f"{number}.pack" for number, length in used if sizes.get(number, 0) < length]
+    if not missing:
+        return None
+    shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    verb = "is" if len(missing) == 1 else "are"
+    return StoreDamagedError(
+        f"the store {root} is damaged and can only be read", f"{shown} {verb} missing or too short", way_out(root)
+    )
 
 
 def lock(root: Path) -> int:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pachmount.errors import ConfigurationError, DataError
+from pachmount.ledger import Look, look, lost, snapshots
+from pachmount.ledger.compare import read_only
 from pachmount.localpfs import model
-from pachmount.localpfs.content import is_named
-from pachmount.localpfs.database import SCHEMA_VERSION
+from pachmount.localpfs.content import Place, checksum, is_named, read_chunk
+from pachmount.localpfs.database import SCHEMA_VERSION, UNSUMMED
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.tree import EMPTY, get
 from pachmount.localpfs.verify_tree import Pages, TreeCheck
 
 _SHOWN = 100
-_FILES = {"lock", "packs", "pfs.db", "pfs.db-wal", "pfs.db-shm", "pfs.db-journal"}
+_FILES = {"lock", "packs", "pfs.db", "pfs.db-wal", "pfs.db-shm", "pfs.db-journal", "ledger", lost.NAME}
 
 
 @dataclass
 class Report:
-    """What a check found. Leftovers are harmless: the next start or `--gc` removes them."""
+    """What a check found. Leftovers are harmless: they are removed two weeks later, or by `--gc`."""
 
     store: str
     commits: int = 0
@@ -39,6 +39,7 @@ class Report:
     leftover_chunks: int = 0
     leftover_bytes: int = 0
     strays: list[str] = field(default_factory=list)
+    behind: int = 0
 
     def complain(self, text: str) -> None:
         self.damaged += 1
@@ -60,6 +61,8 @@ class Report:
                 f"not needed any more: {self.leftover_pages} pages, {self.leftover_chunks} chunks, "
                 f"{self.leftover_bytes} bytes of packs"
             )
+        if self.behind:
+            yield f"the ledger has {self.behind} transactions that the database lacks; the next start adds them"
         yield f"{self.store}: " + (f"{self.damaged} problems" if self.damaged else "no damage")
 
 
@@ -67,12 +70,32 @@ def check(root: Path) -> Report:
     """Check the store in the directory `root`, whose lock the caller holds. Changes nothing."""
     report = Report(str(root))
     _check_files(root, report)
-    try:
-        with closing(sqlite3.connect(f"file:{root / 'pfs.db'}?mode=rw", uri=True, isolation_level=None)) as db:
-            _Check(root, db, report).run()
-    except sqlite3.DatabaseError as error:
-        report.complain(f"pfs.db: {error}")
+    if _check_ledger(root, report):
+        try:
+            with closing(read_only(root / "pfs.db")) as db:
+                _Check(root, db, report).run()
+        except sqlite3.DatabaseError as error:
+            report.complain(f"pfs.db: {error}")
     return report
+
+
+def look_at(root: Path) -> Look:
+    """Compare the database of a store with its ledger."""
+    sizes = Packs(root / "packs").sizes() if (root / "packs").is_dir() else {}
+    return look(root / "pfs.db", unsummed=UNSUMMED, has_data=any(sizes.values()))
+
+
+def _check_ledger(root: Path, report: Report) -> bool:
+    """Whether there is a database that can be looked into."""
+    found = look_at(root)
+    if found.problem:
+        report.complain(found.problem)
+    if found.log is not None:
+        report.behind = max(found.log.generation - found.row.generation, 0) if found.row is not None else 0
+        snapshot = found.log.path.with_name(found.log.header.snapshot)
+        if not snapshots.is_whole(snapshot, found.log.header) and not found.problem:
+            report.complain(f"the snapshot {snapshot.name} of the ledger is damaged")
+    return (root / "pfs.db").is_file() and (root / "pfs.db").stat().st_size > 0
 
 
 def _check_files(root: Path, report: Report) -> None:
@@ -101,16 +124,12 @@ class _Check:
             complain(f"pfs.db: row {row} of {table} refers to a {parent} that is not there")
         self._packs = Packs(self._directory)
         try:
-            with tempfile.TemporaryDirectory(prefix="pachmount-check-") as scratch:
-                self._db.execute("ATTACH ? AS scratch", (os.path.join(scratch, "needed"),))
-                self._db.execute("PRAGMA scratch.journal_mode = OFF")
-                self._db.execute("CREATE TABLE scratch.needed (name BLOB PRIMARY KEY) WITHOUT ROWID")
-                self._db.execute("BEGIN")
-                self._check_trees()
-                self._check_rows()
-                self._check_chunks()
-                self._db.execute("COMMIT")
-                self._db.execute("DETACH scratch")
+            self._db.execute("CREATE TEMP TABLE needed (name BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._db.execute("BEGIN")
+            self._check_trees()
+            self._check_rows()
+            self._check_chunks()
+            self._db.execute("COMMIT")
         finally:
             self._packs.close()
 
@@ -163,10 +182,10 @@ class _Check:
         ends: dict[int, int] = {}
         used = dict(self._db.execute("SELECT id, used FROM pack").fetchall())
         query = (
-            "SELECT c.name, c.pack, c.start, c.length, n.name IS NOT NULL "
-            "FROM chunk c LEFT JOIN scratch.needed n ON n.name = c.name ORDER BY c.pack, c.start"
+            "SELECT c.name, c.pack, c.start, c.length, c.sum, n.name IS NOT NULL "
+            "FROM chunk c LEFT JOIN temp.needed n ON n.name = c.name ORDER BY c.pack, c.start"
         )
-        for name, pack, start, length, needed in self._db.execute(query):
+        for name, pack, start, length, stored, needed in self._db.execute(query):
             where = f"chunk {name.hex()} in {pack}.pack"
             if start < ends.get(pack, 0):
                 self._report.complain(f"{where} overlaps another one")
@@ -174,8 +193,11 @@ class _Check:
             if start + length > used.get(pack, 0):
                 self._report.complain(f"{where} lies behind the end of the pack")
             try:
-                if not is_named(name, self._packs.read(pack, start, length)):
+                data = read_chunk(self._packs, name, Place(pack, start, length, stored))[0]
+                if not is_named(name, data):
                     self._report.complain(f"{where} is not as it was written")
+                elif stored not in (None, checksum(name, data)):
+                    self._report.complain(f"the checksum of {where} is not as it was written")
             except (DataError, OSError) as error:
                 self._report.complain(f"{where}: {error}")
             if needed:
@@ -191,13 +213,13 @@ class _Check:
         return None if row is None else int(row[0])
 
     def _listed(self, name: bytes) -> bytes:
-        row = self._db.execute("SELECT pack, start, length FROM chunk WHERE name = ?", (name,)).fetchone()
+        row = self._db.execute("SELECT pack, start, length, sum FROM chunk WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise DataError(f"chunk {name.hex()} is missing")
-        return self._packs.read(*row)
+        return read_chunk(self._packs, name, Place(*row))[0]
 
     def _need(self, names: list[bytes]) -> None:
-        self._db.executemany("INSERT OR IGNORE INTO scratch.needed VALUES (?)", [(name,) for name in names])
+        self._db.executemany("INSERT OR IGNORE INTO temp.needed VALUES (?)", [(name,) for name in names])
 
     def _count(self, query: str) -> int:
         return int(self._db.execute(query).fetchone()[0])

@@ -117,12 +117,12 @@ class TreeCheck:
         names: list[bytes] = []
         for key, entry in leaf.items():
             if entry.is_dir != key.endswith(b"/"):
-                complain(f"{_shown(key)} is neither a file nor a directory")
+                complain(f"{shown(key)} is neither a file nor a directory")
             elif not entry.is_dir:
                 self.files += 1
                 problem = self._content(entry, names)
                 if problem:
-                    complain(f"{_shown(key)}: {problem}")
+                    complain(f"{shown(key)}: {problem}")
         self._need(names)
 
     def _content(self, entry: Entry, names: list[bytes]) -> str:
@@ -171,7 +171,7 @@ def check_directories(items: Iterator[Item], complain: Complain) -> None:
             continue  # the file that a write to "/" makes belongs to no directory
         if key != paths.ROOT:
             if not above or above[-1].key != paths.parent(key):
-                complain(f"{_shown(key)} has no directory above it")
+                complain(f"{shown(key)} has no directory above it")
             else:
                 above[-1].hashed.update(entry.hash)
                 above[-1].sizes.append(entry.size)
@@ -184,14 +184,15 @@ def check_directories(items: Iterator[Item], complain: Complain) -> None:
 def _close(directory: _Open, complain: Complain) -> None:
     key, entry, hashed, sizes = directory
     if not sizes:
-        complain(f"the directory {_shown(key)} is empty")
+        complain(f"the directory {shown(key)} is empty")
     elif sum(sizes) != entry.size:
-        complain(f"the directory {_shown(key)} has {sum(sizes)} bytes, {entry.size} are noted")
+        complain(f"the directory {shown(key)} has {sum(sizes)} bytes, {entry.size} are noted")
     elif hashed.digest() != entry.hash:
-        complain(f"the hash of the directory {_shown(key)} is wrong")
+        complain(f"the hash of the directory {shown(key)} is wrong")
 
 
-def _shown(key: bytes) -> str:
+def shown(key: bytes) -> str:
+    """A key of a tree for people."""
     path, _, datum = key.partition(b"\0")
     text = path.decode(errors="replace") or "/"
     return f"{text} (datum {datum.decode(errors='replace')})" if datum else text

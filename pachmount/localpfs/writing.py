@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
-from pachmount.localpfs.content import CHUNK_BYTES, Content, Place, digest
+from pachmount.localpfs.content import CHUNK_BYTES, Content, Place, checksum, digest, read_chunk
 from pachmount.localpfs.database import Database, mark_garbage
 from pachmount.localpfs.pages import HASH, Entry
 
@@ -30,7 +30,8 @@ class ChunkWriter:
         self._database = database
         self._content = content
         self._new: dict[bytes, Place] = {}
-        self._lock = threading.Lock()  # of `_new`
+        self._healed: set[bytes] = set()  # the store has them at another place, where they are damaged
+        self._lock = threading.Lock()  # of both
         self._sealed = False
         self._lost = content.packs.lost
         self._workers: ThreadPoolExecutor | None = None
@@ -43,11 +44,14 @@ class ChunkWriter:
         with self._lock:
             if name in self._new:
                 return name
-        if self._content.place(name) is not None:
+        known = self._content.has(name)
+        if known:
             return name
-        place = self._content.packs.append(*pieces)
+        place = Place(*self._content.packs.append(*pieces), checksum(name, *pieces))
         with self._lock:
             self._new.setdefault(name, place)  # two threads may have the same content
+            if known is None:
+                self._healed.add(name)
             many = len(self._new) >= _SPILL and not self._sealed
         if many:  # unreferenced for now, swept if this call fails
             with self._database.write() as db:
@@ -70,7 +74,7 @@ class ChunkWriter:
     def get(self, name: bytes) -> bytes:
         with self._lock:
             place = self._new.get(name)
-        return self._content.chunk(name) if place is None else self._content.packs.read(*place)
+        return self._content.chunk(name) if place is None else read_chunk(self._content.packs, name, place)[0]
 
     def seal(self) -> None:
         """Before the transaction that ends the call: do the slow part of making it durable, open no other one."""
@@ -83,9 +87,11 @@ class ChunkWriter:
             new = dict(self._new)
         self._sync()  # after that look: what other threads append meanwhile may be on disk or not
         rows = [(name, *place) for name, place in new.items()]
-        db.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?)", rows)
+        db.executemany("INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?, ?)", rows)
+        healed = [row for row in rows if row[0] in self._healed]
+        db.executemany("INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?)", healed)
         used: dict[int, int] = {}
-        for pack, start, length in new.values():
+        for pack, start, length, _ in new.values():
             used[pack] = max(used.get(pack, 0), start + length)
         db.executemany(
             "INSERT INTO pack VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET used = max(used, excluded.used)",
@@ -100,7 +106,7 @@ class ChunkWriter:
         if self._workers is not None:
             self._workers.shutdown(cancel_futures=True)
         if failed:
-            self._content.packs.retract(self._new.values())
+            self._content.packs.retract(place[:3] for place in self._new.values())
 
     def _done(self, future: Future[bytes]) -> None:
         if not future.cancelled() and future.exception() is not None:

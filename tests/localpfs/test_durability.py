@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pachmount.localpfs import sweep
 from pachmount.localpfs.store import Store
 from pachmount.pfs.proto import pfs_pb2
 from tests.localpfs.replay import fill
@@ -28,18 +31,35 @@ def test_an_open_commit_survives(tmp_path: Path) -> None:
         assert read(server, on_branch("r"), "/a") == b"12"
 
 
-def test_leftovers_of_a_killed_stream_are_removed(tmp_path: Path) -> None:
+def _two_weeks_pass(root: Path) -> None:
+    """Make everything in a store that no server has as old as if it had been left alone for so long."""
+    past = time.time() - sweep.GRACE_SECONDS - 1
+    for path in (root / "packs").iterdir():
+        os.utime(path, (past, past))
+    store = Store(root)
+    with store.database.write() as db:
+        db.execute("UPDATE meta SET value = ? WHERE name IN ('proven', 'unneeded')", (str(int(past * 1e9)),))
+        for table in ("unneeded_page", "unneeded_chunk"):
+            db.execute(f"UPDATE {table} SET since = ?", (int(past * 1e9),))
+    store.close()
+
+
+def test_leftovers_of_a_killed_stream_are_removed_two_weeks_later(tmp_path: Path) -> None:
     server = start(tmp_path / "store", f"unix://{tmp_path}/s")
     server.pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=repo("r")))
     modify(server, on_branch("r"), add("/kept", b"k" * 1000))
     packs = tmp_path / "store" / "packs"
-    before = sum(path.stat().st_size for path in packs.iterdir())
+
+    def left() -> int:
+        return sum(path.stat().st_size for path in packs.iterdir())
+
+    before = left()
     taken = threading.Event()
 
     def endless() -> Iterator[pfs_pb2.ModifyFileRequest]:
         yield pfs_pb2.ModifyFileRequest(set_commit=on_branch("r"))
         for number in range(1000):
-            if sum(path.stat().st_size for path in packs.iterdir()) > before + 10_000_000:
+            if left() > before + 10_000_000:
                 taken.set()
                 threading.Event().wait(0.01)
             yield add(f"/lost{number}", bytes([number % 256]) * 1_000_000)
@@ -49,8 +69,12 @@ def test_leftovers_of_a_killed_stream_are_removed(tmp_path: Path) -> None:
     server.kill()
     assert call.exception(30) is not None
     server.channel.close()
+    assert left() > before + 10_000_000
+    Store(tmp_path / "store").close()
+    assert left() > before + 10_000_000
+    _two_weeks_pass(tmp_path / "store")
     with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
-        assert sum(path.stat().st_size for path in packs.iterdir()) == before
+        assert left() == before
         assert [info.file.path for info in walk(server, on_branch("r"))] == ["/", "/kept"]
 
 
@@ -65,6 +89,9 @@ def test_sweep_keeps_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
         server.pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=repo("gone")))
     packs = tmp_path / "store" / "packs"
     before = sum(path.stat().st_size for path in packs.iterdir())
+    Store(tmp_path / "store").close()
+    assert sum(path.stat().st_size for path in packs.iterdir()) == before  # it is only noted what is not needed
+    _two_weeks_pass(tmp_path / "store")
     Store(tmp_path / "store").close()
     assert sum(path.stat().st_size for path in packs.iterdir()) < before / 2  # only the big file of "kept" is left
     with running(tmp_path / "store", f"unix://{tmp_path}/s") as server:
@@ -88,7 +115,8 @@ def test_pages_that_an_open_commit_left_behind_are_swept(tmp_path: Path, monkeyp
         for number in range(250):
             modify(server, commit, add(f"/{number}"))
     for limit, least, most in ((2000, 250, 1000), (200, 3, 20)):  # little is left for later
-        monkeypatch.setattr("pachmount.localpfs.store._MUCH_GARBAGE", limit)
+        monkeypatch.setattr(sweep, "MUCH_GARBAGE", limit)
+        monkeypatch.setattr(sweep, "GRACE_SECONDS", 0)
         store = Store(tmp_path / "store")
         with store.database.read() as db:
             pages = db.execute("SELECT count(*) FROM page").fetchone()[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pachmount.localpfs import address, idle, server
+from pachmount.localpfs import address, idle, server, sweep
 from pachmount.localpfs.idle import Calls
 from pachmount.localpfs.store import Store
 from pachmount.pfs.proto import pfs_pb2
@@ -51,6 +51,7 @@ def test_a_call_that_comes_is_noticed_and_waits() -> None:
 def test_a_running_server_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(idle, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(sweep, "GRACE_SECONDS", 0)
     store = Store(tmp_path / "store")
     packs = tmp_path / "store" / "packs"
 

@@ -86,12 +86,11 @@ def test_every_version_has_an_upgrade() -> None:
     assert sorted(database._UPGRADES) == list(range(1, database.SCHEMA_VERSION))
 
 
-def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "store"
+    monkeypatch.setattr(database, "SCHEMA_VERSION", database.SCHEMA_VERSION + 1)
     Store(root).close()
-    db = sqlite3.connect(root / "pfs.db")
-    db.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
-    db.close()
+    monkeypatch.undo()
     before = (root / "pfs.db").read_bytes()
     process, said = launch(root, f"unix://{tmp_path}/s")
     assert process.wait(10) == ConfigurationError.exit_code
