@@ -5,6 +5,7 @@ No check touches a path that may lie below a mount: a dead or hung mount would t
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,11 +17,12 @@ from enum import Enum
 from pathlib import Path
 
 from pachmount import paths
-from pachmount.errors import CannotMountError, ConfigurationError, PachmountError
+from pachmount.errors import CannotMountError, ConfigurationError, ExitCode, PachmountError
 from pachmount.fuse import kernel, library
 
 LOW_DISK_BYTES = 1 << 30
 PROBE_SECONDS = 3.0
+STORE_SECONDS = 30.0
 LAB_EXTENSION = "pachmount-lab"
 FUSE3_HINT = "apt install fuse3"
 
@@ -69,6 +71,7 @@ def system_checks(places: paths.Places) -> list[Check]:
         stray_mounts,
         lambda: socket_owner(places.socket),
         lambda: directories(places),
+        local_store,
         lambda: [context_file()],
         lambda: [clock()],
         lambda: [lab_extension()],
@@ -236,6 +239,27 @@ def directories(places: paths.Places) -> list[Check]:
             check = _with_room(check, directory)
         results.append(check)
     return results
+
+
+def local_store() -> list[Check]:
+    """Whether the embedded server would find its data as it left them; nothing if there are none or they are in use."""
+    store = paths.local_store()
+    if not any((store / name).exists() for name in ("pfs.db", "packs", "ledger")):
+        return []
+    command = [sys.executable, "-m", "pachmount.localpfs", "--root", str(store), "--glance", "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=STORE_SECONDS, check=False)
+        found = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return [note("embedded server", f"looking at {store} took too long", "pachmount serve --check")]
+    except ValueError:
+        if done.returncode == ExitCode.BUSY:
+            return [ok("embedded server", f"has {store} open")]
+        return [problem("embedded server", done.stderr.strip() or f"{store} cannot be read", "pachmount serve --check")]
+    if found["problem"]:
+        text = f"{store} is damaged: {found['problem']}"
+        return [problem("embedded server", text, "pachmount daemon stop, then: pachmount serve --repair")]
+    return [ok("embedded server", f"its data in {store} are as it left them")]
 
 
 def _usable_directory(name: str, directory: Path, advice: str) -> Check:

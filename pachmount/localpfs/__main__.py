@@ -32,6 +32,7 @@ def main() -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--listen", help="unix:///path/to/socket or 127.0.0.1:PORT (0: any port)")
     what.add_argument("--check", action="store_true", help="check the store, which no server may have open")
+    what.add_argument("--glance", action="store_true", help="say whether a start would find damage; reads little")
     what.add_argument("--repair", action="store_true", help="restore what can be of a damaged store")
     what.add_argument("--gc", action="store_true", help="remove what no commit needs from the store")
     parser.add_argument("--json", action="store_true", help="with --check, --repair and --gc: the report as JSON")
@@ -50,7 +51,12 @@ def main() -> int:
 
     try:
         if not arguments.listen:
-            asked = {"check": maintenance.check, "repair": maintenance.repair, "gc": maintenance.collect}
+            asked = {
+                "check": maintenance.check,
+                "glance": maintenance.glance,
+                "repair": maintenance.repair,
+                "gc": maintenance.collect,
+            }
             (run,) = (run for name, run in asked.items() if getattr(arguments, name))
             return run(arguments.root, as_json=arguments.json)
         auth = _auth(arguments.auth) if arguments.auth is not None else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pachmount.errors import NotFoundError, NotPermittedError, StorageFullError
+from pachmount.ledger import Verdict
 from pachmount.localpfs import verify
 from pachmount.localpfs.database import full
 from pachmount.localpfs.repair import repair_store
@@ -36,6 +37,21 @@ def check(root: Path, *, as_json: bool) -> int:
         os.close(held)
     print(json.dumps(dataclasses.asdict(report)) if as_json else "\n".join(report.lines()))  # noqa: T201
     return 1 if report.damaged else 0
+
+
+def glance(root: Path, *, as_json: bool) -> int:
+    """Say whether a start would find damage, without reading all; the exit code: 1 if so."""
+    _require(root)
+    held = lock(root)
+    try:
+        found = verify.look_at(root)
+        problem = found.problem
+        if found.verdict is not Verdict.DAMAGED and found.row is not None:
+            problem = "; ".join(text for text in (problem, verify.missing_packs(root)) if text)
+    finally:
+        os.close(held)
+    print(json.dumps({"store": str(root), "problem": problem}) if as_json else problem or "no damage")  # noqa: T201
+    return 1 if problem else 0
 
 
 def repair(root: Path, *, as_json: bool) -> int:

@@ -53,6 +53,15 @@ class Packs:
         found = (path for path in self._directory.glob("*.pack") if path.stem.isdecimal())
         return {int(path.stem): path.stat().st_size for path in found}
 
+    def missing(self, used: dict[int, int]) -> str:
+        """Which packs are missing or too short, for people; "" if all are there."""
+        sizes = self.sizes()
+        names = [f"{number}.pack" for number, length in sorted(used.items()) if sizes.get(number, 0) < length]
+        if not names:
+            return ""
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return f"{shown} {'is' if len(names) == 1 else 'are'} missing or too short"
+
     def append(self, *pieces: bytes | memoryview) -> tuple[int, int, int]:
         """Store the pieces one after the other; the number of the pack, the offset in it, the length of all."""
         with self._lock:

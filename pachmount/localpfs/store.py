@@ -200,16 +200,9 @@ class News:
 def missing_content(database: Database, packs: Packs, root: Path) -> StoreDamagedError | None:
     """The error that says which packs are missing or too short; None if all are there."""
     with database.read() as db:
-        used = db.execute("SELECT id, used FROM pack ORDER BY id").fetchall()
-    sizes = packs.sizes()
-    missing = [f"{number}.pack" for number, length in used if sizes.get(number, 0) < length]
-    if not missing:
-        return None
-    shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    verb = "is" if len(missing) == 1 else "are"
-    return StoreDamagedError(
-        f"the store {root} is damaged and can only be read", f"{shown} {verb} missing or too short", way_out(root)
-    )
+        missing = packs.missing(dict(db.execute("SELECT id, used FROM pack").fetchall()))
+    what = f"the store {root} is damaged and can only be read"
+    return StoreDamagedError(what, missing, way_out(root)) if missing else None
 
 
 def lock(root: Path) -> int:

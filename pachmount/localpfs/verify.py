@@ -85,6 +85,12 @@ def look_at(root: Path) -> Look:
     return look(root / "pfs.db", unsummed=UNSUMMED, has_data=any(sizes.values()))
 
 
+def missing_packs(root: Path) -> str:
+    """Which packs are missing or too short, for people. Raises sqlite3.Error."""
+    with closing(read_only(root / "pfs.db")) as db:
+        return Packs(root / "packs").missing(dict(db.execute("SELECT id, used FROM pack").fetchall()))
+
+
 def _check_ledger(root: Path, report: Report) -> bool:
     """Whether there is a database that can be looked into."""
     found = look_at(root)
