@@ -10,11 +10,21 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from pachmount.names import printable
+
 MAX_LOG_BYTES = 5 * 1024 * 1024
 LOG_FILES_KEPT = 3
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 _JOURNAL_FORMAT = "%(levelname)-7s %(name)s: %(message)s"
+
+
+class LineFormatter(logging.Formatter):
+    """A record on a line, whatever names it has: none can make up another record. A traceback follows on its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):
@@ -56,7 +66,7 @@ def adjust(level: str, *, json_lines: bool) -> None:
     root.setLevel(level.upper())
     for handler in root.handlers:
         text = _JOURNAL_FORMAT if type(handler) is logging.StreamHandler and _is_journal(handler.stream) else _FORMAT
-        handler.setFormatter(JsonFormatter() if json_lines else logging.Formatter(text))
+        handler.setFormatter(JsonFormatter() if json_lines else LineFormatter(text))
 
 
 def _is_journal(stream: TextIO) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 
 from pachmount.errors import InvalidNameError, InvalidPathError, InvalidSourceError
@@ -111,6 +112,23 @@ def normalize_path(path: str) -> str:
     if any(part in (".", "..") for part in parts) or "\0" in path:
         raise InvalidPathError(f"invalid path '{path}'", "'.' and '..' are not allowed in a path inside a repo")
     return "".join(f"/{part}" for part in parts)
+
+
+def printable(text: str) -> str:
+    """A name or message on one line for a person to read, whatever it has: nothing in it can command a terminal.
+
+    Control characters, those that turn the direction of writing, what is no character at all, and bytes that are not
+    UTF-8 are shown as escapes, as Python and `ls -b` do; all else as it is.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or unicodedata.category(char) == "Zs":
+        return char
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def check_mount_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """Who may use the REST API: on the unix socket by the user id of the peer, over TCP by a token (docs/security.md).
 
-Over TCP, requests that a web page makes a browser send are refused as well: by the name in `Host` (DNS rebinding) and
-by `Origin` (requests across sites).
+Requests that a web page makes a browser send are refused as well: over TCP by the name in `Host` (DNS rebinding), on
+both by `Origin` and `Sec-Fetch-Site` (requests across sites).
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import stat
 import struct
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 import tornado.httputil
 
 from pachmount.errors import AccessDeniedError, ConfigurationError, TokenRequiredError
+from pachmount.names import printable
 
 TOKEN_BYTES = 32
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
@@ -59,6 +61,7 @@ class PeerAccess:
         return self._allowed is None or bool(self._allowed - {os.getuid(), 0})
 
     def check(self, request: tornado.httputil.HTTPServerRequest) -> None:
+        _refuse_web_pages(request.headers, ours=frozenset())  # no page comes from a socket
         peer = _peer(request)
         if self._allowed is not None and peer not in self._allowed:
             what = f"user {peer} may not use this daemon"
@@ -68,26 +71,36 @@ class PeerAccess:
 class TokenAccess:
     """For TCP: whoever knows the token (None = anybody), but no web page of another site."""
 
-    def __init__(self, token: str | None, hosts: frozenset[str]) -> None:
-        """`hosts`: names, beside `localhost`, this machine's and any IP address, by which clients call us."""
+    def __init__(self, token: str | None, hosts: frozenset[str], own_host: str = "") -> None:
+        """`hosts`: names, beside `localhost`, this machine's and any IP address, by which clients call us, maybe
+        through something that adds TLS. `own_host` is where we listen.
+        """
         self._token = token
-        self._hosts = hosts | _LOCAL_NAMES | {socket.gethostname().lower()}
+        self._secure_hosts = hosts
+        self._hosts = hosts | {own_host.lower()} | _LOCAL_NAMES | {socket.gethostname().lower()}
 
     def check(self, request: tornado.httputil.HTTPServerRequest) -> None:
         headers = request.headers
-        host = _host_of(f"//{headers.get('Host', '')}")
-        if not self._is_ours(host):
+        host = _named_host(headers.get("Host", ""))
+        if not (_is_address(host) or host in self._hosts):
+            what = f"host '{printable(headers.get('Host', ''))}' is refused"
             why = "it does not name this daemon"
-            raise AccessDeniedError(f"host '{host}' is refused", why, "if clients call it so, allow it: allowed_hosts")
-        origin = headers.get("Origin", "")
-        if (origin and not self._is_ours(_host_of(origin))) or headers.get("Sec-Fetch-Site") == "cross-site":
-            raise AccessDeniedError("a request from another site is refused", f"its origin is '{origin}'")
+            raise AccessDeniedError(what, why, "if clients call it so, allow it: allowed_hosts")
+        asked = headers.get("Host", "").lower()
+        schemes = ("http", "https") if host in self._secure_hosts else ("http",)
+        _refuse_web_pages(headers, ours=frozenset(f"{scheme}://{asked}" for scheme in schemes))
         if self._token is not None and not _bears(headers.get("Authorization", ""), self._token):
             why = "'Authorization: Bearer TOKEN' is missing or wrong"
             raise TokenRequiredError("this daemon asks for its token", why, "its owner finds it in token_file")
 
-    def _is_ours(self, host: str) -> bool:
-        return _is_address(host) or host in self._hosts
+
+def _refuse_web_pages(headers: tornado.httputil.HTTPHeaders, ours: frozenset[str]) -> None:
+    """AccessDeniedError for what a browser sends for a page of another origin than `ours` (scheme, host and port)."""
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
+    if origin is not None and origin not in ours:
+        raise AccessDeniedError("a request from another site is refused", f"its origin is '{printable(origin)}'")
+    if site not in (None, "none", "same-origin"):
+        raise AccessDeniedError("a request from another site is refused", f"the browser says '{printable(site)}'")
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -155,11 +168,10 @@ def _bears(header: str, token: str) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
 
-def _host_of(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
+def _named_host(header: str) -> str:
+    """The name or address in a Host header, "" if it is not of the form HOST or HOST:PORT."""
+    found = _HOST.fullmatch(header.lower())
+    return (found["address"] or found["name"]) if found else ""
 
 
 def _is_address(host: str) -> bool:

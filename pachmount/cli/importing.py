@@ -117,7 +117,7 @@ def _report(state: State, result: ImportResult) -> None:
     if result.empty_directories:
         empty = output.count(result.empty_directories, "empty directory", "empty directories")
         state.note(f"left out {empty}: a repo holds only files")
-    from pachmount.pfs.scan import printable
+    from pachmount.names import printable
 
     for entry in result.skipped[:SKIPPED_SHOWN]:
         state.note(f"skipped {printable(entry.path)}: {entry.reason}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pachmount.errors import PachmountError
+from pachmount.names import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -29,6 +31,10 @@ SHORT_COMMIT = 8
 
 
 _CODES = {"bold": "1", "green": "32", "yellow": "33", "cyan": "36", "bold red": "1;31"}
+
+
+_COMMANDING = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""What JSON need not escape, but a terminal may take for a command, or cannot show."""
 
 
 class OutputClosedError(Exception):
@@ -47,24 +53,34 @@ def styled(text: str, style: str, stream: TextIO) -> str:
     return f"\033[{_CODES[style]}m{text}\033[0m" if style and coloured(stream) else text
 
 
+def shown(text: str) -> str:
+    """A line as stdout takes it: as it is for programs; on a terminal, as in `ls`, without what could command it."""
+    return printable(text) if sys.stdout.isatty() else text
+
+
 def line(text: str, style: str = "") -> None:
     """A line of the answer."""
-    print(styled(text, style, sys.stdout))  # noqa: T201
+    print(styled(shown(text), style, sys.stdout))  # noqa: T201
 
 
 def text(content: str) -> None:
-    """An answer that is for other programs to read, as it is."""
-    sys.stdout.write(content)
+    """An answer of many lines that is for other programs to read."""
+    sys.stdout.write("".join(map(_kept_line, content.splitlines(keepends=True))) if sys.stdout.isatty() else content)
+
+
+def _kept_line(text: str) -> str:
+    body = text.removesuffix("\n")
+    return "\t".join(map(printable, body.split("\t"))) + text[len(body) :]
 
 
 def labelled(label: str, style: str, text: str) -> None:
     """`label: text` on stderr, the label in colour."""
-    print(f"{styled(f'{label}:', style, sys.stderr)} {text}", file=sys.stderr)  # noqa: T201
+    print(f"{styled(f'{label}:', style, sys.stderr)} {printable(text)}", file=sys.stderr)  # noqa: T201
 
 
 def note(text: str) -> None:
     """A line beside the answer, on stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
+    print(printable(text), file=sys.stderr)  # noqa: T201
 
 
 def hint(text: str) -> None:
@@ -81,12 +97,18 @@ def error(failure: PachmountError) -> None:
 
 def json_answer(value: Any) -> None:
     """One JSON document on stdout; pydantic models are dumped."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+    print(_json(value, indent=2))  # noqa: T201
 
 
 def json_line(value: Any) -> None:
     """One JSON document on a line of stdout, at once: one of many."""
-    print(json.dumps(plain(value), ensure_ascii=False), flush=True)  # noqa: T201
+    print(_json(value), flush=True)  # noqa: T201
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON that shows nothing to a terminal but characters: what is none is escaped, also where JSON need not."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False)
+    return _COMMANDING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def clear_screen() -> None:
@@ -97,14 +119,14 @@ def clear_screen() -> None:
 def json_error(failure: PachmountError) -> None:
     """The error as one line of JSON on stderr, for callers that asked for JSON."""
     data = {**failure.to_dict(), "exit_code": int(failure.exit_code)}
-    print(json.dumps(data, ensure_ascii=False), file=sys.stderr)  # noqa: T201
+    print(_json(data), file=sys.stderr)  # noqa: T201
 
 
 def json_stream(values: Iterable[Any]) -> None:
     """A JSON array on stdout, one element a line, written as they come."""
     separator = "["
     for value in values:
-        print(separator + json.dumps(plain(value), ensure_ascii=False), end="")  # noqa: T201
+        print(separator + _json(value), end="")  # noqa: T201
         separator = ",\n"
     print("[]" if separator == "[" else "]")  # noqa: T201
 
@@ -123,6 +145,7 @@ def plain(value: Any) -> Any:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns, as wide as they need to be: nothing is cut, so that a pipe sees everything."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     line(_aligned(header, widths), "bold")
     for row in rows:
@@ -160,9 +183,9 @@ class Bar:
             return
         if self._progress is None:
             self._progress = _progress_columns()
-            self._task = self._progress.add_task(text, total=total)
+            self._task = self._progress.add_task(printable(text), total=total)
             self._progress.start()
-        self._progress.update(self._task, description=text, completed=done, total=total)
+        self._progress.update(self._task, description=printable(text), completed=done, total=total)
 
 
 def _progress_columns() -> Progress:
@@ -190,8 +213,9 @@ def waiting(text: str, *, enabled: bool = True) -> AbstractContextManager[object
     if not (enabled and sys.stderr.isatty()):
         return nullcontext()
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True).status(text)
+    return Console(stderr=True).status(Text(printable(text)))
 
 
 def short(commit: str) -> str:

@@ -223,7 +223,7 @@ def _tell(state: State, answer: PublishedAnswer) -> None:
     for warning in answer.warnings:
         state.note(f"warning: {warning}")
     if not answer.commit:
-        output.line(json.dumps(answer.spec, indent=2))
+        output.text(json.dumps(answer.spec, indent=2) + "\n")
         state.note(answer.message)
         return
     version = f" as version {answer.version}" if answer.version is not None else ""

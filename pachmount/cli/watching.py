@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pachmount.cli import output
 from pachmount.cli.state import State
 from pachmount.errors import NotFoundError, PachmountError, UnreachableError
+from pachmount.names import printable
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -139,7 +140,7 @@ def _say(screen: Live | None, text: str) -> None:
     if screen is None:
         print(text, flush=True)  # noqa: T201
     else:
-        screen.console.print(text, markup=False, highlight=False)
+        screen.console.print(printable(text), markup=False, highlight=False)
 
 
 def _show(screen: Live | None, rows: list[list[str]]) -> None:
@@ -159,5 +160,5 @@ def _table(rows: list[list[str]]) -> Any:
     for title in HEADER:
         table.add_column(title, justify="left" if title == "NAME" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

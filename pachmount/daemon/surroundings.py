@@ -33,7 +33,7 @@ def client_access(where: Places, settings: Settings) -> TokenAccess:
     token = read_or_make_token(settings.token_file or where.token_file) if settings.require_token else None
     if token is None and not endpoint.is_loopback:
         log.warning("whoever reaches %s may use the mounts and the session: there is no token", endpoint)
-    return TokenAccess(token, parse_hosts(settings.allowed_hosts) | {endpoint.host.lower()})
+    return TokenAccess(token, parse_hosts(settings.allowed_hosts), endpoint.host)
 
 
 def refuse_own_paths_below(where: Places, settings: Settings) -> None:

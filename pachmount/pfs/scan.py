@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pachmount.errors import InvalidPathError, NotFoundError, UsageError
-from pachmount.names import unstorable_reason
+from pachmount.names import printable, unstorable_reason
 
 _SHOWN = 5
 
@@ -113,8 +113,3 @@ def _refusal(skipped: list[Skipped]) -> InvalidPathError:
     more = f"; and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     count = "1 file" if len(skipped) == 1 else f"{len(skipped)} files"
     return InvalidPathError(f"{count} cannot be stored", shown + more, "leave them out with --skip-invalid")
-
-
-def printable(path: str) -> str:
-    """A path for a person to read, whatever bytes it has."""
-    return path if path.isprintable() else ascii(path)

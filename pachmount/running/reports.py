@@ -49,6 +49,7 @@ def _datum(one: Numbered, outcome: Outcome | None, directory: RunDirectory) -> d
 
 def write_junit(path: Path, name: str, datums: Sequence[Numbered], tally: Tally, directory: RunDirectory) -> None:
     """Write a test suite with a test case for each datum. Raises ConfigurationError."""
+    name = _clean(name)
     suite = ElementTree.Element("testsuite", name=name, tests=str(len(datums)), failures=str(tally.failed), errors="0")
     suite.set("skipped", str(tally.total - len(tally.outcomes)))
     suite.set("time", f"{sum(outcome.seconds for outcome in tally.outcomes.values()):.3f}")
@@ -82,5 +83,9 @@ def tail(file: Path, most: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without what XML cannot hold."""
-    return "".join(character for character in text if character in "\t\n\r" or " " <= character < "\ufffe")
+    """Without what XML cannot hold: control characters, surrogates, U+FFFE and U+FFFF."""
+    return "".join(character for character in text if character in "\t\n\r" or _is_in_xml(character))
+
+
+def _is_in_xml(character: str) -> bool:
+    return " " <= character < "\ud800" or "\ue000" <= character < "\ufffe" or character >= "\U00010000"

@@ -93,7 +93,8 @@ def test_requests_of_web_pages_are_refused(served: Box) -> None:
     assert get(served, Origin="https://evil.example", **bearer(served)).status_code == 403
     assert get(served, Origin="null", **bearer(served)).status_code == 403
     assert get(served, Sec_Fetch_Site="cross-site", **bearer(served)).status_code == 403
-    assert get(served, Origin="http://localhost:8888", **bearer(served)).status_code == 200
+    assert get(served, Origin="http://localhost:8888", **bearer(served)).status_code == 403
+    assert get(served, Origin=url_of(served), **bearer(served)).status_code == 200
 
 
 def test_large_bodies_are_refused(served: Box) -> None:
