@@ -14,6 +14,8 @@ PachmountError
 │   └── TooManyDatumsError         more datums than the setting allows
 ├── NotFoundError              no such project, repo, branch, commit or file
 │   └── NotADirectoryInSourceError a path leads through a file
+├── GoneError                  a commit that was shown does not exist on the cluster any more
+├── FailedCommitError          a commit that ended with an error: its files cannot be relied on
 ├── AlreadyExistsError
 ├── ReadOnlyError              a write to something that cannot change
 ├── NotPermittedError          the cluster or the system says no
@@ -159,6 +161,20 @@ class AlreadyExistsError(PachmountError):
 class NotADirectoryInSourceError(NotFoundError):
     id = "not-a-directory"
     errno = errno.ENOTDIR
+
+
+class GoneError(PachmountError):
+    """Never a NotFoundError: a program that is told "no such file" believes that the file was deleted."""
+
+    id = "gone"
+    errno = errno.ESTALE
+    http_status = 410
+    exit_code = ExitCode.NOT_FOUND
+
+
+class FailedCommitError(PachmountError):
+    id = "failed-commit"
+    http_status = 409
 
 
 class ReadOnlyError(PachmountError):

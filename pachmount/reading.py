@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +19,8 @@ from pachmount import names, paths, reach
 from pachmount.clients import Clients
 from pachmount.errors import (
     BusyError,
+    FailedCommitError,
+    GoneError,
     IsADirectoryInSourceError,
     NotADirectoryInSourceError,
     NotFoundError,
@@ -61,7 +65,8 @@ class Snapshot:
     """The files of one commit, or of a directory of it. Paths begin with a slash, at that directory.
 
     It stays at its commit when the branch moves on. Thread-safe. All methods raise what the daemon and the cluster may
-    answer: errors of `pachmount.errors`, NotFoundError above all. Use it as a context, or close it.
+    answer: errors of `pachmount.errors`, NotFoundError above all, and GoneError once the commit does not exist any
+    more. Use it as a context, or close it.
     """
 
     def __init__(self, clients: Clients, source: str) -> None:
@@ -81,6 +86,8 @@ class Snapshot:
         self.source = replace(names.parse_source(top.source), path=given.path)
         """What it shows, in full: project, repo, branch, the commit's id, and the path that is its root."""
         self._pinned = str(replace(self.source, path=""))
+        self.note = top.note
+        """Tells if the head of the branch that was asked for has an error, and this is an older commit; else ""."""
 
     def __str__(self) -> str:
         return str(self.source)
@@ -109,8 +116,19 @@ class Snapshot:
 
     def info(self, path: str = "/") -> FileInfo:
         """What is at a path."""
-        with self._clients.one() as client:
+        with self._of_this_commit(), self._clients.one() as client:
             return self._info(client.file(self._place(path)))
+
+    def has_commit(self, commit: str) -> bool:
+        """Whether the repo has a commit of that id, be it one with an error."""
+        try:
+            with self._clients.one() as client:
+                client.file(f"{self.source.project}/{self.source.repo}@{commit}")
+        except FailedCommitError:
+            return True
+        except NotFoundError:
+            return False
+        return True
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or directory."""
@@ -128,7 +146,7 @@ class Snapshot:
         """The same, page by page: a directory may have millions of entries."""
         place, after = self._place(path), ""
         while True:
-            with self._clients.one() as client:
+            with self._of_this_commit(), self._clients.one() as client:
                 page = client.files(place, after, PAGE)
             yield from map(self._info, page.files)
             after = page.next
@@ -173,7 +191,8 @@ class Snapshot:
         if end == start:
             return
         try:
-            yield from content(self._clients, self._place(path), start, end)
+            with self._of_this_commit():
+                yield from content(self._clients, self._place(path), start, end)
         except OutOfRangeError:
             return
 
@@ -186,6 +205,20 @@ class Snapshot:
             raise IsADirectoryInSourceError(f"'{path}' has no content", "it is a directory")
         file = io.BufferedReader(RangeReader(found.path, found.size, self.read_bytes))
         return file if mode == "rb" else io.TextIOWrapper(file, encoding=encoding)
+
+    @contextmanager
+    def _of_this_commit(self) -> Iterator[None]:
+        """Tell a path that is not in the commit (NotFoundError) from a commit that is gone (GoneError)."""
+        try:
+            yield
+        except NotFoundError as error:
+            try:
+                with self._clients.one() as client:
+                    client.file(self._top)
+            except NotFoundError as reason:
+                what = f"commit {self.commit[:8]} of {self.source.project}/{self.source.repo} does not exist any more"
+                raise GoneError(what, str(reason), reason.hint) from error
+            raise
 
     def _place(self, path: str) -> str:
         return f"{self._pinned}:{self.source.path}{names.normalize_path(path)}" if path.strip("/") else self._top
@@ -222,8 +255,12 @@ def content(clients: Clients, place: str, start: int = 0, end: int | None = None
 def open(source: str, *, mount_dir: str | os.PathLike[str] | None = None) -> Snapshot:  # noqa: A001
     """Open a commit for reading: `[project/]repo[@branch|@commit][:/path]`, by default the newest of `master`.
 
+    A branch is opened at its newest commit that is finished without an error; a warning tells if that is not its head.
     The daemon of `mount_dir` (default: the usual one) is started if it does not run.
     """
     places = paths.places(None if mount_dir is None else Path(mount_dir))
     reach.ensure_reachable(places)
-    return Snapshot(Clients(lambda: reach.reach(places)), source)
+    snapshot = Snapshot(Clients(lambda: reach.reach(places)), source)
+    if snapshot.note:
+        warnings.warn(snapshot.note, stacklevel=2)
+    return snapshot

@@ -95,20 +95,25 @@ def mount(mount: Mount) -> schema.MountAnswer:
             "path": spec.paths[0] if len(spec.paths) == 1 else "",
             "mode": spec.mode,
             "state": mount.state.value,
-            "status": mount.status_text() if mount.lost_branch else mount.note or mount.status_text(),
+            "status": _status(mount),
             "mountpoint": str(spec.mountpoint),
             "actual_mounted_commit": source.commit,
-            "latest_commit": mount.position.latest or source.commit,
+            "latest_commit": mount.position.newest or mount.position.latest or source.commit,
             "how_many_commits_behind": mount.position.behind,
             "follow": spec.follow,
         }
     )
 
 
+def _status(mount: Mount) -> str:
+    tells_itself = mount.lost_branch or mount.gone is not None
+    return mount.status_text() if tells_itself else mount.note or mount.status_text()
+
+
 def mount_status(mount: Mount) -> schema.MountStatus:
     spec, source, view = mount.spec, mount.spec.source, mount.view
     listing = view.tree.listing if view is not None else None
-    error = mount.error or (view.tree.error if view is not None else None)
+    error = mount.error or mount.gone or (view.tree.error if view is not None else None)
     figures = statistics(mount.statistics)
     counters = schema.Counters(
         lookups=figures.operations["lookup"],
@@ -132,7 +137,7 @@ def mount_status(mount: Mount) -> schema.MountStatus:
             "branch": source.branch,
             "commit": source.commit,
             "path": path,
-            "latest_commit": mount.position.latest or source.commit,
+            "latest_commit": mount.position.newest or mount.position.latest or source.commit,
             "behind": mount.position.behind,
             "follow": spec.follow,
             "note": mount.note,

@@ -83,6 +83,7 @@ class FilesHandler(BrowsingHandler):
             next="" if page.is_last else _marker(above + page.entries[-1].key),
             total=page.total,
             writable=place.is_writable,
+            note=place.note,
         )
 
 
@@ -96,7 +97,11 @@ class FileHandler(BrowsingHandler):
         with find() as place:
             told = _answer(place.path[: place.path.rindex(b"/") + 1], place.entry())
         return schema.EntryAnswer(
-            **dict(told), source=str(place.source), commit=place.source.commit, writable=place.is_writable
+            **dict(told),
+            source=str(place.source),
+            commit=place.source.commit,
+            writable=place.is_writable,
+            note=place.note,
         )
 
 

@@ -79,6 +79,8 @@ def checkout(
         asked = source
     state.client(start=True)
     snapshot = Snapshot(Clients(lambda: state.client()), asked)
+    if snapshot.note:
+        state.note(snapshot.note)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(opened(state))[1] if link else None
         bar = stack.enter_context(output.progress(enabled=not state.quiet))

@@ -17,7 +17,6 @@ from pachmount.errors import UsageError
 
 if TYPE_CHECKING:
     from pachmount.api.schema import FileAnswer
-    from pachmount.client import DaemonClient
     from pachmount.reading import FileInfo
 
 PAGE = 1000
@@ -151,7 +150,7 @@ def _list_files(state: State, what: str, limit: int, long: bool, recursive: bool
     if recursive or is_glob(path_of(what)):
         files = islice(map(as_answer, _found(state, what, recursive)), limit or None)
     else:
-        files = _files(state.client(start=True), what, limit)
+        files = _files(state, what, limit)
     if as_json:
         output.json_stream(files)
         return
@@ -163,10 +162,18 @@ def _list_files(state: State, what: str, limit: int, long: bool, recursive: bool
             output.line(path)
 
 
-def _files(client: DaemonClient, source: str, limit: int) -> Iterator[FileAnswer]:
+def _files(state: State, source: str, limit: int) -> Iterator[FileAnswer]:
     """Page by page: a directory of any size is printed while it is listed."""
-    every = (entry for page in client.file_pages(source, min(PAGE, limit or PAGE)) for entry in page.files)
-    return islice(every, limit or None)
+
+    def every() -> Iterator[FileAnswer]:
+        note = ""
+        for page in state.client(start=True).file_pages(source, min(PAGE, limit or PAGE)):
+            if page.note != note:
+                note = page.note
+                state.note(note)
+            yield from page.files
+
+    return islice(every(), limit or None)
 
 
 def _found(state: State, what: str, recursive: bool) -> Iterator[FileInfo]:

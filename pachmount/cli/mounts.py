@@ -109,6 +109,11 @@ def mount(
         return
     follows = f", follows {mounted.branch}" if mounted.follow else ", read-write" if writable else ""
     output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}{follows}")
+    if mounted.note:
+        state.note(mounted.note)
+    if mounted.error is not None:
+        state.note(f"{mounted.error.error} — {mounted.error.why}")
+        state.hint(mounted.error.hint)
     if mounted.path and mounted.listing == "complete" and not mounted.files:
         state.note(f"it is empty: this commit has nothing at {mounted.path}")
     if mounted.staged is not None and mounted.staged.files:
@@ -297,6 +302,10 @@ def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json:
             output.line(f"{after.name}: already at {output.short(new)}")
         else:
             output.line(f"{after.name}: {output.short(old)} -> {output.short(new)}")
+        if entry.error is not None and entry.error.id == "gone":
+            state.note(f"{after.name}: {entry.error.error} — {entry.error.why}")
+        if after.note:
+            state.note(f"{after.name}: {after.note}")
         if entry.follow and not after.follow:
             state.note(f"{after.name} does not follow {after.branch} any more")
             state.hint(f"'pachmount follow {after.name}' moves it to the newest commit and turns that on again")

@@ -24,7 +24,7 @@ class Opener:
         self._opened: dict[str, Snapshot] = {}
 
     def open(self, source: str) -> Snapshot:
-        """The whole commit of a source. Starts the daemon if it does not run."""
+        """The whole commit of a source; a note tells if it is not the branch's head. Starts the daemon if need be."""
         from pachmount.reading import Snapshot
 
         names.parse_source(source)
@@ -32,7 +32,9 @@ class Opener:
         if repo not in self._opened:
             if not self._opened:
                 self._state.client(start=True)
-            self._opened[repo] = Snapshot(self._clients, repo)
+            snapshot = self._opened[repo] = Snapshot(self._clients, repo)
+            if snapshot.note:
+                self._state.note(snapshot.note)
         return self._opened[repo]
 
     def find(self, source: str) -> tuple[Snapshot, list[FileInfo]]:

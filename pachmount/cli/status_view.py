@@ -181,12 +181,14 @@ def _show_kept(kept: Sequence[KeptChanges | Kept]) -> None:
 
 
 def _condition(entry: MountStatus) -> str:
-    if entry.error is not None:
+    if entry.error is not None and entry.error.id != "gone":
         return f"{entry.state}: {entry.error.why or entry.error.error}"
     parts = [entry.state]
+    if entry.error is not None:
+        parts = [f"{entry.state}: {entry.error.error} ({entry.error.why})"]
     if entry.follow:
         parts.append(f"follows {entry.branch}")
-    if entry.state == "mounted" and entry.behind > 0:
+    if entry.state == "mounted" and entry.behind > 0 and entry.error is None:
         parts.append(f"{output.count(entry.behind, 'commit')} behind {output.short(entry.latest_commit)}")
     if entry.staged is not None:
         parts.append(_staged(entry.staged))
@@ -203,12 +205,15 @@ def _staged(staged: StagedStatus) -> str:
 
 def _advise(state: State, answer: StatusAnswer) -> None:
     behind = [entry.name for entry in answer.mounts if entry.behind > 0 and not entry.follow]
+    lost = [entry.error for entry in answer.mounts if entry.error is not None and entry.error.id == "gone"]
     if answer.cluster.state == "none":
         state.hint("'pachmount login ADDRESS' connects to a cluster, 'pachmount login --local' to the embedded server")
     elif answer.cluster.auth == "logged-out":
         state.hint("pachmount login")
     elif answer.cluster.state == "unreachable":
         state.hint("cached data stays readable; 'pachmount doctor' looks for the cause")
+    elif lost:
+        state.hint(lost[0].hint)
     elif answer.datum is not None:
         state.hint("'pachmount datum unmount' brings back what was mounted before")
     elif behind:

@@ -7,7 +7,7 @@ interrupted at any time: the next run goes on (see state.py).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,7 @@ class _Work:
             )
         plan = make_plan(self._checkout, wanted)
         self._refuse_to_lose(plan)
+        self._refuse_to_empty(plan, wanted)
         sources = self._contents(plan)
         self._begin(plan)
         first = list(in_the_way(plan.remove, wanted))
@@ -167,6 +168,20 @@ class _Work:
             why = f"{_listed(plan.changed)}; nothing was changed"
             hint = "move them away, or add --force to replace them"
             raise ConflictError(f"local changes in '{self._top}' would be lost", why, hint)
+
+    def _refuse_to_empty(self, plan: Plan, wanted: Collection[str]) -> None:
+        """Files go because a newer commit has removed them: not because their repo is another one, or has none."""
+        if not plan.remove or self._force:
+            return
+        before, removed = self._checkout.commit, f"{len(plan.remove):,} files of '{self._top}' would be removed"
+        why = ""
+        if not wanted:
+            why = f"commit {self._snapshot.commit[:8]} has no files there"
+        elif before and before != self._snapshot.commit and not self._snapshot.has_commit(before):
+            why = f"commit {before[:8]}, which it holds, does not exist any more: the repo may be another one by now"
+        if why:
+            hint = f"pachmount list --commits {self._snapshot.source.project}/{self._snapshot.source.repo}"
+            raise ConflictError(removed, f"{why}; nothing was changed", f"{hint}; --force removes them")
 
     def _contents(self, plan: Plan) -> dict[tuple[str, int], tuple[Path, Seen]]:
         """Files on the disk by their contents, of which others can be copied."""

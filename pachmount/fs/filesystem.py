@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from fsspec.transaction import Transaction
 from pachmount import connecting, paths, reach, reading
 from pachmount.client import DaemonClient
 from pachmount.clients import Clients
-from pachmount.errors import PachmountError
+from pachmount.errors import GoneError, NotFoundError, PachmountError
 from pachmount.fs.changes import Changes, new_spool
 from pachmount.fs.places import Place, find_place
 from pachmount.names import DEFAULT_PROJECT
@@ -154,6 +155,8 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _stat(self, place: Place) -> dict[str, Any]:
         with self._clients.one() as daemon:
             answer = daemon.file(place.address)
+        if answer.note:
+            warnings.warn(answer.note, stacklevel=2)
         name = f"{place.root}{answer.path.rstrip('/')}"
         return _info(name, answer) | {"commit": answer.commit}
 
@@ -180,6 +183,29 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if not found and (repo or project not in names):
             raise FileNotFoundError(2, "no such project or repo", path)
         return found
+
+    def exists(self, path: str, **options: Any) -> bool:
+        """Whether there is such a file or directory. What keeps us from knowing is raised: it does not mean no."""
+        return self._type(path, **options) != ""
+
+    def isdir(self, path: str) -> bool:
+        return self._type(path) == "directory"
+
+    def isfile(self, path: str) -> bool:
+        return self._type(path) == "file"
+
+    def _type(self, path: str, **options: Any) -> str:
+        """What is at a path: "file", "directory", or "" for nothing."""
+        try:
+            return str(self.info(path, **options)["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    def walk(
+        self, path: str, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **options: Any
+    ) -> Any:
+        """As fsspec's, but by default only what does not exist is left out: an outage is no empty directory."""
+        return super().walk(path, maxdepth, topdown, _omit_missing if on_error == "omit" else on_error, **options)
 
     def modified(self, path: str) -> datetime.datetime:
         """When the commit was finished that a file was read from."""
@@ -312,7 +338,10 @@ class PachFile(AbstractBufferedFile):  # type: ignore[misc]
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with as_os_errors(self.path):
-            return self.fs.read_range(self._place, start, end)
+            try:
+                return self.fs.read_range(self._place, start, end)
+            except NotFoundError as error:  # it was there when it was opened
+                raise GoneError("the cluster does not have the open file any more", str(error), error.hint) from error
 
     def _initiate_upload(self) -> None:
         self._spool = new_spool()
@@ -348,6 +377,11 @@ def as_os_errors(path: str | Iterable[str] = "") -> Iterator[None]:
     except PachmountError as error:
         words = f"{error} ({error.hint})" if error.hint else str(error)
         raise OSError(error.errno, words, path or None) from error
+
+
+def _omit_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _info(name: str, answer: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Protocol
 from pachmount.cache.pages import Block
 from pachmount.errors import (
     BusyError,
+    GoneError,
     InvalidPathError,
     IsADirectoryInSourceError,
     NotADirectoryInSourceError,
@@ -50,11 +51,14 @@ class Content(Protocol):
 
 
 class Place(Protocol):
-    """A file or directory that was found. All of it raises PachmountError."""
+    """A file or directory that was found. All of it raises PachmountError. `note` tells if the head of the branch that
+    was asked for has an error, and an older commit is shown.
+    """
 
     source: Source
     path: bytes
     is_writable: bool
+    note: str
 
     @property
     def directory(self) -> bytes:
@@ -85,7 +89,8 @@ class Browser:
         source = parse_source(text, self._cluster.default_project)
         resolved = self._resolved.get(self._cluster.client, source)
         with self.views.use(resolved) as view:
-            yield _found(view, (source.path or "/").encode(), resolved.source, f"in {resolved.source}")
+            where = f"in {resolved.source}" + (f" ({resolved.note})" if resolved.note else "")
+            yield _found(view, (source.path or "/").encode(), resolved.source, where, resolved.note)
 
     @contextmanager
     def in_mount(self, name: str, path: bytes) -> Iterator[Place]:
@@ -110,16 +115,18 @@ class Browser:
             if name == OUT and self._manager.datums.is_on:
                 error.why = f"what is written to {self._manager.datums.out} is in that directory alone"
             raise
+        if mount.state is State.ERROR and mount.gone is not None:
+            raise GoneError(mount.gone.what, mount.gone.why, mount.gone.hint)
         if mount.state is State.ERROR or mount.view is None:
             raise BusyError(f"mount '{name}' is not mounted now", str(mount.error or ""), "pachmount status")
         return mount
 
 
-def _found(view: CommitView, path: bytes, source: Source, where: str) -> Place:
+def _found(view: CommitView, path: bytes, source: Source, where: str, note: str = "") -> Place:
     node = view.find(path)
     if node is None:
         raise NotFoundError(f"no file or directory '{_text(path)}'", where)
-    return _InCommit(source, view, path, node)
+    return _InCommit(source, view, path, node, note=note)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class _InCommit(Place):
     path: bytes
     node: Node
     is_writable: bool = False
+    note: str = ""
 
     @property
     def directory(self) -> bytes:
@@ -167,6 +175,7 @@ class _InOverlay(Place):
     path: bytes
     found: Inode | BaseNode
     is_writable: bool = True
+    note: str = ""
 
     @property
     def directory(self) -> bytes:

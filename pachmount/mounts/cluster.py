@@ -121,11 +121,14 @@ class Cluster:
     def default_project(self) -> str:
         return self._contexts.active().project
 
-    def cluster_id(self) -> str:
-        """The id of the cluster that the connection in force leads to; asked for once."""
+    def cluster_id(self, *, fresh: bool = False) -> str:
+        """The id of the cluster that the connection in force leads to; asked for once, and again if `fresh` is set.
+
+        Another server may answer at the same address later on: what depends on that asks anew.
+        """
         connection = self.connection
         known = self._cluster_id
-        if known is None or known[0] is not connection:
+        if fresh or known is None or known[0] is not connection:
             known = self._cluster_id = (connection, connection.client.inspect_cluster().id)
         return known[1]
 
@@ -289,6 +292,7 @@ class Cluster:
             return False
         if self._unreachable_since is not None:
             log.info("the cluster answers again")
+            self._cluster_id = None  # it may be another one
         self._unreachable_since = self._error = None
         return True
 

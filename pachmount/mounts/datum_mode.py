@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pachmount.datums.model import Datum, DatumFile, Input, leaves
 from pachmount.errors import BusyError, CannotMountError, UsageError
 from pachmount.mounts.datum_list import DatumList, Search
 from pachmount.mounts.datum_readers import DatumPart
+from pachmount.mounts.gone import find_loss
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.restoring import bring_back
@@ -198,7 +200,7 @@ class DatumMode:
 
     def _restore(self) -> None:
         """Bring back what was mounted; what fails is in state error, and can be tried again."""
-        bring_back(self._table, self._sessions, self._former)
+        bring_back(self._table, self._sessions, self._former, partial(find_loss, self._mounter.cluster))
         self._former = []
         self._table.remember(None)
 

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pachmount.errors import ClusterUnreachableError, PachmountError
 from pachmount.mounts.cluster import Cluster
+from pachmount.mounts.gone import require_same_cluster
 from pachmount.mounts.heads import Branch
-from pachmount.mounts.history import ancestors
 from pachmount.mounts.mount import Mount, MountSpec
-from pachmount.mounts.resolve import ANCESTORS_SEARCHED, Resolved, check_readable, finish_time
+from pachmount.mounts.resolve import Resolved, check_readable, finish_time
 from pachmount.mounts.states import State
 from pachmount.mounts.subscriptions import Subscriptions
-from pachmount.pfs.client import PfsClient
-from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
+from pachmount.pfs.ancestry import newest_good
+from pachmount.pfs.model import RepoRef
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +86,14 @@ class Follower:
             return
         client, source = self._cluster.client, spec.source
         repo = RepoRef(source.project, source.repo)
-        check_readable(client, repo)
+        created = check_readable(client, repo)
         head = client.inspect_branch(repo, source.branch).head.id
         shown = source.commit if spec.complete else ""
         found, note = newest_good(client, repo, head, shown)
         if found is not None:
-            resolved = Resolved(source.at(found.commit.id), finish_time(found), pinned=False, head=head)
+            require_same_cluster(self._cluster, spec)
+            at = source.at(found.commit.id)
+            resolved = Resolved(at, finish_time(found), pinned=False, head=head, created=created)
             self._advance(mount, resolved, spec)
         mount.note = note
 
@@ -146,26 +148,3 @@ class Follower:
             with self._changed:
                 self._moving.discard(id(mount))
                 self._changed.notify_all()
-
-
-def newest_good(client: PfsClient, repo: RepoRef, head: str, shown: str) -> tuple[CommitInfo | None, str]:
-    """The newest commit down from `head` that is finished without an error, and a note about those passed over.
-
-    None if `shown` is met before one. A commit with an error lacks files of its parent or cannot be listed, and
-    pipelines do not run on it either.
-    """
-    note = ""
-    first = client.inspect_commit(CommitRef(repo, head))
-    infos = [first] if _is_good(first) or head == shown else ancestors(client, repo, head, ANCESTORS_SEARCHED)
-    for info in infos:
-        if info.commit.id == shown:
-            return None, note
-        if _is_good(info):
-            return info, note
-        what = f"has an error: {info.error}" if info.error else "is not finished"
-        note = note or f"commit {info.commit.id[:8]} {what}"
-    return None, note
-
-
-def _is_good(info: CommitInfo) -> bool:
-    return info.state is CommitState.FINISHED and not info.error

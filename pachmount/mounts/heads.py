@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pachmount.errors import ClusterUnreachableError, LoginRequiredError, NotFoundError, PachmountError
 from pachmount.mounts import history
 from pachmount.mounts.mount import Mount
+from pachmount.mounts.restoring import Losses
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import RepoRef
 
@@ -34,13 +35,17 @@ class Branch(NamedTuple):
 
 
 class HeadWatch:
-    """Looks at branch heads, once a branch for all its mounts. A look goes on after its caller gave up.
+    """Looks at branch heads, once a branch for all its mounts, and whether the commits of mounts still exist. A look
+    goes on after its caller gave up.
 
-    `on_news` is told of each following mount that does not show the head of its branch.
+    `on_news` is told of each following mount that does not show the head of its branch; `find_loss` tells why the
+    commit of a mount is gone, `on_return` is told when it is there again.
     """
 
-    def __init__(self, on_news: Callable[[Mount], None]) -> None:
+    def __init__(self, on_news: Callable[[Mount], None], find_loss: Losses, on_return: Callable[[Mount], None]) -> None:
         self._on_news = on_news
+        self._find_loss = find_loss
+        self._on_return = on_return
         self._pool = ThreadPoolExecutor(PARALLEL_LOOKS, thread_name_prefix="heads")
         self._lock = threading.Lock()
         self._looking: dict[Branch, Future[list[Mount]]] = {}
@@ -53,7 +58,7 @@ class HeadWatch:
         due: dict[Branch, list[Mount]] = {}
         for mount in mounts:
             branch = Branch.of(mount)
-            if branch.name and time.monotonic() - mount.position.checked_at > max_age:
+            if time.monotonic() - mount.position.checked_at > max_age:
                 due.setdefault(branch, []).append(mount)
         looks = []
         with self._lock:
@@ -73,10 +78,15 @@ class HeadWatch:
                 self._looking.pop(branch, None)
 
     def look(self, client: PfsClient, branch: Branch, mounts: list[Mount]) -> list[Mount]:
-        """Learn the position of all mounts of one branch, now; those that lost their repo.
+        """Learn the position of all mounts of one branch ("" = of none), now; those that lost their repo.
 
         A failure leaves what was known, and a note on the mounts.
         """
+        if not branch.name:
+            for mount in mounts:
+                mount.position.checked_at = time.monotonic()
+                self._check(mount)
+            return []
         try:
             head = client.inspect_branch(branch.repo, branch.name).head.id
         except NotFoundError:
@@ -86,6 +96,8 @@ class HeadWatch:
             _note(had_it, f"{what} does not exist any more")
             for mount in had_it:
                 mount.lost_branch = not gone
+            for mount in mounts:
+                self._check(mount)
             return mounts if gone else []
         except ClusterUnreachableError as error:
             log.debug("cannot look at %s@%s: %s", *branch, error)
@@ -99,6 +111,10 @@ class HeadWatch:
         for mount in mounts:
             try:
                 self._place(client, branch, mount, head)
+                if head == mount.spec.source.commit:
+                    self._exists(mount)
+                else:
+                    self._check(mount)
             except PachmountError as error:
                 log.debug("cannot count the commits of %s@%s: %s", *branch, error)
         return []
@@ -107,17 +123,42 @@ class HeadWatch:
         spec, known = mount.spec, mount.position
         commit = spec.source.commit
         mount.lost_branch = False
-        if not spec.follow or (head == commit and spec.complete):
+        is_shown = head == commit and spec.complete
+        if is_shown:
             mount.note = ""
-        if spec.follow and (head != commit or not spec.complete):
-            self._on_news(mount)
         found = known
-        if head != known.latest:
+        if head != known.latest or not known.is_settled:
             whole = not spec.follow  # one that follows is behind for a moment only
             found = history.position(client, branch.repo, commit, head, known, whole=whole)
         found.checked_at = time.monotonic()
         if mount.spec.source.commit == commit:
             mount.position = found
+        if not is_shown and not spec.follow:
+            mount.note = found.note if found.newest == commit and spec.complete else ""
+        if not is_shown and spec.follow and (found.newest != commit or not found.is_settled or not mount.note):
+            self._on_news(mount)  # else what is passed over stays as it is, and was told
+
+    def _check(self, mount: Mount) -> None:
+        """Notice that a mount's commit is gone, or is there again. While that is not known all stays as it was."""
+        spec = mount.spec
+        try:
+            loss = self._find_loss(spec)
+        except PachmountError as error:
+            log.debug("cannot look at commit %s: %s", spec.source, error)
+            return
+        if mount.spec.source != spec.source:
+            return
+        if loss is None:
+            self._exists(mount)
+        elif mount.gone is None or mount.gone.why != loss.why:
+            log.warning("mount %s: %s", spec.name, loss)
+            mount.gone = loss
+
+    def _exists(self, mount: Mount) -> None:
+        if mount.gone is not None:
+            log.info("the commit of mount %s is there again", mount.spec.name)
+            mount.gone = None
+            self._on_return(mount)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -19,8 +19,9 @@ from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish
 from pachmount.mounts.datum_mode import DatumMode
+from pachmount.mounts.gone import find_loss, identity, is_elsewhere
 from pachmount.mounts.heads import HeadWatch
-from pachmount.mounts.mount import Mount, MountSpec
+from pachmount.mounts.mount import Mount, MountSpec, RepoIdentity
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.moving import Moving
 from pachmount.mounts.resolve import Resolved, resolve, resolve_writable
@@ -64,7 +65,8 @@ class MountManager:
         self.call_timeout = call_timeout
         self._sessions = Sessions(mounter, writing, self.mount_dir)
         self._moving = Moving(cluster, self._table, mounter, self._sessions, writing, call_timeout)
-        self._heads = HeadWatch(self._moving.follower.notice)
+        self._find_loss = partial(find_loss, cluster)
+        self._heads = HeadWatch(self._moving.follower.notice, self._find_loss, self._show_again)
         self.staged = StagedChanges(self._table, self._sessions, writing)
         lists = writing.places.directory.parent / "datums"
         self.when_unmounted: Callable[[], None] = lambda: None
@@ -103,17 +105,19 @@ class MountManager:
         names: Collection[str] | None = None,
         unmount_deleted: bool = False,
     ) -> None:
-        """Learn where the mounts (all, or those of `names`) stand on their branches.
+        """Learn where the mounts (all, or those of `names`) stand on their branches, and whether their commits exist.
 
         With `unmount_deleted` those whose repo the cluster clearly says is gone are unmounted, as the original does
-        when it lists mounts; nothing else ever unmounts by itself, and never a mount that follows its branch.
+        when it lists mounts; nothing else ever unmounts by itself, and never a mount that follows its branch, one at a
+        directory of the user's (it would be empty), or one from another cluster.
         """
-        mounts = [m for m in self.mounts() if m.state is State.MOUNTED and (names is None or m.spec.name in names)]
+        mounts = [m for m in self.mounts() if _is_looked_at(m) and (names is None or m.spec.name in names)]
         if not mounts:
             return
         for mount in self._heads.refresh(self._cluster.client, mounts, max_age, HEAD_PATIENCE):
-            is_theirs = not mount.spec.follow and mount.spec.mode == "ro" and mount.spec.datum is None
-            if unmount_deleted and is_theirs:
+            spec = mount.spec
+            is_theirs = not spec.follow and spec.mode == "ro" and spec.datum is None and spec.own_directory
+            if unmount_deleted and is_theirs and self._is_of_this_cluster(spec):
                 log.warning("repo %s/%s was deleted", mount.spec.source.project, mount.spec.source.repo)
                 with suppress(NotFoundError):  # somebody else did it
                     self._unmount(mount, "keep")
@@ -142,7 +146,7 @@ class MountManager:
             wish = replace(wish, mountpoint=places.real_place(wish.mountpoint))
         resolved = resolved or self.resolve(wish)
         path_filter = PathFilter(wish.paths)
-        spec = partial(self._new_spec, wish, resolved, path_filter)
+        spec = partial(self._new_spec, wish, resolved, path_filter, identity(self._cluster, resolved.created))
         mount, is_new = self._table.reserve(wish.name, spec)
         while not is_new:
             try:
@@ -150,8 +154,11 @@ class MountManager:
                     refuse_difference(mount.spec, wish, resolved, path_filter)
                     if _was_taken_away(mount):
                         mount.on(Event.FAIL, CannotMountError("it was unmounted"))
+                    if mount.state is State.ERROR and mount.gone is not None:
+                        mount.spec = replace(spec(), follow=mount.spec.follow)
                     if mount.state is State.ERROR:
                         self._sessions.restart(mount)
+                        mount.gone = None
                 if wish.follow and not mount.spec.follow:
                     self.follow(wish.name)
                 return mount
@@ -160,6 +167,7 @@ class MountManager:
                     raise
             mount, is_new = self._table.reserve(wish.name, spec)  # the other ended while it was waited for
         try:
+            mount.note = resolved.note
             self._sessions.start(mount)
             if mount.spec.mode == "rw" and mount.spec.source.commit != resolved.source.commit:
                 self.writing.catch_up(mount)
@@ -173,7 +181,7 @@ class MountManager:
         log.info("mounted %s at %s", mount.spec.source, mount.spec.mountpoint)
         return mount
 
-    def _new_spec(self, wish: Wish, resolved: Resolved, path_filter: PathFilter) -> MountSpec:
+    def _new_spec(self, wish: Wish, resolved: Resolved, path_filter: PathFilter, repo: RepoIdentity) -> MountSpec:
         return MountSpec(
             name=wish.name,
             source=resolved.source,
@@ -185,6 +193,7 @@ class MountManager:
             complete=resolved.complete,
             own_directory=wish.mountpoint is None,
             follow=wish.follow,
+            identity=repo,
         )
 
     def refresh(self, name: str, commit: str = "") -> Mount:
@@ -266,7 +275,7 @@ class MountManager:
         places.detach_dead_mounts(self.mount_dir, [spec.mountpoint for spec in specs])
         self._mounter.clean_staging()
         self.writing.places.tidy_all([spec.name for spec in specs])
-        bring_back(self._table, self._sessions, specs)
+        bring_back(self._table, self._sessions, specs, self._find_loss)
         self._moving.follower.listen()
 
     # --- inside
@@ -319,6 +328,21 @@ class MountManager:
                 log.info("%s was unmounted, but not by us", mount.spec.mountpoint)
                 self.when_unmounted()
 
+    def _is_of_this_cluster(self, spec: MountSpec) -> bool:
+        try:
+            return not is_elsewhere(self._cluster, spec)
+        except PachmountError:
+            return False
+
+    def _show_again(self, mount: Mount) -> None:
+        """The commit of a mount exists again: what was hidden while it was gone is shown."""
+        try:
+            with self._table.operation(mount):
+                if mount.state is State.ERROR and mount.view is not None and mount.overlay is None:
+                    self._sessions.restart(mount)
+        except PachmountError as error:
+            log.warning("mount %s could not be shown again: %s", mount.spec.name, error)
+
     def _stop(self, mount: Mount) -> None:
         with self._table.operation(mount):
             self._sessions.take_away(mount)
@@ -332,6 +356,11 @@ def _carry_on(end: Callable[[], object]) -> None:
         log.warning("while ending: %s", error)
     except Exception:
         log.exception("while ending")
+
+
+def _is_looked_at(mount: Mount) -> bool:
+    """Whether a mount shows a commit, or would if that were not gone."""
+    return mount.state is State.MOUNTED or (mount.state is State.ERROR and mount.gone is not None)
 
 
 def _was_taken_away(mount: Mount) -> bool:

@@ -6,9 +6,9 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pachmount.errors import PachmountError
+from pachmount.errors import GoneError, PachmountError
 from pachmount.fuse.session import Session
 from pachmount.mounts.committing import Pending, Progress
 from pachmount.mounts.datum_readers import DatumPart
@@ -19,6 +19,18 @@ from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView
 
 
+class RepoIdentity(NamedTuple):
+    """What tells a repo from another one of the same name: the id of its cluster ("" = not known), and when it was made
+    (s since the epoch, 0 = not known).
+    """
+
+    cluster: str = ""
+    created: float = 0.0
+
+
+UNKNOWN_REPO = RepoIdentity()
+
+
 @dataclass(frozen=True)
 class MountSpec:
     """What a mount shows. `source.commit` is always an id here.
@@ -26,7 +38,8 @@ class MountSpec:
     `time` is what files show as their time (s since the epoch); `pinned` tells that the user named the commit;
     `complete` is False for an open commit without a finished ancestor, shown as empty until it is refreshed.
     `own_directory` tells that the mount point was made by us and goes with the mount. `follow` tells that it moves
-    along when its branch does. `datum`: what a datum has of it; such a mount is not remembered.
+    along when its branch does. `datum`: what a datum has of it; such a mount is not remembered. `identity` tells the
+    repo that the commit is of from others of the same name.
     """
 
     name: str
@@ -40,6 +53,7 @@ class MountSpec:
     own_directory: bool = True
     follow: bool = False
     datum: DatumPart | None = None
+    identity: RepoIdentity = UNKNOWN_REPO
 
     def at(self, commit: str, finished: float, *, complete: bool, pinned: bool) -> MountSpec:
         """The same mount on another commit."""
@@ -63,6 +77,8 @@ class MountSpec:
             "complete": self.complete,
             "own_directory": self.own_directory,
             "follow": self.follow,
+            "cluster": self.identity.cluster,
+            "repo_created": self.identity.created,
         }
 
     @classmethod
@@ -78,7 +94,8 @@ class MountSpec:
             pinned=bool(data["pinned"]),
             complete=bool(data["complete"]),
             own_directory=bool(data["own_directory"]),
-            follow=bool(data.get("follow", False)),  # added after the first version
+            follow=bool(data.get("follow", False)),  # added after the first version, as the following
+            identity=RepoIdentity(str(data.get("cluster", "")), float(data.get("repo_created", 0.0))),
         )
 
 
@@ -86,14 +103,19 @@ class MountSpec:
 class BranchPosition:
     """Where a mounted commit stands on its branch, as far as was learned.
 
-    `behind` counts the commits after it; `total` is the length of the history, None when that is too long or was not
-    needed; `depth` the same for the mounted commit. `checked_at` is on the monotonic clock.
+    `latest` is the head. `behind` counts the commits after the mounted one that a mount may show; `total` is the length
+    of the history, None when that is too long or was not needed; `depth` the same for the mounted commit. `newest` is
+    the newest commit that can be shown, where that is known and is not the head, and `note` then says why.
+    `is_settled`: False while the head is not finished. `checked_at` is on the monotonic clock.
     """
 
     latest: str = ""
     behind: int = 0
     total: int | None = None
     depth: int | None = None
+    newest: str = ""
+    note: str = ""
+    is_settled: bool = True
     checked_at: float = float("-inf")
 
 
@@ -112,6 +134,7 @@ class Mount:
     `overlay` has the staged changes of a read-write mount, `progress` is that of the commit under way,
     `pending` one that was cut off. `note` says, for
     people, why it does not show what it might: a branch that is gone (`lost_branch`), a commit that is not finished.
+    `gone` tells that its commit does not exist on the cluster any more, and why.
     """
 
     spec: MountSpec
@@ -126,6 +149,7 @@ class Mount:
     position: BranchPosition = field(default_factory=BranchPosition)
     note: str = ""
     lost_branch: bool = False
+    gone: GoneError | None = None
     operation: threading.Lock = field(default_factory=threading.Lock)
     pace: Pace = field(default_factory=Pace)
     statistics: MountStatistics = field(default_factory=MountStatistics)
@@ -139,6 +163,8 @@ class Mount:
         """One line for people, in the words of the original (rest-api.md section 3.2)."""
         if self.error is not None:
             return f"in error state, last error message was: {self.error}"
+        if self.gone is not None:
+            return str(self.gone)
         commit, position = self.spec.source.commit, self.position
         if not commit:
             return "branch does not contain any commits"
@@ -147,8 +173,8 @@ class Mount:
         if not position.latest:
             return f"pinned to commit {commit[:8]}" if self.spec.pinned else f"on commit {commit[:8]}"
         if position.behind <= 0:
-            return f"up to date on latest commit {position.latest[:8]}"
-        current, latest = commit[:8], position.latest[:8]
+            return f"up to date on latest commit {(position.newest or position.latest)[:8]}"
+        current, latest = commit[:8], (position.newest or position.latest)[:8]
         if position.total is not None:
             last = position.total - 1
             current, latest = f"{current} ({last - position.behind}'th)", f"{latest} ({last}'th)"

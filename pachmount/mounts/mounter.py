@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pachmount.errors import GoneError
 from pachmount.fuse import kernel
 from pachmount.fuse.session import Session
 from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.datum_readers import DatumReader
 from pachmount.mounts.mount import MountSpec
-from pachmount.mounts.readers import EmptyReader, LiveReader
+from pachmount.mounts.readers import EmptyReader, LiveReader, LostReader
 from pachmount.overlay.overlay import Overlay
 from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
@@ -40,14 +41,21 @@ class Mounter:
     on_session_end: Callable[[], None] = lambda: None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def view(self, spec: MountSpec, statistics: MountStatistics, former: CommitView | None = None) -> CommitView:
+    def view(
+        self,
+        spec: MountSpec,
+        statistics: MountStatistics,
+        former: CommitView | None = None,
+        gone: GoneError | None = None,
+    ) -> CommitView:
         """What a mount will show; its listing begins to load. Whoever does not mount it closes it.
 
-        `former` shows another commit of the same repo and paths, which differs in few files.
+        `former` shows another commit of the same repo and paths, which differs in few files. `gone`: why nothing can be
+        shown; every look into such a view fails with that.
         """
         live = LiveReader(self.cluster, self.read_timeout, statistics)
         view = CommitView(
-            _reader(spec, live),
+            _reader(spec, live) if gone is None else LostReader(gone),
             spec.source,
             spec.time,
             PathFilter(spec.paths),
@@ -55,7 +63,7 @@ class Mounter:
             self.gate,
             self.read_timeout,
             statistics,
-            self._saved(spec, live, former) if spec.complete and spec.datum is None else None,
+            self._saved(spec, live, former) if spec.complete and spec.datum is None and gone is None else None,
             self.owner,
         )
         view.tree.start()
@@ -69,7 +77,11 @@ class Mounter:
         if view is not None and listing is not None:
             old = CommitRef(commit.repo, view.commit.id)
             former = Former(listing, lambda: reader.diff(commit, old))
-        return SavedListing(self.listings, self.cluster.cluster_id, commit, PathFilter(spec.paths), former)
+
+        def cluster_id() -> str:
+            return spec.identity.cluster or self.cluster.cluster_id()
+
+        return SavedListing(self.listings, cluster_id, commit, PathFilter(spec.paths), former)
 
     def open(self, view: CommitView, mountpoint: Path, overlay: Overlay | None = None) -> Session:
         """Mount a view, or an overlay over it; on failure nothing is left mounted, and the view is closed."""

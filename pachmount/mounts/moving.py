@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from pachmount.errors import BusyError, NotFoundError, UsageError
+from pachmount.errors import BusyError, GoneError, NotFoundError, UsageError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.follow import Follower
-from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
+from pachmount.mounts.gone import find_loss, identity
+from pachmount.mounts.mount import BranchPosition, Mount, MountSpec, RepoIdentity
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.resolve import Resolved, resolve
 from pachmount.mounts.sessions import Sessions
+from pachmount.mounts.states import State
 from pachmount.mounts.table import MountTable
 from pachmount.mounts.wishes import refuse_to_follow
 from pachmount.mounts.writing import Writing
@@ -57,8 +59,15 @@ class Moving:
                 self._writing.refresh(mount)
             self._table.save()
             return mount
-        resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
+        lost = mount.gone or find_loss(self._cluster, mount.spec)
+        try:
+            resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
+        except NotFoundError as error:
+            if lost is not None:
+                raise GoneError(f"cannot refresh '{name}': {lost.what}", lost.why or error.what, lost.hint) from error
+            raise
         self._show(mount, resolved, follow=False if commit else None)
+        mount.note = resolved.note
         return mount
 
     def follow(self, name: str, *, on: bool = True) -> Mount:
@@ -66,7 +75,9 @@ class Moving:
         mount = self._table.get(name)
         if on:
             self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
-            resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+            resolved = resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+            if mount.state is State.ERROR and mount.gone is not None:
+                self._show(mount, resolved)
         with self._table.operation(mount):
             if on and mount.spec.mode == "rw":
                 refuse_to_follow()
@@ -93,8 +104,10 @@ class Moving:
         Nothing happens if the mount is not what is `expected` any more. A listing that fails leaves all as it was.
         """
         before, view = mount.spec, None
-        if (before.source.commit, before.complete) != (resolved.source.commit, resolved.complete):
-            view = self._mounter.view(_at(before, resolved), mount.statistics)
+        repo = identity(self._cluster, resolved.created)
+        is_other = (before.source.commit, before.complete) != (resolved.source.commit, resolved.complete)
+        if is_other or (mount.state is State.ERROR and mount.gone is not None):
+            view = self._mounter.view(_at(before, resolved, repo), mount.statistics)
         try:
             if view is not None:
                 view.tree.wait_complete(LISTING_PATIENCE)
@@ -105,7 +118,7 @@ class Moving:
                     return
                 if mount.spec.mode == "rw":
                     raise BusyError(f"cannot move mount '{before.name}'", "it became read-write meanwhile", "try again")
-                spec = _at(mount.spec, resolved)
+                spec = _at(mount.spec, resolved, repo)
                 spec = spec if follow is None else replace(spec, follow=follow)
                 if view is not None:
                     view = self._sessions.replace(mount, spec, view)
@@ -121,5 +134,6 @@ class Moving:
             log.info("mount %s shows %s", spec.name, spec.source)
 
 
-def _at(spec: MountSpec, resolved: Resolved) -> MountSpec:
-    return spec.at(resolved.source.commit, resolved.time, complete=resolved.complete, pinned=resolved.pinned)
+def _at(spec: MountSpec, resolved: Resolved, repo: RepoIdentity) -> MountSpec:
+    moved = spec.at(resolved.source.commit, resolved.time, complete=resolved.complete, pinned=resolved.pinned)
+    return replace(moved, identity=repo)

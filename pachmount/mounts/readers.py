@@ -6,10 +6,11 @@ Every call that a mount makes to the cluster goes through its LiveReader, which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import TypeVar
 
-from pachmount.errors import NotFoundError
+from pachmount.errors import GoneError, NotFoundError
 from pachmount.mounts.cluster import Cluster
 from pachmount.pfs.model import ByteStream, CommitReader, CommitRef, FileEntry
 from pachmount.vfs.statistics import MountStatistics
@@ -18,7 +19,11 @@ T = TypeVar("T")
 
 
 class LiveReader(CommitReader):
-    """Reads from the connection in force, so that a view outlives a new login."""
+    """Reads from the connection in force, so that a view outlives a new login.
+
+    The cluster's NOT_FOUND becomes a GoneError: the commit was there, and so was each file that was listed. As "no such
+    file" a program would believe that it was deleted, and a directory would be empty.
+    """
 
     def __init__(self, cluster: Cluster, read_timeout: float, statistics: MountStatistics) -> None:
         """`read_timeout`: the longest wait (s) for a piece of a file; a cluster sends pieces of 19 MiB."""
@@ -52,7 +57,7 @@ class LiveReader(CommitReader):
 
     def _listing(self, method: str, entries: Iterator[T]) -> Iterator[T]:
         """The same; the call is made, and counted, when the first is asked for."""
-        with self._statistics.request(method):
+        with self._statistics.request(method), _not_missing():
             yield from entries
 
 
@@ -63,20 +68,23 @@ class CountedStream(ByteStream):
         """`start` makes the call."""
         self._statistics = statistics
         self._started = perf_counter_ns()
-        self._stream = start()
+        with _not_missing():
+            self._stream = start()
         self._ended = False
         statistics.begin(method)
 
     def __iter__(self) -> Iterator[memoryview]:
         try:
-            for piece in self._stream:
-                self._count(len(piece))
-                yield piece
+            with _not_missing():
+                for piece in self._stream:
+                    self._count(len(piece))
+                    yield piece
         finally:
             self._end()
 
     def readinto(self, buffer: memoryview) -> int:
-        size = self._stream.readinto(buffer)
+        with _not_missing():
+            size = self._stream.readinto(buffer)
         self._count(size)
         return size
 
@@ -94,6 +102,39 @@ class CountedStream(ByteStream):
         if not self._ended:
             self._ended = True
             self._statistics.end()
+
+
+@contextmanager
+def _not_missing() -> Iterator[None]:
+    """Say NotFoundError as what it means for a commit that was there before."""
+    try:
+        yield
+    except NotFoundError as error:
+        why = "the commit, its repo or its cluster is gone"
+        raise GoneError(f"the cluster does not have it any more: {error.what}", why, "pachmount status") from error
+
+
+class LostReader(CommitReader):
+    """What is left of a commit that is gone: nothing but the reason."""
+
+    def __init__(self, reason: GoneError) -> None:
+        self._reason = reason
+
+    def walk_batches(self, commit: CommitRef, path: str) -> Iterator[Sequence[FileEntry]]:  # noqa: ARG002
+        raise self._error()
+
+    def list(self, commit: CommitRef, path: str) -> Iterator[FileEntry]:  # noqa: ARG002
+        raise self._error()
+
+    def open(self, commit: CommitRef, path: str, offset: int) -> ByteStream:  # noqa: ARG002
+        raise self._error()
+
+    def open_tar(self, commit: CommitRef, directory: str, lower: str, upper: str) -> ByteStream:  # noqa: ARG002
+        raise self._error()
+
+    def _error(self) -> GoneError:
+        """A new one each time: an exception that is raised in many threads collects their frames."""
+        return GoneError(self._reason.what, self._reason.why, self._reason.hint)
 
 
 class EmptyReader(CommitReader):

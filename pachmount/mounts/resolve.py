@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from pachmount.errors import BusyError, NotFoundError, NotPermittedError, UsageError
-from pachmount.mounts.history import ancestors
+from pachmount.errors import BusyError, FailedCommitError, NotFoundError, NotPermittedError, UsageError
 from pachmount.names import DEFAULT_BRANCH, Source, ancestry_branch, is_commit_id, is_commit_prefix
+from pachmount.pfs.ancestry import error_text, fault, is_good, newest_good
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
 
 READ_PERMISSIONS = {200: "REPO_READ", 205: "REPO_LIST_COMMIT", 208: "REPO_LIST_BRANCH", 211: "REPO_LIST_FILE"}
 """What reading takes (numbers of auth_v2.Permission)."""
 WRITE_PERMISSION = 201
-ANCESTORS_SEARCHED = 100
 COMMITS_SEARCHED = 1000
 HEADS_TRIED = 5
 
@@ -26,7 +25,8 @@ class Resolved:
     """A commit to show: `source.commit` is an id, `time` its finishing time (s since the epoch).
 
     `complete` is False for an open commit that has no finished ancestor. `head` is the id of the branch's head, ""
-    where it was not looked at.
+    where it was not looked at; `note` tells of an error of the head that is passed over. `created` is when the repo was
+    made (s since the epoch, 0 = not known).
     """
 
     source: Source
@@ -34,18 +34,25 @@ class Resolved:
     pinned: bool
     complete: bool = True
     head: str = ""
+    note: str = ""
+    created: float = 0.0
 
 
 def resolve(client: PfsClient, source: Source, finish_timeout: float) -> Resolved:
-    """Find the commit of a source: the named one, else the newest finished one of its branch (default: master).
+    """Find the commit of a source: the named one, else the newest of its branch (default: master) that is finished
+    without an error.
 
-    A commit that is being finished is waited for, `finish_timeout` seconds at most. Raises NotFoundError, BusyError,
-    NotPermittedError and whatever keeps us from asking.
+    A commit that is being finished is waited for, `finish_timeout` seconds at most. Raises FailedCommitError for a
+    named commit with an error, NotFoundError, BusyError, NotPermittedError and whatever keeps us from asking.
     """
     repo = RepoRef(source.project, source.repo)
     with _explained(f'project "{source.project}" not found', "pachmount list --projects"):
         client.inspect_project(source.project)
-    check_readable(client, repo)
+    created = check_readable(client, repo)
+    return replace(_resolve_in(client, repo, source, finish_timeout), created=created)
+
+
+def _resolve_in(client: PfsClient, repo: RepoRef, source: Source, finish_timeout: float) -> Resolved:
     if source.commit:
         return _resolve_commit(client, repo, source, finish_timeout)
     branch = source.branch or DEFAULT_BRANCH
@@ -66,12 +73,23 @@ def _resolve_head(client: PfsClient, source: Source, head: CommitRef, finish_tim
     """The commit at the head of a branch, or its newest finished ancestor. NotFoundError if that is gone."""
     info = _settled(client, client.inspect_commit(head), finish_timeout)
     source = source.at(info.commit.id)
-    if info.state is CommitState.FINISHED:
+    if is_good(info):
         return Resolved(source, finish_time(info), pinned=False, head=head.id)
-    for ancestor in ancestors(client, head.repo, head.id, ANCESTORS_SEARCHED):
-        if ancestor.state is CommitState.FINISHED:
-            return Resolved(source.at(ancestor.commit.id), finish_time(ancestor), pinned=False, head=head.id)
+    found, _ = newest_good(client, head.repo, head.id, "")
+    if found is not None:
+        what = f"the head {head.id[:8]} of {_short(source)} {fault(info)} — showing {found.commit.id[:8]}"
+        note = f"{what}; 'pachmount list --commits {_short(source)}' shows all" if info.error else ""
+        return Resolved(source.at(found.commit.id), finish_time(found), pinned=False, head=head.id, note=note)
+    if info.error:
+        what = f"{_short(source)} has no commit without an error"
+        hint = f"pachmount list --commits {_short(source)}"
+        raise FailedCommitError(what, f"commit {info.commit.id[:8]}: {error_text(info)}", hint)
     return Resolved(source, finish_time(info), pinned=False, complete=False, head=head.id)
+
+
+def _short(source: Source) -> str:
+    """A source without its commit and path, for people."""
+    return str(Source(source.project, source.repo, source.branch))
 
 
 def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -> Resolved:
@@ -80,16 +98,20 @@ def resolve_writable(client: PfsClient, source: Source, finish_timeout: float) -
     NotPermittedError if we may not write to the repo, or a pipeline does.
     """
     repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
-    check_readable(client, repo)
+    created = check_readable(client, repo)
     what = f"can't create writable mount since user doesn't have write access on repo {repo.name}"
     require_writable(client, repo, what=what)
     known = {info.name: info for info in client.list_branches(repo)}
     if branch in known and known[branch].has_provenance:
         hint = f"pachmount mount {repo}@NEW --rw commits to another branch"
         raise NotPermittedError(f"cannot write to {repo}@{branch}", "it is the output of a pipeline", hint)
-    if source.commit or branch in known:
-        return resolve(client, source, finish_timeout)
-    return Resolved(replace(source, branch=branch), time.time(), pinned=False, complete=False)
+    try:
+        if source.commit or branch in known:
+            return resolve(client, source, finish_timeout)
+    except FailedCommitError:
+        if source.commit:
+            raise  # else the next commit of the branch begins without files, as that of a new one
+    return Resolved(replace(source, branch=branch), time.time(), pinned=False, complete=False, created=created)
 
 
 def require_writable(client: PfsClient, repo: RepoRef, comfort: str = "", what: str = "") -> None:
@@ -104,15 +126,20 @@ def require_writable(client: PfsClient, repo: RepoRef, comfort: str = "", what: 
         raise NotPermittedError(what, why, _who_can_help(repo, "repoWriter"))
 
 
-def check_readable(client: PfsClient, repo: RepoRef) -> None:
-    """NotFoundError if there is no such repo, NotPermittedError if we may not read it."""
+def check_readable(client: PfsClient, repo: RepoRef) -> float:
+    """When a repo was made (s since the epoch, 0 = not known).
+
+    NotFoundError if there is no such repo, NotPermittedError if we may not read it.
+    """
     with _explained(f"repo {repo} not found", "pachmount list"):
-        permissions = client.inspect_repo(repo).permissions
+        info = client.inspect_repo(repo)
+    permissions = info.permissions
     missing = [] if permissions is None else [name for key, name in READ_PERMISSIONS.items() if key not in permissions]
     if missing:
         what = f"user doesn't have read permission on repo {repo.name}"
         why = f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing"
         raise NotPermittedError(what, why, _who_can_help(repo, "repoReader"))
+    return info.created or 0.0
 
 
 def _who_can_help(repo: RepoRef, role: str) -> str:
@@ -128,8 +155,19 @@ def _resolve_commit(client: PfsClient, repo: RepoRef, source: Source, finish_tim
         info = _settled(client, client.inspect_commit(CommitRef(repo, commit)), finish_timeout)
     if info.state is not CommitState.FINISHED:
         raise BusyError(f"commit {info.commit.id} is not finished", "its files can still change", "mount its branch")
+    if info.error:
+        raise _failed(client, repo, info)
     branch = source.branch or ancestry_branch(source.commit) or info.commit.branch
     return Resolved(Source(source.project, source.repo, branch, info.commit.id), finish_time(info), pinned=True)
+
+
+def _failed(client: PfsClient, repo: RepoRef, info: CommitInfo) -> FailedCommitError:
+    """Why the files of a commit are not shown, and where the last good ones are."""
+    good, _ = newest_good(client, repo, info.commit.id, "")
+    hint = f"pachmount list --commits {repo}"
+    if good is not None:
+        hint = f"the newest commit before it without an error: pachmount list {repo}@{good.commit.id}"
+    return FailedCommitError(f"commit {info.commit.id} of repo {repo} has an error", error_text(info), hint)
 
 
 def _whole_id(client: PfsClient, repo: RepoRef, prefix: str) -> str:

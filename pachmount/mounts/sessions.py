@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from pachmount.errors import BusyError, PachmountError
+from pachmount.errors import BusyError, GoneError, PachmountError
 from pachmount.fuse import kernel
 from pachmount.fuse.session import Session
 from pachmount.mounts import places
@@ -40,8 +40,12 @@ class Sessions:
             self._lingering = [session for session in self._lingering if session.alive]
             return len(self._lingering)
 
-    def start(self, mount: Mount) -> None:
-        """From mounting to mounted; on failure nothing is left behind."""
+    def start(self, mount: Mount, gone: GoneError | None = None) -> None:
+        """From mounting to mounted; on failure nothing is left behind.
+
+        A read-only mount whose commit is `gone` is there, and every look into it fails: an empty directory in its place
+        would be believed.
+        """
         spec = mount.spec
         if spec.own_directory:
             places.prepare_own_directory(self._mount_dir, spec.name)
@@ -51,7 +55,7 @@ class Sessions:
             if spec.mode == "rw":
                 self._start_writable(mount)
             else:
-                view = self._mounter.view(spec, mount.statistics)
+                view = self._mounter.view(spec, mount.statistics, gone=gone)
                 mount.session = self._mounter.open(view, spec.mountpoint)
                 mount.view = view
         except BaseException:
@@ -89,7 +93,7 @@ class Sessions:
             raise
         self._linger(mount.session)
         mount.spec, mount.view, mount.session = spec, view, session
-        mount.mounted_at, mount.position = time.time(), BranchPosition()
+        mount.mounted_at, mount.position, mount.gone = time.time(), BranchPosition(), None
         mount.on(Event.DONE)
         return view
 

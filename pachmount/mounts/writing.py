@@ -22,6 +22,7 @@ from pachmount.errors import (
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish, Pending, Progress, Upload, require_committable
 from pachmount.mounts.comparing import Newer, compare, refuse_conflicts
+from pachmount.mounts.gone import require_same_cluster
 from pachmount.mounts.ignoring import ignoring
 from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
@@ -35,6 +36,7 @@ from pachmount.overlay.patch import patch
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.tree import Owner
+from pachmount.pfs.ancestry import base_of
 from pachmount.pfs.commits import Attempt, settle, usable_branch
 from pachmount.pfs.model import BranchInfo, CommitInfo, RepoRef
 from pachmount.vfs.filters import PathFilter
@@ -134,27 +136,29 @@ class Writing:
                 if not found.changes:
                     return Committed(settled) if settled is not None else None
                 attempt = self._attempt(mount, wish)
-                if attempt.is_new or attempt.parent == _commit(mount.spec):
+                head = self._files_of(mount, attempt)
+                if head == _commit(mount.spec):
                     info = self._send(mount, found, taken, attempt)
                     self._advance(mount, info, attempt.branch, taken, found)
                     return Committed(info, len(found.changes))
-                newer = self._compare(mount, attempt.parent, found)
+                newer = self._compare(mount, head, found)
                 if newer.is_ours:
-                    info = self._finished(mount, attempt.parent)
+                    info = self._finished(mount, head)
                     self._advance(mount, info, attempt.branch, taken, found)
                     return Committed(info, len(found.changes))
             if not wish.ours and not self._take_theirs(mount, newer, wish):
-                refuse_conflicts(newer.conflicts, attempt.parent, mount.spec.name)
+                refuse_conflicts(newer.conflicts, head, mount.spec.name)
             if wish.ours:
                 _overlay(mount).hold(newer.paths)
                 generation = _overlay(mount).generation()
-            self._move(mount, attempt.parent, attempt.branch, generation, newer)
+            self._move(mount, head, attempt.branch, generation, newer)
         raise BusyError(
             f"cannot commit '{mount.spec.name}'", "its branch or its files change all the time", "try again"
         )
 
     def refresh(self, mount: Mount) -> None:
         """Put a mount with its staged changes on the newest commit; ConflictError if that changed the same."""
+        require_same_cluster(self.cluster, mount.spec)
         self.settle(mount)
         for _ in range(ATTEMPTS):
             generation = _overlay(mount).generation()
@@ -164,9 +168,12 @@ class Writing:
             info = self._branches(mount).get(branch)
             if info is None or info.head.id == _commit(mount.spec):
                 return
-            newer = self._compare(mount, info.head.id, found)
-            refuse_conflicts(newer.conflicts, info.head.id, mount.spec.name)
-            if self._move(mount, info.head.id, branch, generation, newer):
+            head = base_of(self.cluster.client, _repo(mount.spec), self._finished(mount, info.head.id).commit.id)
+            if head == _commit(mount.spec):
+                return
+            newer = self._compare(mount, head, found)
+            refuse_conflicts(newer.conflicts, head, mount.spec.name)
+            if self._move(mount, head, branch, generation, newer):
                 return
         raise BusyError(f"cannot refresh '{mount.spec.name}'", "its files change all the time", "try again")
 
@@ -203,6 +210,17 @@ class Writing:
 
     # --- inside
 
+    def _files_of(self, mount: Mount, attempt: Attempt) -> str:
+        """The commit whose files a commit will begin with, "" = none: not a parent with an error."""
+        base = _commit(mount.spec)
+        if attempt.is_new or attempt.parent == base:
+            return base
+        found = base_of(self.cluster.client, _repo(mount.spec), self._finished(mount, attempt.parent).commit.id)
+        if base and not found:
+            what = f"the branch '{attempt.branch}' has no commit without an error any more"
+            raise ConflictError(what, "all stays staged", f"pachmount commit {mount.spec.name} --branch NEW")
+        return found
+
     def _stand_on_own(self, mount: Mount, info: CommitInfo, branch: str) -> None:
         """Stand on a commit of ours that a former daemon made; what was changed since then stays staged over it."""
         for _ in range(ATTEMPTS):
@@ -235,6 +253,7 @@ class Writing:
         source, client, repo = mount.spec.source, self.cluster.client, _repo(mount.spec)
         branch, base = wish.branch or source.branch, _commit(mount.spec)
         elsewhere = f"pachmount commit {mount.spec.name} --branch NEW"
+        require_same_cluster(self.cluster, mount.spec)
         require_writable(client, repo, f"the changes stay staged in {mount.spec.mountpoint}")
         if branch not in self._branches(mount) and not wish.branch and base:
             why = f"the changes were made on commit {base[:8]}; they stay staged"

@@ -21,6 +21,7 @@ from pachmount.errors import (
     NotPermittedError,
     PachmountError,
 )
+from pachmount.pfs.ancestry import base_of
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import BranchInfo, CommitInfo, CommitRef, CommitState, RepoRef
 
@@ -239,10 +240,8 @@ def _lost_commit(client: PfsClient, repo: RepoRef, attempt: Attempt) -> CommitRe
     if info.state is not CommitState.OPEN or not is_alike:
         return None
     commit = CommitRef(repo, info.commit.id, attempt.branch)
-    if attempt.parent:
-        changed = client.diff(commit, CommitRef(repo, attempt.parent))
-    else:
-        changed = ((entry, None) for entry in client.walk(commit))
+    base = base_of(client, repo, attempt.parent) if attempt.parent else ""
+    changed = client.diff(commit, CommitRef(repo, base)) if base else ((entry, None) for entry in client.walk(commit))
     return None if next(iter(changed), None) is not None else commit
 
 

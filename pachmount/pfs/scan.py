@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pachmount.errors import InvalidPathError, NotFoundError, UsageError
+from pachmount.errors import DataError, InvalidPathError, NotFoundError, UsageError
 from pachmount.names import printable, unstorable_reason
 
 _SHOWN = 5
+_OWN_REASONS = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors that are a property of a file. After any other the directory was not seen, and may not count as empty."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def scan_tree(directory: Path, destination: str, exclude: Sequence[str] = (), *,
     """List the files below `directory`; symbolic links count as what they point to.
 
     `destination` is the path in the repo ("" or `/a/b`). `exclude` holds shell patterns for names or for paths below
-    the directory. Files that cannot be stored raise InvalidPathError, all of them in one, unless `skip_invalid`.
+    the directory. Files that cannot be stored raise InvalidPathError, all of them in one, unless `skip_invalid`;
+    DataError if the disk fails, or a mount whose commit is gone.
     """
     if not directory.exists():
         raise NotFoundError(f"directory '{directory}' not found")
@@ -73,7 +77,9 @@ def _walk(
             entries = sorted(found, key=lambda entry: entry.name)
         own = os.stat(directory)
     except OSError as error:
-        scan.skipped.append(Skipped(below[1:] or ".", error.strerror or str(error)))
+        if not below or error.errno not in _OWN_REASONS:
+            raise DataError(f"cannot read '{directory}'", f"{error.strerror or error}; nothing was sent") from error
+        scan.skipped.append(Skipped(below[1:], error.strerror or str(error)))
         return
     if not entries:
         scan.empty_directories += 1
@@ -91,6 +97,10 @@ def _walk(
             scan.skipped.append(Skipped(path[1:], "a link to something that does not exist"))
             continue
         except OSError as error:
+            if error.errno not in _OWN_REASONS:
+                raise DataError(
+                    f"cannot read '{entry.path}'", f"{error.strerror or error}; nothing was sent"
+                ) from error
             scan.skipped.append(Skipped(path[1:], error.strerror or str(error)))
             continue
         if stat.S_ISDIR(status.st_mode):

@@ -44,7 +44,7 @@ _REPO_READER = frozenset(
 _REPO_WRITER = _REPO_READER | {"REPO_WRITE", "REPO_DELETE_COMMIT", "REPO_CREATE_BRANCH", "REPO_DELETE_BRANCH"}
 _PROJECT_WRITER = frozenset({"PROJECT_LIST_REPO", "PROJECT_CREATE_REPO"})
 _GONE = re.compile(r"no role binding exists", re.IGNORECASE)
-_FILE_NOT_FOUND = re.compile(r"\bfile\b.* not found in repo\b|does not contain item", re.DOTALL)
+_FILE_NOT_FOUND = re.compile(r"\bfile /.* not found in repo\b|does not contain item", re.DOTALL)
 _TOO_LARGE = re.compile(r"larger than max", re.IGNORECASE)
 _BROKEN_OFF = re.compile(
     r"RST_STREAM|stream (?:terminated|removed)|transport is closing|connection (?:reset|refused|error)|unexpected EOF"

@@ -16,6 +16,7 @@ from pachmount.errors import (
     UsageError,
 )
 from pachmount.names import DEFAULT_BRANCH, Source
+from pachmount.pfs.ancestry import base_of
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.commits import Attempt, make_commit, usable_branch
 from pachmount.pfs.model import BranchInfo, CommitRef, CommitState, RepoRef
@@ -190,12 +191,14 @@ def _differs(client: PfsClient, before: BranchInfo | None, after: CommitRef, rep
     The hash of the root covers all contents in path order but no names. Adding or overwriting files always changes it;
     only removing some and adding others (`replace`) may not.
     """
-    old_hash = _root_hash(client, before.head) if before is not None else b""
+    base = base_of(client, after.repo, before.head.id) if before is not None else ""
+    old = CommitRef(after.repo, base)
+    old_hash = _root_hash(client, old) if base else b""
     if old_hash != _root_hash(client, after):
         return True
-    if before is None or not replace:
+    if not base or not replace:
         return False
-    return [entry.path for entry in client.walk(before.head)] != [entry.path for entry in client.walk(after)]
+    return [entry.path for entry in client.walk(old)] != [entry.path for entry in client.walk(after)]
 
 
 def _root_hash(client: PfsClient, commit: CommitRef) -> bytes:

@@ -391,6 +391,12 @@ class Server:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
+    def replace(self) -> None:
+        """End it, and let another server with an empty store answer at the same address."""
+        self.kill()
+        self._root = self._root.with_name(f"{self._root.name}-other")
+        self.start()
+
     def freeze(self) -> None:
         pid = self.pid
         os.kill(pid, signal.SIGSTOP)

@@ -148,9 +148,10 @@ def test_a_commit_with_an_error_is_passed_over(box: Box) -> None:
     failed = client.start_commit(RepoRef("default", name))
     client.finish_commit(failed, error="the job broke")
     client.inspect_commit(failed, wait="finished", timeout=60)
-    told = wait_for_note(box, name)
+    wait_until(lambda: box.mount_status(name)["note"], "the head is seen")
+    told = box.mount_status(name)
     assert told["note"] == f"commit {failed.id[:8]} has an error: the job broke"
-    assert (told["commit"], told["behind"]) == (good, 1)
+    assert (told["commit"], told["latest_commit"], told["behind"]) == (good, good, 0), "nothing newer can be shown"
     assert "the job broke" in box.ok("status")
     better = box.put(name, {"/file": b"better"})
     assert wait_for(box, name, better)["note"] == ""

@@ -129,16 +129,19 @@ class FileAnswer(Model):
 
 
 class EntryAnswer(FileAnswer):
-    """One file or directory; `writable` tells whether it can be changed at the mount point."""
+    """One file or directory; `writable` tells whether it can be changed at the mount point. `note` tells if the head
+    of the branch that was asked for has an error, and an older commit is shown.
+    """
 
     source: str
     commit: str
     writable: bool
+    note: str = ""
 
 
 class FilesAnswer(Model):
     """A page of a directory; `next` is the `after` of the following page, "" at the end. `total` counts the entries of
-    all pages, None while that is not known. `writable` as of EntryAnswer.
+    all pages, None while that is not known. `writable` and `note` as of EntryAnswer.
     """
 
     source: str
@@ -147,6 +150,7 @@ class FilesAnswer(Model):
     next: str = ""
     total: int | None = None
     writable: bool = False
+    note: str = ""
 
 
 class ChangeAnswer(Model):

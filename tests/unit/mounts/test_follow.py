@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pachmount.mounts.follow import newest_good
-from pachmount.mounts.history import HISTORY_LIMIT, ancestors, position
+from pachmount.mounts.history import HISTORY_LIMIT, position
 from pachmount.mounts.mount import BranchPosition
+from pachmount.pfs.ancestry import ancestors, newest_good
 from pachmount.pfs.model import CommitInfo, CommitRef, RepoRef
 
 REPO = RepoRef("default", "r")
