@@ -14,7 +14,7 @@ from pathlib import Path
 from pachmount.errors import CannotMountError, ClusterUnreachableError, DataError, PachmountError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.mount import MountSpec
-from pachmount.overlay.kept import kept
+from pachmount.overlay.kept import LOST_DIRECTORY, NAMES_FILE, is_removable, kept
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
 
@@ -38,7 +38,7 @@ class StagedPlaces:
         """
         place = self.of(spec.name)
         try:
-            if kept(place) is None:
+            if is_removable(place):
                 _remove(place)
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             store = Staging(place)
@@ -71,16 +71,16 @@ class StagedPlaces:
         return kept(self.of(name)) is not None
 
     def clear(self, name: str) -> None:
-        """Give up what is staged under a name that is not mounted. Raises DataError."""
+        """Give up what is staged under a name that is not mounted, but for what is in `lost+found`. Raises DataError."""
         _remove(self.of(name))
 
     def tidy(self, name: str) -> None:
         """Free the room of a name that is not mounted for writing, if nothing is staged under it."""
         place = self.of(name)
         try:
-            if place.exists() and kept(place) is None:
+            if is_removable(place):
                 _remove(place)
-        except PachmountError as error:
+        except (OSError, PachmountError) as error:
             log.warning("%s stays: %s", place, error)
 
     def tidy_all(self, mounted: Collection[str]) -> None:
@@ -105,9 +105,18 @@ class StagedPlaces:
 
 
 def _remove(place: Path) -> None:
+    """Remove a store; `lost+found` stays, if there is one."""
     try:
-        if place.exists():
-            shutil.rmtree(place)
+        if not (place / LOST_DIRECTORY).exists():
+            if place.exists():
+                shutil.rmtree(place)
+            return
+        for name in sorted(set(os.listdir(place)) - {LOST_DIRECTORY, NAMES_FILE}) + [NAMES_FILE]:
+            path = place / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot remove what is staged in '{place}'", error.strerror or str(error)) from error
 

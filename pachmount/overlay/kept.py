@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from pachmount.ledger import Verdict, look
+
 NAMES_FILE = "names.sqlite"
 DATA_DIRECTORY = "data"
+RESERVE_FILE = "reserve"
+LOST_DIRECTORY = "lost+found"
 LOOK_SECONDS = 1.0
 
 
@@ -18,13 +23,14 @@ LOOK_SECONDS = 1.0
 class Kept:
     """Staged changes under the name of a mount. `files` have staged bytes, `bytes` is their room on the disk.
 
-    `source` is `project/repo@branch`, "" when it cannot be read; then there may be no changes after all.
+    `source` is `project/repo@branch`, "" when it cannot be read. `damage` says what is damaged, "" if nothing is.
     """
 
     name: str
     source: str
     files: int
     bytes: int
+    damage: str = ""
 
 
 def kept_in(directory: Path) -> list[Kept]:
@@ -38,25 +44,76 @@ def kept_in(directory: Path) -> list[Kept]:
 
 
 def kept(place: Path) -> Kept | None:
-    """What is staged in one directory; None if nothing is. What cannot be read counts as changes."""
-    if not (place / NAMES_FILE).exists():
+    """What is staged in one directory; None only if it is proven that nothing is. What is damaged counts as changes."""
+    if not place.is_dir():
         return None
-    source = ""
+    problem, source = "", ""
+    is_empty = False
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"file:{place / NAMES_FILE}?mode=ro", uri=True, timeout=LOOK_SECONDS)
-        ) as db:
-            if db.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is None:
-                return None
-            row = db.execute("SELECT value FROM about WHERE key = 'base'").fetchone()
-            base = json.loads(row[0]) if row is not None and row[0] else {}
-            if base:
-                source = f"{base['project']}/{base['repo']}@{base['branch']}"
-    except (sqlite3.Error, ValueError, KeyError):
-        pass  # whoever mounts it is told what is wrong
+        problem, is_sure = _problem(place)
+        if not problem and (place / NAMES_FILE).exists():
+            is_empty, source = _look(place)
+            is_empty = is_empty and is_sure
+        elif not problem:
+            is_empty = True
+    except (OSError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        problem = problem or f"it cannot be read ({error})"
+    if is_empty:
+        return None
     files = size = 0
     with contextlib.suppress(OSError), os.scandir(place / DATA_DIRECTORY) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
                 files, size = files + 1, size + entry.stat().st_blocks * 512
-    return Kept(place.name, source, files, size)
+    return Kept(place.name, source, files, size, problem)
+
+
+def _problem(place: Path) -> tuple[str, bool]:
+    """What is damaged in a store, "" if nothing is; and whether the names are as new as their ledger."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return "", True  # it is in use: whoever opened it has compared it
+        found = look(place / NAMES_FILE, has_data=has_data(place))
+    finally:
+        os.close(descriptor)
+    return (found.problem if found.verdict is Verdict.DAMAGED else ""), found.verdict is not Verdict.BEHIND
+
+
+def _look(place: Path) -> tuple[bool, str]:
+    """Whether the names are none, and `project/repo@branch` of the commit that was changed."""
+    uri = f"{(place / NAMES_FILE).absolute().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOOK_SECONDS)) as db:
+        is_empty = db.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is None
+        row = db.execute("SELECT value FROM about WHERE key = 'base'").fetchone()
+        base = json.loads(row[0]) if row is not None and row[0] else {}
+        return is_empty, f"{base['project']}/{base['repo']}@{base['branch']}" if base else ""
+
+
+def data_files(directory: Path) -> dict[int, Path]:
+    """The files of staged bytes that a store has, by number. Raises OSError."""
+    data = directory / DATA_DIRECTORY
+    try:
+        return {int(name): data / name for name in os.listdir(data) if name.isascii() and name.isdecimal()}
+    except FileNotFoundError:
+        return {}
+
+
+def has_data(directory: Path) -> bool:
+    """Whether there is anything beside the names that only a store which was in use has. Raises OSError."""
+    return bool(data_files(directory)) or (directory / RESERVE_FILE).exists()
+
+
+def repair_hint(name: str) -> str:
+    """What helps with a damaged store."""
+    return f"'pachmount staged repair {name}' restores what can be proven, and removes nothing"
+
+
+def is_removable(place: Path) -> bool:
+    """Whether it is proven that a directory has nothing that anybody might want back. Raises OSError."""
+    if not place.is_dir() or (place / LOST_DIRECTORY).exists():
+        return False
+    with_content = any(path.stat().st_size for path in data_files(place).values())
+    return not with_content and kept(place) is None

@@ -20,7 +20,7 @@ class Reserve:
     def hold(self) -> None:
         """Take the room, if it is there."""
         with contextlib.suppress(OSError):
-            size = RESERVED_BYTES + 2 * self._beside.stat().st_size
+            size = RESERVED_BYTES + 3 * self._beside.stat().st_size
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if os.fstat(descriptor).st_size < size:

@@ -10,18 +10,21 @@ from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import Directory, File, Inode, Special, Symlink
 from pachmount.overlay.staged_bytes import StagedBytes
 
-SCHEMA_VERSION = 2
-SCHEMA = """
+SCHEMA_VERSION = 3
+OLDER_VERSIONS = (2,)
+SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS inode (
     id INTEGER PRIMARY KEY, number INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
     atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, base BLOB, size INTEGER NOT NULL,
     base_size INTEGER NOT NULL, extents BLOB NOT NULL, target BLOB NOT NULL, xattrs TEXT NOT NULL,
     data INTEGER NOT NULL, unsynced BLOB NOT NULL, overwritten INTEGER NOT NULL, checksum BLOB NOT NULL,
-    lost BLOB NOT NULL, mixed BLOB NOT NULL);
+    lost BLOB NOT NULL, mixed BLOB NOT NULL)""",
+    """
 CREATE TABLE IF NOT EXISTS entry (
-    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
+    directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
 _PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SIGN = 1 << 64
 """SQLite's integers are signed."""

@@ -1,8 +1,10 @@
 """Where staged changes live: a directory per mount, with the names in SQLite and the bytes in one file for each inode.
 
     <directory>/names.sqlite     inodes and directory entries, changed by whole transactions
+    <directory>/ledger/          what proves `names.sqlite`, and can make it anew (pachmount/ledger)
     <directory>/data/17          staged bytes of a file, each at its place; where nothing is staged, a hole
     <directory>/reserve          room for what has to be written when the disk is full
+    <directory>/lost+found/      what was damaged, and files that no row names, which go after two weeks
 
 What a transaction wrote survives the death of the process at once, and that of the machine when it was `durable`.
 Until then the disk may hold an earlier transaction's rows: what these need is not removed before.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import logging
 import os
 import sqlite3
@@ -22,10 +25,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from pachmount.errors import DataError
+from pachmount.errors import DataError, PachmountError, StorageFullError, StoreDamagedError
 from pachmount.files import sync_directory
-from pachmount.overlay import rows
+from pachmount.ledger import Ledger, open_ledger
+from pachmount.overlay import rows, unnamed
 from pachmount.overlay.inodes import ROOT_ID, Directory, File
+from pachmount.overlay.kept import DATA_DIRECTORY, NAMES_FILE, RESERVE_FILE, data_files, has_data, repair_hint
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
 
@@ -42,14 +47,15 @@ class Staging:
     """The staged changes in `directory`. One process uses it at a time; `load` comes first.
 
     Raises OSError for faults of the disk, ENOSPC when it is full; DataError for what is damaged or of another version.
+    A store that is not whole is not opened: nothing in it is changed.
     """
 
     def __init__(self, directory: Path, boot: str = "") -> None:
         """`boot` names this run of the machine, for tests."""
         self.directory = directory
         self._boot = boot or _boot_id()
-        self._data = directory / "data"
-        path = directory / "names.sqlite"
+        self._data = directory / DATA_DIRECTORY
+        path = directory / NAMES_FILE
         is_new = not path.exists()
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = threading.RLock()
@@ -58,17 +64,36 @@ class Staging:
         self._removable: list[int] = []
         self._remover: threading.Thread | None = None
         self._next_number = 1
-        self._reserve = Reserve(directory / "reserve", path)
+        self._reserve = Reserve(directory / RESERVE_FILE, path)
+        self._use = _in_use(directory)
         try:
-            self._db = _connected(path)
-        except OSError:  # SQLite does not always say that the disk is full
-            if not self._reserve.give():
-                raise
-            self._db = _connected(path)
+            try:
+                self._ledger = self._opened(path)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._reserve.give():
+                    raise
+                self._ledger = self._opened(path)
+        except BaseException:
+            os.close(self._use)
+            raise
         if is_new:
             for above in (self._data, directory, *directory.resolve().parents):
                 with contextlib.suppress(PermissionError):  # then it is not ours, and was there before
                     sync_directory(above)
+
+    def _opened(self, path: Path) -> Ledger:
+        with faults(self.directory):
+            connected: list[sqlite3.Connection] = []
+
+            def connect() -> sqlite3.Connection:
+                connected.append(_connected(path))
+                return connected[0]
+
+            ledger = open_ledger(
+                path, connect, prepare=_prepare, has_data=has_data(self.directory), boot=self._boot
+            )
+            self._db = connected[0]
+            return ledger
 
     def apply(self, changes: Iterable[rows.Change], *, durable: bool = False, is_urgent: bool = False) -> None:
         """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before.
@@ -88,14 +113,9 @@ class Staging:
                 self._reserve.hold()
 
     def _apply(self, statements: list[rows.Change], *, durable: bool) -> None:
-        with _faults(self.directory):
-            if durable:
-                self._db.execute("PRAGMA synchronous = FULL")
-            try:
-                self._transaction(statements, durable=durable)
-            finally:
-                if durable:
-                    self._db.execute("PRAGMA synchronous = NORMAL")
+        with faults(self.directory), self._ledger.transaction(durable=durable) as db:
+            for statement, values in statements:
+                db.execute(statement, values)
         self._is_pending = not durable
         if durable:
             unneeded, self._unneeded = self._unneeded, []
@@ -128,19 +148,6 @@ class Staging:
                 number = self._removable.pop()
             self._remove(number)
 
-    def _transaction(self, changes: Iterable[rows.Change], *, durable: bool) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for statement, values in changes:
-                self._db.execute(statement, values)
-            if durable:  # a transaction that changes nothing would not reach the disk
-                self._db.execute("INSERT OR REPLACE INTO about VALUES ('synced', datetime('now'))")
-            self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
-
     @property
     def is_pending(self) -> bool:
         """Whether something was applied that a power loss would take, or waits to be removed."""
@@ -149,9 +156,10 @@ class Staging:
     def load(self) -> Directory | None:
         """The root directory with all that is staged below it; None if there is nothing yet.
 
-        What has no name any more (it was open when the process died) is removed.
+        The rows of what has no name any more (it was open when the process died) are removed; files of staged bytes
+        that no row names are set aside.
         """
-        with _faults(self.directory):
+        with faults(self.directory):
             inodes = {row[0]: rows.inode_of(row) for row in self._db.execute("SELECT * FROM inode")}
             entries = self._db.execute("SELECT directory, name, inode FROM entry").fetchall()
         for inode in inodes.values():
@@ -160,7 +168,7 @@ class Staging:
             directory = inodes.get(directory_id)
             child = None if inode_id is None else inodes.get(inode_id)
             if not isinstance(directory, Directory) or (inode_id is not None and child is None):
-                raise DataError(f"staged changes in '{self.directory}' are damaged", f"entry {entry!r} leads nowhere")
+                raise damaged(self.directory, f"entry {entry!r} leads nowhere")
             directory.entries[bytes(entry)] = child
             if child is not None and not child.is_directory:
                 child.links += 1
@@ -174,9 +182,11 @@ class Staging:
                 log.warning("%s: the machine stopped, and %d files may be incomplete", self.directory, in_doubt)
         self.apply([*changes, rows.about(_BOOT, self._boot)], durable=True)
         numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
-        there = {int(name) for name in os.listdir(self._data) if name.isdecimal()}
-        self._next_number = max(there | numbers, default=0) + 1
-        self._remove_all(there - numbers)
+        there = data_files(self.directory)
+        self._next_number = max({*there, *numbers}, default=0) + 1
+        unnamed.remove_old(self.directory)
+        unnamed.set_aside(self.directory, [path for number, path in there.items() if number not in numbers])
+        self.rotate()
         root = inodes.get(ROOT_ID)
         return root if isinstance(root, Directory) else None
 
@@ -194,12 +204,12 @@ class Staging:
 
     def next_id(self) -> int:
         """An id that no inode here has."""
-        with _faults(self.directory):
+        with faults(self.directory):
             return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM inode").fetchone()[0])
 
     def about(self, key: str) -> str:
         """What was noted about these changes; "" if nothing was."""
-        with _faults(self.directory):
+        with faults(self.directory):
             row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return "" if row is None else str(row[0])
 
@@ -209,10 +219,14 @@ class Staging:
 
     def open(self, data: StagedBytes) -> int:
         """A descriptor for staged bytes, to read and write; a file for them is made if there is none."""
+        may_make = 0 if data.number and not data.is_in_doubt else os.O_CREAT
         if not data.number:
             with self._lock:
                 data.number, self._next_number = self._next_number, self._next_number + 1
-        return os.open(f"{self._data}/{data.number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return os.open(f"{self._data}/{data.number}", os.O_RDWR | may_make | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise OSError(errno.EIO, "staged bytes are missing", error.filename) from error
 
     def sync_data_names(self) -> None:
         """See to it that files of staged bytes that were made are found after a power loss."""
@@ -244,10 +258,34 @@ class Staging:
         except OSError as error:  # no row speaks of it any more: `load` tries again
             log.warning("%s stays: %s", error.filename, error.strerror)
 
+    def rotate(self) -> None:
+        """Begin a new ledger if this one is long. It takes a while; what fails is tried again another time."""
+        try:
+            if self._ledger.is_due:
+                self._ledger.rotate()
+        except (OSError, sqlite3.Error, PachmountError) as error:
+            log.warning("%s: the ledger stays long: %s", self.directory, error)
+
     def close(self) -> None:
-        with self._lock:
-            self._removable.clear()  # `load` removes what is left
-            self._db.close()
+        self._remove_removable()
+        with self._lock, faults(self.directory):
+            try:
+                self._ledger.close()
+            finally:
+                os.close(self._use)
+
+
+def damaged(directory: Path, why: str) -> StoreDamagedError:
+    """The error that tells of a damaged store."""
+    return StoreDamagedError(f"staged changes in '{directory}' are damaged", why, repair_hint(directory.name))
+
+
+def _in_use(directory: Path) -> int:
+    """A descriptor that tells others, as long as it is open, that the store is in use: they need not compare it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # some file systems have no such locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
 
 
 def _boot_id() -> str:
@@ -263,31 +301,40 @@ def _sync_file_system(descriptor: int) -> None:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    with _faults(path):
-        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, rows.SCHEMA_VERSION):
-                raise DataError(f"staged changes in '{path.parent}' cannot be read", f"their version is {version}")
-            path.chmod(0o600)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            if not version:
-                db.executescript(rows.SCHEMA)
-                db.execute(f"PRAGMA user_version = {rows.SCHEMA_VERSION}")
-        except BaseException:
-            db.close()
-            raise
-        return db
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        path.chmod(0o600)
+        db.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> bool:
+    """Make the tables, or bring those of an older version up to date; whether anything was done."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == rows.SCHEMA_VERSION:
+        return False
+    if version not in (0, *rows.OLDER_VERSIONS):
+        raise DataError("staged changes cannot be read", f"they are of version {version}, made by a newer pachmount")
+    for statement in rows.SCHEMA:
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {rows.SCHEMA_VERSION}")
+    return True
 
 
 @contextlib.contextmanager
-def _faults(where: Path) -> Any:
+def faults(where: Path) -> Any:
     """SQLite's errors as those that a file operation can answer with."""
     try:
         yield
+    except StorageFullError as error:
+        raise OSError(errno.ENOSPC, str(error), str(where)) from error
+    except StoreDamagedError as error:
+        raise damaged(where, error.why or str(error)) from error
     except sqlite3.OperationalError as error:
         full = "full" in str(error)  # Python 3.10 does not give the code
         raise OSError(errno.ENOSPC if full else errno.EIO, f"{error}", str(where)) from error
     except (sqlite3.Error, struct.error, ValueError) as error:
-        raise DataError(f"staged changes in '{where}' are damaged", str(error)) from error
+        raise damaged(where, str(error)) from error

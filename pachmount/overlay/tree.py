@@ -185,6 +185,7 @@ class StagedTree:
         files = self.bytes.unsynced()
         if files or self._store.is_pending:
             self.sync_files(files)
+        self._store.rotate()
 
     def _files(self, directory: Directory) -> Iterator[File]:
         """Every staged file once."""
