@@ -72,6 +72,7 @@ def system_checks(places: paths.Places) -> list[Check]:
         lambda: socket_owner(places.socket),
         lambda: directories(places),
         local_store,
+        lambda: staged_stores(places),
         lambda: [context_file()],
         lambda: [clock()],
         lambda: [lab_extension()],
@@ -260,6 +261,17 @@ def local_store() -> list[Check]:
         text = f"{store} is damaged: {found['problem']}"
         return [problem("embedded server", text, "pachmount daemon stop, then: pachmount serve --repair")]
     return [ok("embedded server", f"its data in {store} are as it left them")]
+
+
+def staged_stores(places: paths.Places) -> list[Check]:
+    """Whether changes that are staged and not mounted are as they were left."""
+    from pachmount.overlay.kept import kept_in, repair_hint
+
+    return [
+        problem("staged changes", f"those of '{each.name}' are damaged: {each.damage}", repair_hint(each.name))
+        for each in kept_in(places.staged)
+        if each.damage
+    ]
 
 
 def _usable_directory(name: str, directory: Path, advice: str) -> Check:

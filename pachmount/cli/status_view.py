@@ -174,6 +174,10 @@ def _kept(answer: StatusAnswer) -> None:
 
 def _show_kept(kept: Sequence[KeptChanges | Kept]) -> None:
     for each in kept:
+        if each.damage:
+            output.line(f"changes under the name '{each.name}' are damaged: {each.damage}", "bold red")
+            output.line(f"  'pachmount staged repair {each.name}' restores what can be proven, and removes nothing")
+            continue
         what = f"staged: {output.count(each.files, 'file')}, {output.size(each.bytes)}" if each.files else "staged"
         source = each.source or "SOURCE"
         shows = f"'pachmount mount {source} --rw --name {each.name}' shows them"

@@ -71,7 +71,7 @@ class StagedPlaces:
         return kept(self.of(name)) is not None
 
     def clear(self, name: str) -> None:
-        """Give up what is staged under a name that is not mounted, but for what is in `lost+found`. Raises DataError."""
+        """Give up what is staged under a name that is not mounted, but for `lost+found`. Raises DataError."""
         _remove(self.of(name))
 
     def tidy(self, name: str) -> None:
@@ -111,7 +111,7 @@ def _remove(place: Path) -> None:
             if place.exists():
                 shutil.rmtree(place)
             return
-        for name in sorted(set(os.listdir(place)) - {LOST_DIRECTORY, NAMES_FILE}) + [NAMES_FILE]:
+        for name in [*sorted(set(os.listdir(place)) - {LOST_DIRECTORY, NAMES_FILE}), NAMES_FILE]:
             path = place / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

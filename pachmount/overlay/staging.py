@@ -89,9 +89,7 @@ class Staging:
                 connected.append(_connected(path))
                 return connected[0]
 
-            ledger = open_ledger(
-                path, connect, prepare=_prepare, has_data=has_data(self.directory), boot=self._boot
-            )
+            ledger = open_ledger(path, connect, prepare=_prepare, has_data=has_data(self.directory), boot=self._boot)
             self._db = connected[0]
             return ledger
 
@@ -206,6 +204,11 @@ class Staging:
         """An id that no inode here has."""
         with faults(self.directory):
             return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM inode").fetchone()[0])
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows that a statement selects, as they are."""
+        with faults(self.directory):
+            return self._db.execute(statement).fetchall()
 
     def about(self, key: str) -> str:
         """What was noted about these changes; "" if nothing was."""

@@ -120,6 +120,12 @@ class Recorder(Operations):  # type: ignore[misc]
         self._note("unlink", path)
         return 0
 
+    def rename(self, old: str, new: str) -> int:
+        os.rename(self._at(old), self._at(new))
+        self._numbers[new] = self._numbers.pop(old)
+        self._note("rename", old, new, self._numbers[new])
+        return 0
+
     def chmod(self, path: str, mode: int) -> int:
         os.chmod(self._at(path), mode)
         return 0
@@ -225,14 +231,18 @@ class _File:
 
 @dataclass
 class _Directory:
-    """Entries (a file's number, or None for a directory), as they were last synced; later changes are pending."""
+    """Entries (a file's number, or None for a directory), as they were last synced; later changes are pending.
+
+    A change: the name, whether it is there now, of what, and another name that went with it, or "".
+    """
 
     safe: dict[str, int | None] = field(default_factory=dict)
-    pending: list[tuple[str, bool, int | None]] = field(default_factory=list)
+    pending: list[tuple[str, bool, int | None, str]] = field(default_factory=list)
 
     def left(self, count: int) -> dict[str, int | None]:
         names = dict(self.safe)
-        for name, is_there, number in self.pending[:count]:
+        for name, is_there, number, gone in self.pending[:count]:
+            names.pop(gone, None)
             if is_there:
                 names[name] = number
             else:
@@ -264,10 +274,17 @@ class Disk:
         elif kind == "sync all":
             for part in (*self._files.values(), *self._directories.values()):
                 part.sync()
+        elif kind == "rename":
+            old, new, number = values
+            above, _, name = new.rpartition("/")
+            former, _, gone = old.rpartition("/")
+            self._directories[above].pending.append((name, True, number, gone if former == above else ""))
+            if former != above:
+                self._directories[former].pending.append((gone, False, None, ""))
         else:
             above, _, name = values[0].rpartition("/")
             number = values[1] if kind == "create" else None
-            self._directories[above].pending.append((name, kind != "unlink", number))
+            self._directories[above].pending.append((name, kind != "unlink", number, ""))
             if kind == "create":
                 self._files[values[1]] = _File()
             elif kind == "mkdir":

@@ -173,13 +173,14 @@ class CacheStatus(Model):
 class KeptChanges(Model):
     """Changes that are staged under the name of a mount, which no read-write mount shows.
 
-    `source` is "" if it cannot be read, `bytes` is the room on the disk.
+    `source` is "" if it cannot be read, `bytes` is the room on the disk. `damage` says what is damaged, "" if nothing.
     """
 
     name: str
     source: str = ""
     files: int = 0
     bytes: int = 0
+    damage: str = ""
 
 
 class PoolStatus(Model):
