@@ -184,7 +184,7 @@ class Handler(tornado.web.RequestHandler):
         try:
             _ = self.services.cluster.connection
         except NotConnectedError as error:
-            raise NotConnectedError("not connected to a cluster", error.why, error.hint) from error
+            raise NotConnectedError(error.what, error.why, error.hint) from error
 
     def require_login(self) -> None:
         """Both gates of the original: a cluster is configured (404) and knows us (401). Blocking."""

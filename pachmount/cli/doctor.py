@@ -149,6 +149,8 @@ def _cluster_checks(client: DaemonClient, answer: StatusAnswer) -> list[Check]:
 
     cluster = answer.cluster
     where = "the embedded server" if cluster.embedded else cluster.address
+    if cluster.state == "none" and cluster.error is not None and cluster.error.id == "store-damaged":
+        return [problem("cluster", f"the embedded server does not start: {cluster.error.why}", cluster.error.hint)]
     if cluster.state == "none":
         return [problem("cluster", "none is connected", "pachmount login ADDRESS, or pachmount login --local")]
     if cluster.state == "unreachable":

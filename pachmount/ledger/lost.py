@@ -24,6 +24,10 @@ class LostAndFound:
         """Where things were moved to; None if nothing was."""
         return self._directory
 
+    def everything(self) -> list[Path]:
+        """All that was ever moved there."""
+        return sorted((self.store / NAME).rglob("*"))
+
     def take(self, path: Path) -> Path | None:
         """Move a file or directory of the store there; where it is now, or None if there is no such file."""
         if not os.path.lexists(path):

@@ -19,13 +19,12 @@ from pachmount.ledger.compare import (
     Verdict,
     examine,
     ledger_directory,
-    log_files,
     look,
     read_log,
     read_only,
     read_row,
 )
-from pachmount.ledger.lost import LostAndFound
+from pachmount.ledger.lost import NAME, LostAndFound
 from pachmount.ledger.replay import note, replay
 
 _SUFFIX = ".repaired"
@@ -126,12 +125,8 @@ def _noted_generation(database: Path) -> int:
 
 def _rebuild(database: Path, path: Path, unsummed: Collection[str], *, at_least: int) -> Log | None:
     """Make the database at `path` from the newest log that gives this generation or a later one; None if none does."""
-    for number, log_path in reversed(log_files(database)):
-        try:
-            log = read_log(number, log_path)
-        except ValueError:
-            continue
-        snapshot = log_path.with_name(log.header.snapshot)
+    for log in _logs(database):
+        snapshot = ledger_directory(database) / log.header.snapshot
         if log.generation < at_least or not snapshots.is_whole(snapshot, log.header):
             continue
         snapshots.require_space(database.parent, log.header.snapshot_size + log.end)
@@ -142,6 +137,17 @@ def _rebuild(database: Path, path: Path, unsummed: Collection[str], *, at_least:
             continue
         return log
     return None
+
+
+def _logs(database: Path) -> list[Log]:
+    """The logs among the files of a store, whatever their names are, the newest first."""
+    found: list[Log] = []
+    for directory, inner, names in os.walk(database.parent):
+        inner[:] = [name for name in inner if name != NAME]
+        for name in names:
+            with contextlib.suppress(ValueError, OSError):
+                found.append(read_log(0, Path(directory) / name))
+    return sorted(found, key=lambda log: log.generation, reverse=True)
 
 
 def _replayed(snapshot: Path, path: Path, log: Log, unsummed: Collection[str]) -> None:

@@ -91,6 +91,10 @@ class Packs:
                 self._readers.move_to_end(pack)
         return reader.read(offset, length)
 
+    def read_from(self, path: Path, offset: int, length: int) -> bytes:
+        """The same from any file."""
+        return _Reader(path).read(offset, length)
+
     @property
     def lost(self) -> int:
         """Grows when bytes that were appended before may not have reached the disk, and never will."""

@@ -13,7 +13,7 @@ from pachmount.ledger import LostAndFound, repair
 from pachmount.ledger.compare import read_only
 from pachmount.ledger.snapshots import require_space
 from pachmount.localpfs import verify
-from pachmount.localpfs.content import Place, read_chunk
+from pachmount.localpfs.content import Place, is_named, read_chunk
 from pachmount.localpfs.database import UNSUMMED, Database
 from pachmount.localpfs.lost_files import LostFiles
 from pachmount.localpfs.packs import Packs
@@ -104,18 +104,29 @@ def _repair_content(database: Database, packs: Packs, lost: LostAndFound, report
     sizes = packs.sizes()
     with database.read() as db:
         rows = db.execute("SELECT name, pack, start, length, sum FROM chunk ORDER BY pack, start").fetchall()
-    moved: list[tuple[int, bytes]] = []
+    elsewhere = [path for path in (*lost.everything(), lost.store / "lock") if path.is_file()]
+    moved: list[tuple[int, int, bytes]] = []
     gone: list[tuple[bytes, Place]] = []
+    packs_started = False
     for name, *values in rows:
         place = Place(*values)
         if _is_sound(packs, name, place):
             continue
-        for number in sizes:
-            if number != place.pack and _is_sound(packs, name, place._replace(pack=number)):
-                moved.append((number, name))
-                break
-        else:
+        numbers = [number for number in sizes if _is_sound(packs, name, place._replace(pack=number))]
+        if numbers:
+            moved.append((numbers[0], place.start, name))
+            continue
+        data = _found(packs, name, place, elsewhere)
+        if data is None:
             gone.append((name, place))
+            continue
+        if not packs_started:
+            packs.start({}, fresh=True)
+            packs_started = True
+        moved.append((*packs.append(data)[:2], name))
+    if packs_started:
+        packs.sync()
+        sizes = packs.sizes()
     require_space(lost.store, sum(_there(place, sizes) for _, place in gone))
     for name, place in gone:
         if there := _there(place, sizes):
@@ -126,14 +137,14 @@ def _repair_content(database: Database, packs: Packs, lost: LostAndFound, report
     if not (moved or gone or short):
         return
     with database.write() as db:
-        db.executemany("UPDATE chunk SET pack = ? WHERE name = ?", moved)
+        db.executemany("UPDATE chunk SET pack = ?, start = ? WHERE name = ?", moved)
         db.executemany("DELETE FROM chunk WHERE name = ?", [(name,) for name, _ in gone])
         db.execute("DELETE FROM pack")
         db.execute("INSERT INTO pack SELECT pack, max(start + length) FROM chunk GROUP BY pack")
     if moved:
-        report.restored.append(f"{len(moved)} chunks of content, which lay in other packs")
+        report.restored.append(f"{_counted(len(moved))} of content, which lay in other files")
     if gone:
-        report.lost.append(f"{len(gone)} chunks of content")
+        report.lost.append(f"{_counted(len(gone))} of content")
 
 
 def _is_sound(packs: Packs, name: bytes, place: Place) -> bool:
@@ -142,6 +153,21 @@ def _is_sound(packs: Packs, name: bytes, place: Place) -> bool:
     except (DataError, OSError):
         return False
     return True
+
+
+def _found(packs: Packs, name: bytes, place: Place, paths: list[Path]) -> bytes | None:
+    """The bytes of a chunk from a file that took the place of another; None if none has them."""
+    if _there(place, {place.pack: place.start + place.length}):
+        for path in paths:
+            if path.stat().st_size >= place.start + place.length:
+                data = packs.read_from(path, place.start, place.length)
+                if is_named(name, data):
+                    return data
+    return None
+
+
+def _counted(chunks: int) -> str:
+    return "1 chunk" if chunks == 1 else f"{chunks} chunks"
 
 
 def _there(place: Place, sizes: dict[int, int]) -> int:

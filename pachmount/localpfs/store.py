@@ -202,7 +202,11 @@ def missing_content(database: Database, packs: Packs, root: Path) -> StoreDamage
     with database.read() as db:
         missing = packs.missing(dict(db.execute("SELECT id, used FROM pack").fetchall()))
     what = f"the store {root} is damaged and can only be read"
-    return StoreDamagedError(what, missing, way_out(root)) if missing else None
+    return (
+        StoreDamagedError(what, missing, f"stop the server (pachmount daemon stop), then: {way_out(root)}")
+        if missing
+        else None
+    )
 
 
 def lock(root: Path) -> int:

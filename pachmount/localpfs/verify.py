@@ -43,6 +43,7 @@ class Report:
 
     def complain(self, text: str) -> None:
         self.damaged += 1
+        text = text.replace("the store is damaged: ", "")
         if len(self.damage) < _SHOWN:
             self.damage.append(text)
 
@@ -63,7 +64,9 @@ class Report:
             )
         if self.behind:
             yield f"the ledger has {self.behind} transactions that the database lacks; the next start adds them"
-        yield f"{self.store}: " + (f"{self.damaged} problems" if self.damaged else "no damage")
+        yield f"{self.store}: " + (
+            ("1 problem" if self.damaged == 1 else f"{self.damaged} problems") if self.damaged else "no damage"
+        )
 
 
 def check(root: Path) -> Report:
@@ -204,8 +207,10 @@ class _Check:
                     self._report.complain(f"{where} is not as it was written")
                 elif stored not in (None, checksum(name, data)):
                     self._report.complain(f"the checksum of {where} is not as it was written")
-            except (DataError, OSError) as error:
-                self._report.complain(f"{where}: {error}")
+            except DataError as error:
+                self._report.complain(str(error))
+            except OSError as error:
+                self._report.complain(f"{where}: {error.strerror}")
             if needed:
                 self._report.chunks += 1
                 self._report.bytes += length

@@ -17,6 +17,7 @@ from pachmount.errors import (
     InvalidAddressError,
     NotConnectedError,
     PachmountError,
+    StoreDamagedError,
 )
 from pachmount.pfs.address import parse_address
 from pachmount.pfs.client import PfsClient
@@ -109,6 +110,12 @@ class Cluster:
         """The connection in force; NotConnectedError, with the reason, when there is none."""
         connection = self._connection
         if connection is None:
+            if isinstance(self._error, StoreDamagedError):  # no other cluster helps to get at what is in it
+                self.connect()  # it may have been repaired
+                if self._connection is not None:
+                    return self._connection
+            if isinstance(self._error, StoreDamagedError):
+                raise NotConnectedError(self._error.what, self._error.why, self._error.hint)
             why = str(self._error) if self._error is not None else "none is configured"
             raise NotConnectedError("not connected to a cluster", why, "pachmount login ADDRESS")
         return connection
