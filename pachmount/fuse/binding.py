@@ -20,9 +20,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from pachmount.cache.pages import address_of
-from pachmount.errors import PachmountError
+from pachmount.errors import PachmountError, UnreachableError
 from pachmount.fuse import handshake, library
 from pachmount.fuse.libfuse3 import Libfuse3Calls
+from pachmount.fuse.retries import KernelRetries
 from pachmount.fuse.traced import traced
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.tree import Node
@@ -94,6 +95,7 @@ class ReadOnlyOperations(FailureAnswers):
         self._file = self._template(stat.S_IFREG | 0o444, 1)
         self._directory = self._template(stat.S_IFDIR | 0o555, 2)
         self._logged: set[type[BaseException]] = set()
+        self._retries = KernelRetries()
 
     def _template(self, mode: int, links: int) -> bytes:
         attributes = fuse.c_stat()
@@ -169,10 +171,15 @@ class ReadOnlyOperations(FailureAnswers):
     def read(self, path: bytes, buf: Any, size: int, offset: int) -> int:
         started = perf_counter_ns()
         try:
+            if self._retries.has_any:
+                self._retries.refuse(path, offset, size)
             data = self._view.read(path, offset, size)
             source = address_of(data) if isinstance(data, memoryview) else data
             memmove(buf, source, len(data))
             return len(data)
+        except UnreachableError as error:
+            self._retries.note(path, offset, size, started, error)
+            raise
         finally:
             self.statistics.reads.record(perf_counter_ns() - started)
 

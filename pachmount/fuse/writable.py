@@ -16,8 +16,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from pachmount.cache.pages import address_of
+from pachmount.errors import UnreachableError
 from pachmount.fuse import binding, handshake
 from pachmount.fuse.notify import KernelNames
+from pachmount.fuse.retries import KernelRetries
 from pachmount.overlay.attributes import Attributes, Handle
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.tree import Owner
@@ -51,6 +53,7 @@ class ReadWriteOperations(binding.FailureAnswers):
         self._hidden: dict[bytes, Handle] = {}
         self._numbers = itertools.count(1)
         self._logged: set[type[BaseException]] = set()
+        self._retries = KernelRetries()
         self._kernel_names: KernelNames | None = None
 
     def init(self, _path: str) -> None:
@@ -124,7 +127,14 @@ class ReadWriteOperations(binding.FailureAnswers):
 
     def read(self, buf: Any, size: int, offset: int, info: Any) -> int:
         started = perf_counter_ns()
-        data = self._overlay.read(self._handle(info), offset, size)
+        handle = self._handle(info)
+        if self._retries.has_any:
+            self._retries.refuse(handle, offset, size)
+        try:
+            data = self._overlay.read(handle, offset, size)
+        except UnreachableError as error:
+            self._retries.note(handle, offset, size, started, error)
+            raise
         memmove(buf, address_of(data) if isinstance(data, memoryview) else data, len(data))
         self.statistics.reads.record(perf_counter_ns() - started)
         self.statistics.read_bytes += len(data)

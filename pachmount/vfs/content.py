@@ -81,16 +81,18 @@ class Contents:
         """Exactly the bytes [offset, offset + size) of the content, less only at its end.
 
         `gate` is held while waiting for the cluster.
-        Raises a PachmountError: after `timeout` at the latest, and never returns wrong or missing bytes.
+        Raises a PachmountError: after `timeout` at the latest, the wait at the gate and all blocks included, and never
+        returns wrong or missing bytes.
         """
+        deadline = time.monotonic() + self.timeout
         end = min(offset + size, origin.size)
         if offset >= end:
             return b""
         first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
         start = offset - first * BLOCK_BYTES
         if first == last:
-            return self._block(digest, origin, first, gate)[start : start + end - offset]
-        pieces = [self._block(digest, origin, number, gate) for number in range(first, last + 1)]
+            return self._block(digest, origin, first, gate, deadline)[start : start + end - offset]
+        pieces = [self._block(digest, origin, number, gate, deadline) for number in range(first, last + 1)]
         return b"".join(pieces)[start : start + end - offset]
 
     def close(self) -> None:
@@ -105,7 +107,9 @@ class Contents:
         with self._lock:
             self.fetched_bytes += received_bytes
 
-    def _block(self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None]) -> Block:
+    def _block(
+        self, digest: bytes, origin: Origin, number: int, gate: AbstractContextManager[None], deadline: float
+    ) -> Block:
         data = self.cache.get((digest, number), origin.statistics)
         if data is not None:
             active = self._active.get(digest)
@@ -118,7 +122,6 @@ class Contents:
             self.misses += 1
             origin.statistics.misses += 1
         with gate:
-            deadline = time.monotonic() + self.timeout
             if origin.neighbours is not None and digest not in self._active:
                 data = origin.neighbours.fetch(origin.path.encode(), digest, deadline - self.timeout / 2)
                 if data is not None:

@@ -253,3 +253,39 @@ def wait_until(condition: object, timeout: float = 10.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "condition did not come true"
         time.sleep(0.005)
+
+
+@pytest.fixture
+def stalled() -> Iterator[threading.Event]:
+    """Set: the cluster sends nothing; cleared at the end, so that no thread is left."""
+    going_on = threading.Event()
+    yield going_on
+    going_on.set()
+
+
+def test_a_read_of_many_blocks_has_one_deadline(make_reader: type[Reader], stalled: threading.Event) -> None:
+    """Also when the wait for a place at the gate took most of it."""
+    reader = make_reader(6 * MIB, timeout=0.6)
+
+    def one_block_in_half_a_second(start: int, piece: bytes) -> bytes:
+        if not start % BLOCK_BYTES:
+            stalled.wait(0.5)
+        return piece
+
+    reader.cluster.fault = one_block_in_half_a_second
+    begun = time.monotonic()
+    with pytest.raises((ClusterTimeoutError, ClusterUnreachableError)):
+        reader.read(0, len(reader.data))
+    assert 0.5 < time.monotonic() - begun < 1.1
+    reader.cluster.fault = lambda start, piece: (stalled.wait(20) and piece) or piece
+
+    class Gate:
+        def __enter__(self) -> None:
+            time.sleep(0.5)  # others wait before us
+
+        def __exit__(self, *_: object) -> None: ...
+
+    begun = time.monotonic()
+    with pytest.raises((ClusterTimeoutError, ClusterUnreachableError)):
+        reader.contents.read(reader.digest, reader.origin, 5 * MIB, 10, Gate())  # type: ignore[arg-type]
+    assert time.monotonic() - begun < 0.95
