@@ -196,7 +196,7 @@ def _condition(entry: MountStatus) -> str:
         parts.append(f"{output.count(entry.behind, 'commit')} behind {output.short(entry.latest_commit)}")
     if entry.staged is not None:
         parts.append(_staged(entry.staged))
-    if entry.note:
+    if entry.note and entry.error is None:
         parts.append(entry.note)
     return ", ".join(parts)
 

@@ -340,7 +340,7 @@ class PachFile(AbstractBufferedFile):  # type: ignore[misc]
         with as_os_errors(self.path):
             try:
                 return self.fs.read_range(self._place, start, end)
-            except NotFoundError as error:  # it was there when it was opened
+            except NotFoundError as error:
                 raise GoneError("the cluster does not have the open file any more", str(error), error.hint) from error
 
     def _initiate_upload(self) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pachmount.cache.pages import Block
-from pachmount.errors import BusyError, InvalidPathError
+from pachmount.errors import BusyError, ConflictError, InvalidPathError
 from pachmount.mounts.comparing import some
 from pachmount.names import Source
 from pachmount.overlay.difference import Change, Difference
 from pachmount.overlay.names import BaseNode
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
+from pachmount.pfs.ancestry import base_of
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.commits import FINISH_SECONDS, Attempt, Remember, make_commit
 from pachmount.pfs.model import CommitInfo, CommitRef, CommitState, RepoRef
@@ -39,6 +40,21 @@ class CommitWish:
     skip_invalid: bool = False
     ours: bool = False
     theirs: tuple[str, ...] = ()
+
+
+def files_of(client: PfsClient, repo: RepoRef, base: str, attempt: Attempt) -> str:
+    """The commit whose files a commit will begin with, "" = none: not a parent with an error.
+
+    ConflictError if that is none, but the changes were made on the commit `base`.
+    """
+    if attempt.is_new or attempt.parent == base:
+        return base
+    client.inspect_commit(CommitRef(repo, attempt.parent), wait="finished")
+    found = base_of(client, repo, attempt.parent)
+    if base and not found:
+        what = f"the branch '{attempt.branch}' has no commit without an error any more"
+        raise ConflictError(what, "all stays staged", "pachmount commit NAME --branch NEW")
+    return found
 
 
 @dataclass

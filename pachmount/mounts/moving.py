@@ -55,6 +55,9 @@ class Moving:
             if commit:
                 why = "it has staged changes over one commit, which only move to the newest"
                 raise UsageError(f"mount '{name}' is read-write", why, f"pachmount refresh {name}")
+            lost = find_loss(self._cluster, mount.spec)
+            if lost is not None:
+                raise GoneError(f"cannot refresh '{name}': {lost.what}", lost.why, lost.hint)
             with self._table.operation(mount):
                 self._writing.refresh(mount)
             self._table.save()

@@ -20,7 +20,7 @@ from pachmount.errors import (
     UsageError,
 )
 from pachmount.mounts.cluster import Cluster
-from pachmount.mounts.committing import Committed, CommitWish, Pending, Progress, Upload, require_committable
+from pachmount.mounts.committing import Committed, CommitWish, Pending, Progress, Upload, files_of, require_committable
 from pachmount.mounts.comparing import Newer, compare, refuse_conflicts
 from pachmount.mounts.gone import require_same_cluster
 from pachmount.mounts.ignoring import ignoring
@@ -136,7 +136,7 @@ class Writing:
                 if not found.changes:
                     return Committed(settled) if settled is not None else None
                 attempt = self._attempt(mount, wish)
-                head = self._files_of(mount, attempt)
+                head = files_of(self.cluster.client, _repo(mount.spec), _commit(mount.spec), attempt)
                 if head == _commit(mount.spec):
                     info = self._send(mount, found, taken, attempt)
                     self._advance(mount, info, attempt.branch, taken, found)
@@ -209,17 +209,6 @@ class Writing:
         return info
 
     # --- inside
-
-    def _files_of(self, mount: Mount, attempt: Attempt) -> str:
-        """The commit whose files a commit will begin with, "" = none: not a parent with an error."""
-        base = _commit(mount.spec)
-        if attempt.is_new or attempt.parent == base:
-            return base
-        found = base_of(self.cluster.client, _repo(mount.spec), self._finished(mount, attempt.parent).commit.id)
-        if base and not found:
-            what = f"the branch '{attempt.branch}' has no commit without an error any more"
-            raise ConflictError(what, "all stays staged", f"pachmount commit {mount.spec.name} --branch NEW")
-        return found
 
     def _stand_on_own(self, mount: Mount, info: CommitInfo, branch: str) -> None:
         """Stand on a commit of ours that a former daemon made; what was changed since then stays staged over it."""

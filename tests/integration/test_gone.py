@@ -249,6 +249,20 @@ def test_a_read_write_mount_keeps_what_is_staged(world: World) -> None:
     assert world.path("mine").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("branch", ["master", "new"])
+def test_nothing_is_committed_to_another_cluster(world: World, branch: str) -> None:
+    """Also where the branch had no commit, so that none is missed."""
+    world.box.mount(f"images@{branch}", "images", mode="rw")
+    world.path("mine").write_bytes(b"mine")
+    replace(world)
+    for command in (("commit", "images"), ("refresh", "images")):
+        assert "another cluster" in world.box.refused(*command)
+    assert world.path("mine").read_bytes() == b"mine"
+    heads = {info.name: info.head for info in world.client.list_branches(REPO)}
+    assert set(heads) == {"master"}
+    assert [entry.path for entry in world.client.walk(heads["master"])] == ["/other"]
+
+
 def test_a_pinned_mount_notices(world: World) -> None:
     commit = world.put({"/x": b"x"})
     world.mounted(f"images@{commit}")
