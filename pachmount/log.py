@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pachmount.names import printable
+from pachmount.paths import make_dirs, open_private
 
 MAX_LOG_BYTES = 5 * 1024 * 1024
 LOG_FILES_KEPT = 3
@@ -46,8 +47,8 @@ def configure(log_file: Path | None, level: str, *, json_lines: bool = False, to
     """Send the log of this process to `log_file` (0600, rotated), to stderr, or both."""
     handlers: list[logging.Handler] = []
     if log_file is not None:
-        log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(log_file, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+        make_dirs(log_file.parent)
+        os.close(open_private(log_file, os.O_CREAT | os.O_APPEND | os.O_WRONLY))
         handlers.append(
             logging.handlers.RotatingFileHandler(
                 log_file, maxBytes=MAX_LOG_BYTES, backupCount=LOG_FILES_KEPT, encoding="utf-8"

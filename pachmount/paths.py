@@ -163,10 +163,51 @@ def places(mount_dir: Path | None = None, env: Mapping[str, str] = os.environ) -
     )
 
 
+_outer_umask = 0o022
+
+
+def keep_private() -> None:
+    """Let all that this process makes from now on be its user's alone, unless it is given a mode of its own.
+
+    The umask that it was started with still decides about directories that others may see (`visible_mode`).
+    """
+    global _outer_umask  # as the umask itself is
+    _outer_umask = os.umask(0o077)
+
+
+def visible_mode() -> int:
+    """The mode of a directory that others may see, such as the mount directory: nobody else writes to it."""
+    return 0o777 & ~((_outer_umask | 0o022) & 0o077)
+
+
+def make_dirs(directory: Path, mode: int = 0o700) -> None:
+    """Create `directory` and what is missing above it, all with that very mode, whatever the umask. Raises OSError."""
+    missing, level = [], directory
+    while not level.exists() and level != level.parent:
+        missing.append(level)
+        level = level.parent
+    for level in reversed(missing):
+        try:
+            level.mkdir(mode)
+        except FileExistsError:
+            continue
+        level.chmod(mode)  # the umask took bits of it
+    directory.mkdir(mode, exist_ok=True)
+
+
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file, made with mode 0600 whatever the umask if `flags` say so; an `opener`. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    info = os.fstat(descriptor)
+    if flags & os.O_CREAT and info.st_uid == os.getuid() and stat.S_IMODE(info.st_mode) != 0o600:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def make_private_dir(directory: Path) -> None:
     """Create `directory` with mode 0700; refuse one that belongs to somebody else or is a symlink."""
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(directory)
         info = directory.lstat()
     except OSError as error:
         raise ConfigurationError(f"cannot use directory '{directory}'", error.strerror or str(error)) from error

@@ -14,6 +14,7 @@ from tomlkit.exceptions import TOMLKitError
 from pachmount import settings
 from pachmount.errors import ConfigurationError
 from pachmount.files import replace_text
+from pachmount.paths import make_dirs
 from pachmount.settings import ENV_PREFIX, Settings
 
 
@@ -99,7 +100,7 @@ def _write(document: tomlkit.TOMLDocument) -> None:
     """Replace the file as a whole, or where a link leads; never leave half of it."""
     path = Path(os.path.realpath(settings.file_path()))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(path.parent)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         replace_text(path, tomlkit.dumps(document), mode)
     except OSError as error:

@@ -21,6 +21,7 @@ import tornado.httputil
 
 from pachmount.errors import AccessDeniedError, ConfigurationError, TokenRequiredError
 from pachmount.names import printable
+from pachmount.paths import make_dirs
 
 TOKEN_BYTES = 32
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
@@ -127,7 +128,7 @@ def read_or_make_token(path: Path) -> str:
         raise ConfigurationError(f"cannot read token file '{path}'", error.strerror or str(error)) from error
     token = secrets.token_urlsafe(TOKEN_BYTES)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(token + "\n")

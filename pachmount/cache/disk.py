@@ -25,6 +25,7 @@ from pachmount.cache.blocks import BlockKey
 from pachmount.cache.index import Index, Place, SegmentRow
 from pachmount.cache.pages import Block, rounded
 from pachmount.cache.segments import Segments, Writer
+from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
 
@@ -315,7 +316,7 @@ class DiskBlocks:
         return index
 
     def _open(self) -> Index:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(self.directory)
         path = self.directory / "index.sqlite"
         log_bytes = min(MAX_INDEX_MARGIN // 2, max(MIN_LOG_BYTES, self.limit // INDEX_SHARE // 4))
         try:
@@ -328,7 +329,7 @@ class DiskBlocks:
                 raise
             log.warning("the block cache is unreadable and is made anew: %s", error)
             shutil.rmtree(self.directory)
-            self.directory.mkdir(parents=True, mode=0o700)
+            make_dirs(self.directory)
             index = Index(path, log_bytes)
         self._damaged = False
         self._index = index

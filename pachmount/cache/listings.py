@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pachmount.cache.disk import FREE_SPACE_FLOOR
+from pachmount.paths import make_dirs, open_private
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,10 @@ class ListingFiles:
         path = self._path(key)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_dirs(self.directory)
             if not self._make_room(size):
                 return
-            with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            with open(temporary, "wb", opener=open_private) as file:
                 lengths = struct.pack(f"<{len(sections)}Q", *map(len, sections))
                 checksum = zlib.crc32(lengths)
                 for section in sections:

@@ -17,7 +17,7 @@ from pachmount import settings as settings_module
 from pachmount.daemon import app
 from pachmount.errors import ExitCode, PachmountError
 from pachmount.namespace.syscalls import signal_at_parents_end
-from pachmount.paths import Places, places, private_places
+from pachmount.paths import Places, keep_private, places, private_places
 
 
 class ReadyReport:
@@ -53,6 +53,7 @@ SETTINGS_FLAGS = ("log_level", "log_format", "cache_dir", "cache_size", "listen"
 
 def main() -> int:
     gc.set_threshold(*GC_THRESHOLDS)
+    keep_private()
     parser = argparse.ArgumentParser(prog="pachmount daemon run", description="the pachmount daemon")
     parser.add_argument("--mount-dir", type=Path)
     parser.add_argument("--ready-fd", type=int)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from pachmount.errors import BusyError
-from pachmount.paths import make_private_dir
+from pachmount.paths import make_private_dir, open_private
 
 
 class DaemonLock:
@@ -15,7 +15,7 @@ class DaemonLock:
 
     def __init__(self, path: Path) -> None:
         make_private_dir(path.parent)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pachmount import errors, paths
 from pachmount.errors import BusyError, DaemonNotRunningError, DaemonUnreachableError
-from pachmount.paths import Places
+from pachmount.paths import Places, open_private
 
 READY_TIMEOUT = 30.0
 """Seconds until the daemon must have said that it is ready (or that it is not)."""
@@ -104,7 +104,7 @@ def _open_stderr(path: Path) -> tuple[int, int]:
     """A file for what the daemon (or a crash handler) writes to stderr, and where this start's part of it begins."""
     paths.make_private_dir(path.parent)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600)
+        descriptor = open_private(path, os.O_CREAT | os.O_APPEND | os.O_RDWR)
     except OSError as error:
         why = error.strerror or str(error)
         raise errors.ConfigurationError(f"cannot write '{path}'", why, "pachmount doctor") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pachmount.errors import InternalError, PachmountError
 from pachmount.localpfs import maintenance
 from pachmount.localpfs.server import serve
+from pachmount.paths import keep_private
 
 if TYPE_CHECKING:
     from pachmount.localpfs.auth.settings import AuthSettings
@@ -27,6 +28,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 def main() -> int:
     """Run the server; the exit code of the process."""
+    keep_private()
     parser = argparse.ArgumentParser(prog="python -m pachmount.localpfs", description="Serve a local PFS store.")
     parser.add_argument("--root", type=Path, required=True, help="directory of the store; made if it is missing")
     what = parser.add_mutually_exclusive_group(required=True)

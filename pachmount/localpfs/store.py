@@ -22,6 +22,7 @@ from pachmount.localpfs.database import Database, way_out
 from pachmount.localpfs.packs import Packs
 from pachmount.localpfs.pagestore import PageBatch, PageStore
 from pachmount.localpfs.staging import Staging
+from pachmount.paths import make_dirs
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ def missing_content(database: Database, packs: Packs, root: Path) -> StoreDamage
 def lock(root: Path) -> int:
     """Take the store for this process; the descriptor to close in the end. Raises BusyError if it is taken."""
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_dirs(root)
         descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise NotPermittedError(f"cannot use the directory {root} as a store", error.strerror or str(error)) from error

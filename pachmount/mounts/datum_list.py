@@ -20,6 +20,7 @@ from pachmount.datums.keys import NotWantedError
 from pachmount.datums.model import Datum, DatumFile
 from pachmount.errors import InternalError, PachmountError, StorageFullError, UsageError
 from pachmount.mounts.datum_source import DatumBatch, FormedHere, Found, Progress
+from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class DatumList:
         self._formed: FormedHere | None = None
         self._closed = False
         self._changed = threading.Condition()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(directory)
         descriptor, path = tempfile.mkstemp(prefix="datums-", dir=directory)
         os.close(descriptor)
         self._store = sqlite3.connect(path, check_same_thread=False, isolation_level=None)

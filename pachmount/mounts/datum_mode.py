@@ -25,6 +25,7 @@ from pachmount.mounts.sessions import Sessions
 from pachmount.mounts.table import MountTable
 from pachmount.mounts.writing import require_clean
 from pachmount.names import Source
+from pachmount.paths import make_dirs, visible_mode
 from pachmount.pfs.model import FileEntry
 
 log = logging.getLogger(__name__)
@@ -279,9 +280,10 @@ class DatumMode:
         if self.is_on and self.out.is_dir():
             self._remove_out()
         try:
-            self._mount_dir.mkdir(parents=True, exist_ok=True)
+            make_dirs(self._mount_dir, visible_mode())
             with suppress(FileExistsError):
-                self.out.mkdir()
+                self.out.mkdir(visible_mode())
+                self.out.chmod(visible_mode())  # the umask took bits of it
                 return
             if self.out.is_symlink() or not self.out.is_dir() or next(self.out.iterdir(), None) is not None:
                 why = "something is in it" if self.out.is_dir() else "it is no directory"

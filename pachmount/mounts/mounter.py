@@ -16,6 +16,7 @@ from pachmount.mounts.datum_readers import DatumReader
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.readers import EmptyReader, LiveReader, LostReader
 from pachmount.overlay.overlay import Overlay
+from pachmount.paths import make_dirs
 from pachmount.pfs.model import CommitReader, CommitRef, RepoRef
 from pachmount.vfs.content import Contents
 from pachmount.vfs.filters import PathFilter
@@ -117,7 +118,7 @@ class Mounter:
     def _swap_in(self, view: CommitView, mountpoint: Path) -> Session | None:
         """Mount aside and put that in place of the old mount; None if the kernel refuses."""
         staging = self.staging_dir / str(next(self._numbers))
-        staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(staging)
         try:
             session = self.open(view, staging)
             if kernel.replace_without_gap(staging, mountpoint):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pachmount.errors import CannotMountError
 from pachmount.fuse import kernel
+from pachmount.paths import make_dirs, visible_mode
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def prepare_own_directory(mount_dir: Path, name: str) -> Path:
     target = mount_dir / name
     refuse_mounted(target)
     try:
-        mount_dir.mkdir(parents=True, exist_ok=True)
+        make_dirs(mount_dir, visible_mode())
         _make_below(mount_dir, name)
         _refuse_unless_empty(target)
     except OSError as error:
@@ -33,7 +34,8 @@ def prepare_own_directory(mount_dir: Path, name: str) -> Path:
 def _make_below(mount_dir: Path, name: str) -> None:
     above = os.open(mount_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.mkdir(name, dir_fd=above)
+        os.mkdir(name, visible_mode(), dir_fd=above)
+        os.chmod(name, visible_mode(), dir_fd=above)
     except FileExistsError:
         if not stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
             why = "something that is not a directory is there"

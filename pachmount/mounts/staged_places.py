@@ -17,6 +17,7 @@ from pachmount.mounts.mount import MountSpec
 from pachmount.overlay.kept import LOST_DIRECTORY, NAMES_FILE, is_removable, kept
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
+from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class StagedPlaces:
         try:
             if is_removable(place):
                 _remove(place)
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_dirs(place.parent)
             store = Staging(place)
         except OSError as error:
             why = f"changes cannot be staged in '{place}': {error.strerror or error}"

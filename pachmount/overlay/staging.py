@@ -33,6 +33,7 @@ from pachmount.overlay.inodes import ROOT_ID, Directory, File
 from pachmount.overlay.kept import DATA_DIRECTORY, NAMES_FILE, RESERVE_FILE, data_files, has_data, repair_hint
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
+from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Staging:
         self._data = directory / DATA_DIRECTORY
         path = directory / NAMES_FILE
         is_new = not path.exists()
-        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_dirs(self._data)
         self._lock = threading.RLock()
         self._is_pending = False
         self._unneeded: list[int] = []

@@ -15,6 +15,7 @@ from typing import Any
 
 from pachmount.errors import BusyError, ConfigurationError
 from pachmount.files import replace_text
+from pachmount.paths import make_dirs
 
 _LOCK_LIMIT_S = 10.0
 
@@ -48,7 +49,7 @@ def rewrite_document(path: Path, change: Callable[[dict[str, Any]], None], *, ma
     path = Path(os.path.realpath(path))
     try:
         if make_parent:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_dirs(path.parent, 0o755)
         elif not path.parent.is_dir():
             raise ConfigurationError(f"cannot use config at {path}", "could not stat parent directory")
         with _locked(path.with_name(path.name + ".lock")):

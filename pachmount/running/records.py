@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pachmount.datums.model import Datum
 from pachmount.errors import BusyError, ConfigurationError
-from pachmount.paths import make_private_dir
+from pachmount.paths import make_private_dir, open_private
 from pachmount.running.messages import Outcome
 from pachmount.running.place import OUT
 from pachmount.running.transform import Transform
@@ -32,7 +32,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         make_private_dir(path)
-        self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = open_private(path / "lock", os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -43,7 +43,7 @@ class RunDirectory:
         try:
             if lines > _MOST_LINES + 2 * len(self._known):
                 self._shorten()
-            self._journal = open(path / _JOURNAL, "a", encoding="utf-8")  # noqa: SIM115 (closed with us)
+            self._journal = open(path / _JOURNAL, "a", encoding="utf-8", opener=open_private)  # noqa: SIM115 (closed with us)
         except OSError as error:
             raise ConfigurationError(f"cannot write to '{path}'", error.strerror or str(error)) from error
 
@@ -99,7 +99,7 @@ class RunDirectory:
     def _shorten(self) -> None:
         """Keep of the journal only what still holds."""
         beside = self.path / f"{_JOURNAL}.new"
-        with open(beside, "w", encoding="utf-8") as lines:
+        with open(beside, "w", encoding="utf-8", opener=open_private) as lines:
             for datum_id, (key, outcome) in self._known.items():
                 lines.write(_line(datum_id, key, outcome))
         beside.rename(self.path / _JOURNAL)
