@@ -33,18 +33,18 @@ def put_aside(path: Path, aside: Path, text: str) -> None:
     replace_text(aside, json.dumps({"instead_of": _digest(former), "text": text}))
 
 
-def text_that_counts(path: Path, aside: Path | None) -> str:
-    """What is at `path`, unless something was put aside instead of it; "" if there is nothing. Raises OSError."""
+def text_aside(path: Path, aside: Path | None) -> str | None:
+    """What was put aside and counts instead of what is at `path`; None if nothing does. Raises OSError."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         data = b""
     if aside is not None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             found = json.loads(aside.read_text(encoding="utf-8"))
             if found["instead_of"] == _digest(data):
                 return str(found["text"])
-    return data.decode(errors="replace")
+    return None
 
 
 def _digest(data: bytes) -> str:

@@ -101,3 +101,7 @@ def checkout(
     parts += [f"removed {done.removed_files:,}"] if done.removed_files else []
     parts += [f"{output.size(done.shared_bytes)} of it shared with the cache"] if link else []
     state.note(", ".join(parts))
+    for note in done.notes:
+        state.note(note)
+    if done.left_out:
+        state.note(output.left_out(done.left_out))

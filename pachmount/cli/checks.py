@@ -73,6 +73,7 @@ def system_checks(places: paths.Places) -> list[Check]:
         lambda: directories(places),
         local_store,
         lambda: staged_stores(places),
+        lambda: damaged_files(places),
         lambda: [context_file()],
         lambda: [clock()],
         lambda: [lab_extension()],
@@ -271,6 +272,16 @@ def staged_stores(places: paths.Places) -> list[Check]:
         problem("staged changes", f"those of '{each.name}' are damaged: {each.damage}", repair_hint(each.name))
         for each in kept_in(places.staged)
         if each.damage
+
+
+def damaged_files(places: paths.Places) -> list[Check]:
+    """Lists of mounts that were damaged, which the daemon has set aside."""
+    from pachmount.documents import aside_in
+
+    advice = "look with 'pachmount status' whether a mount is missing, 'pachmount mount' makes it; then delete the file"
+    return [
+        note("list of mounts", f"it was damaged and set aside as {file}", advice)
+        for file in aside_in(places.mounts_file.parent)
     ]
 
 

@@ -63,7 +63,7 @@ def get(
     if destination == STDOUT:
         _print(source, snapshot, found)
         return
-    wanted = _places(state, snapshot, source, found, destination, recursive=recursive)
+    into, wanted = _places(state, snapshot, source, found, destination, recursive=recursive)
     from pachmount.copies import get as getting
 
     with output.progress(enabled=not state.quiet) as bar:
@@ -71,7 +71,7 @@ def get(
         def show(files: int, total_files: int, size: int, total: int) -> None:
             bar.update(f"{files:,}/{total_files:,} files, {output.size(size)}", size + files, total + total_files)
 
-        got = getting.get(snapshot, wanted, force=force, show=show)
+        got = getting.get(snapshot, into, wanted, force=force, show=show)
     if as_json:
         output.json_answer({"source": str(snapshot), "commit": snapshot.commit, **asdict(got)})
         return
@@ -96,8 +96,8 @@ def _places(
     destination: str | None,
     *,
     recursive: bool,
-) -> dict[Path, FileInfo]:
-    """Where each file goes."""
+) -> tuple[Path, dict[str, FileInfo]]:
+    """The directory that the files go into, and the path of each below it."""
     from pachmount.globbing import Pattern, is_glob
 
     if not recursive and all(file.is_dir for file in found):
@@ -109,20 +109,26 @@ def _places(
     else:
         [file] = found
         is_directory = destination is not None and (destination.endswith("/") or Path(destination).is_dir())
-        return {Path(destination or ".", file.name) if is_directory else Path(destination or file.name): file}
-    places: dict[Path, FileInfo] = {}
+        target = Path(destination or ".", file.name) if is_directory else Path(destination or file.name)
+        return target.parent, {target.name: file}
+    places: dict[str, FileInfo] = {}
     skipped = 0
     for each in found:
         if not each.is_dir:
-            places[into / _below(top, each.path)] = each
+            places[_below(top, each.path)] = each
         elif recursive:
             below = (file for file in snapshot.walk(each.path) if not file.is_dir)
-            places |= {into / _below(top, file.path): file for file in below}
+            places |= {_below(top, file.path): file for file in below}
         else:
             skipped += 1
     if skipped:
         state.note(f"left out {output.count(skipped, 'directory', 'directories')}: -r copies them, too")
-    return places
+    from pachmount.copies.plan import without_own
+
+    wanted, own = without_own(places)
+    if own:
+        state.note(output.left_out(own))
+    return into, {path: places[path] for path in wanted}
 
 
 def _below(top: str, path: str) -> str:

@@ -98,6 +98,7 @@ def _as_dict(result: ImportResult) -> dict[str, Any]:
         "bytes": result.bytes,
         "empty_directories": result.empty_directories,
         "skipped": [asdict(entry) for entry in result.skipped],
+        "left_out": list(result.own),
         "created_repo": result.created_repo,
         "changed": result.changed,
         "finished": result.finished,
@@ -117,6 +118,8 @@ def _report(state: State, result: ImportResult) -> None:
     if result.empty_directories:
         empty = output.count(result.empty_directories, "empty directory", "empty directories")
         state.note(f"left out {empty}: a repo holds only files")
+    if result.own:
+        state.note(output.left_out(list(result.own)))
     from pachmount.names import printable
 
     for entry in result.skipped[:SKIPPED_SHOWN]:

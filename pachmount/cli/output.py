@@ -262,5 +262,12 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def left_out(own: list[str]) -> str:
+    """The note about files that pachmount keeps for itself, which are no data."""
+    from pachmount import own_files
+
+    return f"left out {count(len(own), 'file')} of pachmount itself: {own_files.shown(own)}"
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from pachmount.errors import CannotMountError, DaemonUnreachableError, NotPermittedError
 from pachmount.paths import Places
@@ -62,14 +62,23 @@ def is_daemon(pid: int) -> bool:
 
 def remembered_mounts(places: Places) -> list[str]:
     """The names of the mounts that the next start brings back."""
-    from pachmount.files import text_that_counts
+    from pachmount import documents
+    from pachmount.beneath import Beneath
+    from pachmount.files import text_aside
 
     try:
-        recorded = json.loads(text_that_counts(places.mounts_file, places.mounts_aside))
-    except (OSError, ValueError):
-        return []  # nothing recorded; the daemon itself complains about a broken file
-    entries = recorded.get("mounts", []) if isinstance(recorded, dict) else recorded
-    return [str(entry.get("name", "?")) for entry in entries if isinstance(entry, dict)]
+        text = text_aside(places.mounts_file, places.mounts_aside)
+        if text is not None:
+            return documents.parsed(_names, documents.decode(documents.MOUNTS, text.encode(errors="surrogateescape")))
+        with Beneath(places.mounts_file.parent) as directory:
+            found = documents.Document(directory, places.mounts_file.stem, documents.MOUNTS).read(_names)
+    except (OSError, documents.DamagedError):
+        return []  # nothing recorded; the daemon sets aside what is damaged
+    return found[0] if found is not None else []
+
+
+def _names(content: dict[str, Any]) -> list[str]:
+    return [str(entry.get("name", "?")) for entry in content["mounts"]]
 
 
 def stop(pid: int, timeout: float = STOP_TIMEOUT) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pachmount.cli import output, process, views
 from pachmount.cli.state import State
+from pachmount.documents import aside_in
 from pachmount.errors import DaemonNotRunningError, ExitCode, UnreachableError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _show(state: State, answer: StatusAnswer) -> None:
     if answer.unsaved_mounts:
         output.line(f"  the table of mounts cannot be saved: {answer.unsaved_mounts}", "yellow")
         state.hint("make room on that disk: until then the next daemon would mount again what was unmounted")
+    _damaged(answer.damaged_files)
     _mounts(answer)
     _advise(state, answer)
 
@@ -98,6 +100,7 @@ def stopped(state: State) -> dict[str, Any]:
         "socket": str(places.socket),
         "log_file": str(places.log_file),
         "remembered_mounts": found.remembered,
+        "damaged_files": [str(file) for file in aside_in(places.mounts_file.parent)],
         "kept_changes": [asdict(each) for each in found.kept],
     }
 
@@ -108,6 +111,7 @@ def _show_stopped(state: State) -> None:
         output.line(f"pachmount is not running: the daemon (pid {pid}) died (kill -9?)", "bold red")
     else:
         output.line(f"pachmount is not running for {state.places.mount_dir}", "yellow")
+    _damaged(list(map(str, aside_in(state.places.mounts_file.parent))))
     _show_kept([each for each in kept if each.name not in remembered])
     for each in kept:
         if each.name in remembered:
@@ -117,6 +121,12 @@ def _show_stopped(state: State) -> None:
         state.hint("'pachmount daemon start' brings them back")
     else:
         state.hint("'pachmount mount REPO' starts it")
+
+
+def _damaged(files: Sequence[str]) -> None:
+    for file in files:
+        why = "mounts may be missing ('pachmount mount' makes them again); delete the file when none is"
+        output.line(f"  a list of mounts was damaged and is now {file}: {why}", "yellow")
 
 
 def _cluster(cluster: ClusterStatus) -> str:

@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pachmount.beneath import Beneath, Spot
 from pachmount.cache.disk import DiskBlocks
 from pachmount.copies import part, workers
 from pachmount.copies.disk import Seen, explained, look
 from pachmount.copies.links import Links
 from pachmount.copies.part import Job
-from pachmount.copies.plan import Plan, in_the_way, is_folding, make_plan, refused
-from pachmount.copies.state import STATE, Checkout, Journal, Kept, load, locked
-from pachmount.errors import ConflictError, InvalidPathError, NotFoundError, UsageError
+from pachmount.copies.plan import Plan, in_the_way, is_folding, make_plan, refused, without_own
+from pachmount.copies.state import STATE, Checkout, Journal, Kept, Loaded, load, locked, set_aside
+from pachmount.errors import ConfigurationError, ConflictError, InvalidPathError, NotFoundError, UsageError
 from pachmount.names import Source, parse_source
 from pachmount.reading import FileInfo, Snapshot
 
@@ -31,7 +32,8 @@ Show = Callable[[str, int, int, int, int], None]
 @dataclass(frozen=True)
 class CheckedOut:
     """What a directory holds and what was done for it; `copied_files` are equal to others that were there;
-    `shared_bytes` of what was fetched take no room beside the cache.
+    `shared_bytes` of what was fetched take no room beside the cache. `left_out` are files of this program that the
+    commit has, `notes` what else should be told.
     """
 
     directory: str
@@ -44,15 +46,20 @@ class CheckedOut:
     copied_files: int
     removed_files: int
     shared_bytes: int
+    left_out: list[str]
+    notes: list[str]
 
 
 def followed(directory: Path) -> Source:
     """What the checkout in a directory follows: its branch, or the commit that was asked for. NotFoundError."""
-    checkout = load(directory)
-    if checkout is None:
-        hint = f"pachmount checkout SOURCE {directory}"
-        raise NotFoundError(f"'{directory}' is no checkout", f"there is no {STATE} in it", hint)
-    return parse_source(checkout.source)
+    with explained(directory):
+        if directory.is_dir():
+            with Beneath(directory) as top:
+                loaded = load(top)
+            if loaded is not None:
+                return parse_source(loaded.checkout.source)
+    hint = f"pachmount checkout SOURCE {directory}"
+    raise NotFoundError(f"'{directory}' is no checkout", f"there is no {STATE} in it", hint)
 
 
 def follows(snapshot: Snapshot, asked: str) -> Source:
@@ -80,38 +87,53 @@ def check_out(
     with explained(directory):
         links = Links(cache, directory) if cache is not None else None
         directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory):
-            checkout = _prepared(source, directory, force=force)
-            return _Work(snapshot, checkout, str(source), force, show, links).run()
+        with locked(directory), Beneath(directory) as top:
+            loaded = _prepared(source, top, force=force)
+            return _Work(snapshot, loaded, str(source), force, show, links).run()
 
 
-def _prepared(source: Source, directory: Path, *, force: bool) -> Checkout:
-    checkout = load(directory)
-    if checkout is None:
-        if any(directory.iterdir()) and not force:
+def _prepared(source: Source, top: Beneath, *, force: bool) -> Loaded:
+    directory, damage = top.directory, ""
+    try:
+        loaded = load(top)
+    except ConfigurationError as error:
+        if not force:
+            raise
+        names = ", ".join(set_aside(top, first_only=False))
+        loaded, damage = None, f"{error.what} ({error.why}): it is now {names or 'gone'}"
+    if loaded is None:
+        if os.listdir(directory) and not force:
             hint = "name a directory that is new or empty, or add --force: other files in it stay"
             raise UsageError(f"cannot check out into '{directory}'", "it is not empty", hint)
-        checkout = Checkout(directory, str(source))
+        checkout = Checkout(top, str(source))
         checkout.save()
-        return checkout
-    before = parse_source(checkout.source)
+        return Loaded(checkout, damage)
+    before = parse_source(loaded.checkout.source)
     if (before.project, before.repo, before.path) != (source.project, source.repo, source.path):
         raise UsageError(
             f"cannot check out {source} into '{directory}'", f"it is a checkout of {before}", "name another"
         )
-    return checkout
+    if loaded.damage:
+        names = ", ".join(set_aside(top, first_only=True))
+        now = f"; it is now {names}" if names else ""
+        return Loaded(
+            loaded.checkout, f"the state of '{directory}' was damaged, its copy is used: {loaded.damage}{now}"
+        )
+    return loaded
 
 
 class _Work:
     """One run."""
 
     def __init__(
-        self, snapshot: Snapshot, checkout: Checkout, source: str, force: bool, show: Show, links: Links | None
+        self, snapshot: Snapshot, loaded: Loaded, source: str, force: bool, show: Show, links: Links | None
     ) -> None:
         self._snapshot = snapshot
-        self._checkout = checkout
+        self._checkout = loaded.checkout
+        self._notes = [loaded.damage] if loaded.damage else []
         self._source = source
-        self._top = checkout.directory
+        self._top = loaded.checkout.top
+        self._directory = self._top.directory
         self._force = force
         self._show = show
         self._links = links
@@ -119,8 +141,10 @@ class _Work:
         self._copied = 0
 
     def run(self) -> CheckedOut:
-        wanted = {file.path[1:]: file for file in self._listed()}
-        bad = refused(wanted, os.pathconf(self._top, "PC_NAME_MAX"), is_folding=is_folding(self._top))
+        listed = {file.path[1:]: file for file in self._listed()}
+        names, left_out = without_own(listed)
+        wanted = {name: listed[name] for name in names}
+        bad = refused(wanted, os.pathconf(self._directory, "PC_NAME_MAX"), is_folding=is_folding(self._top))
         if bad:
             why = f"{_listed(bad)}; nothing was changed"
             raise InvalidPathError(
@@ -135,12 +159,13 @@ class _Work:
         self._remove(first, plan)
         self._bring(plan, sources)
         self._remove([path for path in plan.remove if path not in set(first)], plan)
-        for left in part.leftovers(self._top):
-            left.unlink()
+        for left in self._checkout.parts:
+            part.remove_leftover(self._top.at(left))
+        self._checkout.parts.clear()
         self._checkout.complete = True
         self._checkout.save()
         return CheckedOut(
-            directory=str(self._top),
+            directory=str(self._directory),
             source=self._checkout.source,
             commit=self._checkout.commit,
             files=len(wanted),
@@ -150,6 +175,8 @@ class _Work:
             copied_files=self._copied,
             removed_files=len(plan.remove),
             shared_bytes=self._links.shared_bytes if self._links is not None else 0,
+            left_out=left_out,
+            notes=self._notes,
         )
 
     def _listed(self) -> Iterator[FileInfo]:
@@ -163,17 +190,17 @@ class _Work:
     def _refuse_to_lose(self, plan: Plan) -> None:
         if plan.in_the_way:
             why = f"{_listed(plan.in_the_way)}; nothing was changed"
-            raise ConflictError(f"files in '{self._top}' are in the way", why, "move them away")
+            raise ConflictError(f"files in '{self._directory}' are in the way", why, "move them away")
         if plan.changed and not self._force:
             why = f"{_listed(plan.changed)}; nothing was changed"
             hint = "move them away, or add --force to replace them"
-            raise ConflictError(f"local changes in '{self._top}' would be lost", why, hint)
+            raise ConflictError(f"local changes in '{self._directory}' would be lost", why, hint)
 
     def _refuse_to_empty(self, plan: Plan, wanted: Collection[str]) -> None:
         """Files go because a newer commit has removed them: not because their repo is another one, or has none."""
         if not plan.remove or self._force:
             return
-        before, removed = self._checkout.commit, f"{len(plan.remove):,} files of '{self._top}' would be removed"
+        before, removed = self._checkout.commit, f"{len(plan.remove):,} files of '{self._directory}' would be removed"
         why = ""
         if not wanted:
             why = f"commit {self._snapshot.commit[:8]} has no files there"
@@ -183,15 +210,16 @@ class _Work:
             hint = f"pachmount list --commits {self._snapshot.source.project}/{self._snapshot.source.repo}"
             raise ConflictError(removed, f"{why}; nothing was changed", f"{hint}; --force removes them")
 
-    def _contents(self, plan: Plan) -> dict[tuple[str, int], tuple[Path, Seen]]:
+    def _contents(self, plan: Plan) -> dict[tuple[str, int], tuple[Spot, Seen]]:
         """Files on the disk by their contents, of which others can be copied."""
         needed = {(job.file.hash, job.file.size) for job in plan.bring if job.file.size and job.file.hash.strip("0")}
-        found: dict[tuple[str, int], tuple[Path, Seen]] = {}
+        found: dict[tuple[str, int], tuple[Spot, Seen]] = {}
         for path, kept in {**self._checkout.files, **plan.here}.items():
             if (kept.hash, kept.size) in needed and (kept.hash, kept.size) not in found:
-                seen = look(self._top / path)
+                spot = self._top.at(path)
+                seen = look(spot)
                 if seen is not None and kept.is_at(seen):
-                    found[kept.hash, kept.size] = (self._top / path, seen)
+                    found[kept.hash, kept.size] = (spot, seen)
         return found
 
     def _begin(self, plan: Plan) -> None:
@@ -201,7 +229,7 @@ class _Work:
         self._checkout.complete = False
         self._checkout.save()
 
-    def _bring(self, plan: Plan, sources: dict[tuple[str, int], tuple[Path, Seen]]) -> None:
+    def _bring(self, plan: Plan, sources: dict[tuple[str, int], tuple[Spot, Seen]]) -> None:
         files, size = len(plan.bring), sum(job.file.size for job in plan.bring)
         tally = workers.Tally(lambda done, number: self._show("checking out", done, files, number, size))
         journal = Journal(self._checkout)
@@ -212,6 +240,7 @@ class _Work:
             journal.note(job.file.path[1:], Kept(seen.size, seen.mtime_ns, job.file.hash))
 
         def fetch(job: Job) -> None:
+            journal.note_part(part.place_of(job).path)
             part.fetch(self._snapshot, job, tally.count_bytes, note)
             tally.count_file()
             self._fetched.append(job.file.size)
@@ -220,6 +249,7 @@ class _Work:
 
         try:
             for job in copying:
+                journal.note_part(part.place_of(job).path)
                 if part.copy(*sources[job.file.hash, job.file.size], job, note):
                     self._copied += 1
                     tally.count_bytes(job.file.size)
@@ -236,14 +266,15 @@ class _Work:
         """Files that went away, and directories that are empty then."""
         folders: set[str] = set()
         for path in paths:
-            if look(self._top / path) != plan.remove[path]:
-                raise ConflictError(f"'{self._top / path}' was changed meanwhile", "by another program", "try again")
-            (self._top / path).unlink()
+            spot = self._top.at(path)
+            if look(spot) != plan.remove[path]:
+                raise ConflictError(f"'{spot}' was changed meanwhile", "by another program", "try again")
+            spot.unlink()
             self._checkout.files.pop(path, None)
             folders.update(str(above) for above in Path(path).parents if str(above) != ".")
         for folder in sorted(folders, reverse=True):
-            if not os.listdir(self._top / folder):
-                (self._top / folder).rmdir()
+            if not self._top.at(folder).entries():
+                self._top.at(folder).rmdir()
 
 
 def _listed(found: dict[str, str]) -> str:

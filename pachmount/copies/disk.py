@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pachmount.errors import NotPermittedError, PachmountError, StorageFullError
+from pachmount.beneath import Spot, UnsafePathError
+from pachmount.errors import ConflictError, InvalidPathError, NotPermittedError, PachmountError, StorageFullError
 from pachmount.reading import FileInfo
 from pachmount.vfs.hashes import VERIFIABLE_BYTES, content_hash
 
@@ -27,20 +27,17 @@ class Seen(NamedTuple):
         return stat.S_ISREG(self.mode)
 
 
-def look(path: Path | str) -> Seen | None:
-    """What is at a path, links not followed."""
-    try:
-        info = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Seen(info.st_mode, info.st_size, info.st_mtime_ns)
+def look(spot: Spot) -> Seen | None:
+    """What is at a place, links not followed."""
+    info = spot.look()
+    return None if info is None else Seen(info.st_mode, info.st_size, info.st_mtime_ns)
 
 
-def hash_of(path: Path, size: int) -> str:
+def hash_of(spot: Spot, size: int) -> str:
     """The server's hash of a file on the disk, hex; "" of one that is too large to tell it from the bytes alone."""
     if size >= VERIFIABLE_BYTES:
         return ""
-    with open(path, "rb") as file:
+    with open(spot.open_file(), "rb") as file:
         return content_hash(file.read(VERIFIABLE_BYTES)).hex()
 
 
@@ -49,12 +46,12 @@ def is_verifiable(file: FileInfo) -> bool:
     return file.size < VERIFIABLE_BYTES and bool(file.hash.strip("0"))
 
 
-def has_content(path: Path, seen: Seen, file: FileInfo) -> bool:
+def has_content(spot: Spot, seen: Seen, file: FileInfo) -> bool:
     """Whether a file on the disk is the one of the commit: by its hash, of a large one by size and time."""
     if not seen.is_file or seen.size != file.size:
         return False
     if is_verifiable(file):
-        return hash_of(path, seen.size) == file.hash
+        return hash_of(spot, seen.size) == file.hash
     return abs(seen.mtime_ns - time_ns(file)) < 1000
 
 
@@ -64,17 +61,24 @@ def time_ns(file: FileInfo) -> int:
 
 
 @contextmanager
-def explained(place: Path) -> Iterator[None]:
+def explained(place: Path | Spot) -> Iterator[None]:
     """Say the system's errors as ours."""
     try:
         yield
-    except OSError as error:
-        kind = PachmountError
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kind = StorageFullError
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            kind = NotPermittedError
-        why = f"{error.strerror or error}"
-        raise kind(
-            f"cannot write '{place}'", why, "what is complete stays; run it again when that is solved"
-        ) from error
+    except (OSError, UnsafePathError) as error:
+        raise _ours(error, place) from error
+
+
+def _ours(error: OSError | UnsafePathError, place: Path | Spot) -> PachmountError:
+    if isinstance(error, UnsafePathError):
+        return InvalidPathError(f"cannot write below '{place}'", str(error))
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        why = "a symbolic link or a file is in the place of a directory on the way there"
+        return ConflictError(f"cannot write '{place}'", why, "move it away, and run it again")
+    kind = PachmountError
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind = StorageFullError
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        kind = NotPermittedError
+    why = f"{error.strerror or error}"
+    return kind(f"cannot write '{place}'", why, "what is complete stays; run it again when that is solved")

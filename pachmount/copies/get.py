@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pachmount.beneath import Beneath, Spot
 from pachmount.copies import part, workers
-from pachmount.copies.disk import explained, has_content, look
+from pachmount.copies.disk import Seen, explained, has_content, look
 from pachmount.copies.part import Job
 from pachmount.copies.plan import refused
 from pachmount.errors import AlreadyExistsError, InvalidPathError
@@ -29,21 +31,32 @@ class Got:
     found_bytes: int
 
 
-def get(snapshot: Snapshot, wanted: Mapping[Path, FileInfo], *, force: bool, show: Show) -> Got:
-    """Have files at their places. An interrupted one goes on where it stopped.
+def get(snapshot: Snapshot, directory: Path, wanted: Mapping[str, FileInfo], *, force: bool, show: Show) -> Got:
+    """Have files at their paths below a directory, which is made if need be; no link leads out of it.
 
-    Without `force` nothing is replaced: raises AlreadyExistsError before anything is fetched if other files are there.
+    An interrupted one goes on where it stopped. Without `force` nothing is replaced: raises
+    AlreadyExistsError before anything is fetched if other files are there.
     Raises InvalidPathError for names that the disk cannot store, and what the daemon and the disk may raise.
     """
-    _check_names(wanted)
-    jobs, found, other = [], [], []
-    for target, file in wanted.items():
+    _check_names(directory, wanted)
+    with explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with Beneath(directory) as top:
+            return _get(snapshot, top, wanted, force=force, show=show)
+
+
+def _get(snapshot: Snapshot, top: Beneath, wanted: Mapping[str, FileInfo], *, force: bool, show: Show) -> Got:
+    jobs: list[Job] = []
+    found: list[FileInfo] = []
+    other: list[Spot] = []
+    for path, file in wanted.items():
+        target = top.at(path)
         with explained(target):
             seen = look(target)
             if seen is not None and has_content(target, seen, file):
                 found.append(file)
                 continue
-            if seen is not None and (not force or (target.exists() and not target.is_file())):
+            if seen is not None and not (force and _is_replaceable(target, seen)):
                 other.append(target)
             jobs.append(Job(file, target, seen))
     if other:
@@ -66,12 +79,17 @@ def get(snapshot: Snapshot, wanted: Mapping[Path, FileInfo], *, force: bool, sho
     return Got(len(wanted), size, len(found), sum(file.size for file in found))
 
 
-def _check_names(wanted: Mapping[Path, FileInfo]) -> None:
-    for target, file in wanted.items():
-        existing = target.parent
-        while not existing.exists():
-            existing = existing.parent
-        with explained(target):
-            longest = os.pathconf(existing, "PC_NAME_MAX")
-        for why in refused([file.path[1:]], longest, is_folding=False).values():
+def _is_replaceable(target: Spot, seen: Seen) -> bool:
+    """Whether it is a file, or a link that leads to no directory: then the link is replaced."""
+    return seen.is_file or (stat.S_ISLNK(seen.mode) and not os.path.isdir(str(target)))
+
+
+def _check_names(directory: Path, wanted: Mapping[str, FileInfo]) -> None:
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    with explained(existing):
+        longest = os.pathconf(existing, "PC_NAME_MAX")
+    for path, file in wanted.items():
+        for why in refused([file.path[1:], path], longest, is_folding=False).values():
             raise InvalidPathError(f"this disk cannot hold '{file.path}'", f"{why}; nothing was fetched")

@@ -19,6 +19,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+from pachmount.beneath import Spot
 from pachmount.cache.blocks import BLOCK_BYTES
 from pachmount.cache.disk import BIG_BYTES, DiskBlocks
 from pachmount.errors import UsageError
@@ -40,7 +41,7 @@ _POLL_SECONDS = 0.05
 
 
 class _Copy(NamedTuple):
-    path: Path
+    spot: Spot
     digest: bytes
     size: int
     written: float
@@ -59,10 +60,10 @@ class Links:
         self.shared_bytes = 0
         _check(blocks, directory)
 
-    def add(self, file: FileInfo, path: Path) -> None:
+    def add(self, file: FileInfo, spot: Spot) -> None:
         """Share the blocks of a copy that is complete, when the cache has had time to write them."""
         if file.size >= BIG_BYTES and file.hash.strip("0"):
-            self._waiting.append(_Copy(path, bytes.fromhex(file.hash), file.size, time.monotonic()))
+            self._waiting.append(_Copy(spot, bytes.fromhex(file.hash), file.size, time.monotonic()))
         while copy := self._settled(_SETTLED_SECONDS):
             self._share(copy, 0)
 
@@ -81,13 +82,13 @@ class Links:
     def _share(self, copy: _Copy, deadline: float) -> None:
         """Share all whole pages of the blocks that the cache has, or has by the deadline."""
         try:
-            with open(copy.path, "r+b") as target:
+            with open(copy.spot.open_file(os.O_RDWR), "r+b") as target:
                 for number in range(-(-copy.size // BLOCK_BYTES)):
                     location = self._location(copy, number, deadline)
                     if location is not None:
                         self._share_block(*location, target.fileno(), number * BLOCK_BYTES)
         except OSError as error:  # it is a copy all the same; `shared_bytes` tells
-            log.info("'%s' shares nothing more with the cache: %s", copy.path, error)
+            log.info("'%s' shares nothing more with the cache: %s", copy.spot, error)
 
     def _share_block(self, path: Path, offset: int, size: int, target: int, target_at: int) -> None:
         try:

@@ -8,19 +8,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
+from pachmount.beneath import Spot
 from pachmount.copies.disk import Seen, explained, hash_of, is_verifiable, look, time_ns
 from pachmount.errors import BusyError, ConflictError, DataError
 from pachmount.reading import FileInfo, Snapshot
 
-_NAME = re.compile(r"\.pachmount-[0-9a-f]{24}\.part")
 _PIECE = 1 << 20
 
 
@@ -28,7 +26,7 @@ class Job(NamedTuple):
     """A file of a commit and where it is to be. `replaces` is what was seen there when that was decided."""
 
     file: FileInfo
-    target: Path
+    target: Spot
     replaces: Seen | None
 
 
@@ -51,58 +49,78 @@ def fetch(
             has = 0
         count(has)
         _append(snapshot, job.file, descriptor, has, count)
-        if not _is_right(part, job.file) and resumed:
+        if not _is_right(part, descriptor, job.file) and resumed:
             os.ftruncate(descriptor, 0)
             _append(snapshot, job.file, descriptor, 0, lambda _size: None)
-        if not _is_right(part, job.file):
-            os.unlink(part)
+        if not _is_right(part, descriptor, job.file):
+            part.unlink()
             raise DataError(f"'{job.file.path}' arrived damaged", "its bytes do not match its hash", "try again")
         _place(descriptor, part, job, before)
 
 
-def copy(original: Path, has: Seen, job: Job, before: Callable[[Job, Seen], None]) -> bool:
+def copy(original: Spot, has: Seen, job: Job, before: Callable[[Job, Seen], None]) -> bool:
     """The same from a file of equal content, as a clone where the file system can; False if that one was changed."""
     with explained(job.target), _part(job) as (descriptor, part):
         os.ftruncate(descriptor, 0)
         try:
-            with open(os.open(original, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
+            with open(original.open_file(), "rb") as source:
                 _clone(source.fileno(), descriptor, job.file.size)
         except OSError:
-            os.unlink(part)
+            part.unlink()
             if look(original) == has:
                 raise
             return False
-        if look(original) != has or not _is_right(part, job.file):
-            os.unlink(part)
+        if look(original) != has or not _is_right(part, descriptor, job.file):
+            part.unlink()
             return False
         _place(descriptor, part, job, before)
         return True
 
 
-def leftovers(directory: Path) -> Iterator[Path]:
-    """Temporary files in a directory and below it."""
-    for folder, _, names in os.walk(directory):
-        yield from (Path(folder, name) for name in names if _NAME.fullmatch(name))
+def place_of(job: Job) -> Spot:
+    """Where the temporary file of a job is."""
+    name = hashlib.sha256(f"{job.file.hash}:{job.file.size}:{job.target.name}".encode()).hexdigest()[:24]
+    return job.target.beside(f".pachmount-{name}.part")
+
+
+def remove_leftover(part: Spot) -> None:
+    """Remove a temporary file of an earlier run, if it is one of ours and no other process works on it."""
+    try:
+        descriptor = part.open_file(os.O_RDWR)
+    except OSError:  # it became a file of the commit; or it is something else, which is not ours to remove
+        return
+    try:
+        if _is_ours(descriptor, part):
+            part.unlink()
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
-def _part(job: Job) -> Iterator[tuple[int, Path]]:
+def _part(job: Job) -> Iterator[tuple[int, Spot]]:
     """The temporary file, open and locked, made if it is not there; with its directory."""
-    name = hashlib.sha256(f"{job.file.hash}:{job.file.size}:{job.target.name}".encode()).hexdigest()[:24]
-    path = job.target.with_name(f".pachmount-{name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    part = place_of(job)
+    descriptor = part.open(os.O_RDWR | os.O_CREAT, make=True)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = os.path.samestat(os.fstat(descriptor), os.stat(path))
-        except (BlockingIOError, FileNotFoundError):
-            is_ours = False
-        if not is_ours:  # also if the other process has just put it in its place
-            raise BusyError(f"'{job.target}' is being written", "by another process", "try again when that is done")
-        yield descriptor, path
+        if not _is_ours(descriptor, part):  # also if the other process has just put it in its place
+            why = "by another process, or a file of another kind is in the place of the temporary one"
+            raise BusyError(f"'{job.target}' is being written", why, f"wait for its end, or look at '{part}'")
+        yield descriptor, part
     finally:
         os.close(descriptor)
+
+
+def _is_ours(descriptor: int, part: Spot) -> bool:
+    """Whether an open file is a temporary file that no other process works on, and no other name leads to it."""
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    seen = part.look()
+    return seen is not None and os.path.samestat(info, seen)
 
 
 def _append(snapshot: Snapshot, file: FileInfo, descriptor: int, start: int, count: Callable[[int], None]) -> None:
@@ -119,8 +137,8 @@ def _write(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _is_right(part: Path, file: FileInfo) -> bool:
-    size = os.stat(part).st_size
+def _is_right(part: Spot, descriptor: int, file: FileInfo) -> bool:
+    size = os.fstat(descriptor).st_size
     return size == file.size and (not is_verifiable(file) or hash_of(part, size) == file.hash)
 
 
@@ -142,14 +160,15 @@ def _clone(source: int, target: int, size: int) -> None:
             shutil.copyfileobj(reader, writer, _PIECE)
 
 
-def _place(descriptor: int, part: Path, job: Job, before: Callable[[Job, Seen], None]) -> None:
+def _place(descriptor: int, part: Spot, job: Job, before: Callable[[Job, Seen], None]) -> None:
     """Give the complete file its time, the mode of what it replaces, and its name."""
     if job.replaces is not None and job.replaces.is_file:
         os.fchmod(descriptor, stat.S_IMODE(job.replaces.mode))
-    os.utime(part, ns=(time_ns(job.file), time_ns(job.file)))
+    os.utime(descriptor, ns=(time_ns(job.file), time_ns(job.file)))
     seen = look(part)
-    assert seen is not None  # noqa: S101  # we hold it
+    if seen is None or not os.path.samestat(os.fstat(descriptor), part.look() or os.fstat(descriptor)):
+        raise ConflictError(f"'{part}' was taken away", "by another program", "try again")
     before(job, seen)
     if look(job.target) != job.replaces:
         raise ConflictError(f"'{job.target}' was changed meanwhile", "by another program", "look at it, and try again")
-    os.replace(part, job.target)
+    part.rename(job.target.name)

@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from pachmount import own_files
+from pachmount.beneath import Beneath, Spot
 from pachmount.copies.disk import Seen, has_content, hash_of, look
 from pachmount.copies.part import Job
-from pachmount.copies.state import JOURNAL, STATE, Checkout, Kept
+from pachmount.copies.state import STATE, Checkout, Kept
 from pachmount.reading import FileInfo
 from pachmount.vfs.hashes import VERIFIABLE_BYTES
 
@@ -31,34 +32,34 @@ class Plan:
 def make_plan(checkout: Checkout, wanted: dict[str, FileInfo]) -> Plan:
     """Compare the files that are wanted, by path, with the directory. It changes nothing. Raises OSError."""
     plan = Plan()
-    top = checkout.directory
+    top = checkout.top
     folders = _Folders(top, set(checkout.files))
     for path, file in wanted.items():
         blocked = folders.blocked(path)
         if blocked:
             plan.in_the_way[blocked] = "it is in the place of a directory"
             continue
-        seen = look(top / path)
+        seen = look(top.at(path))
         kept = checkout.files.get(path)
         if seen is not None and seen.is_file and kept is not None and kept.is_at(seen) and kept.hash == file.hash:
             plan.here[path] = kept
-        elif seen is not None and has_content(top / path, seen, file):
+        elif seen is not None and has_content(top.at(path), seen, file):
             plan.here[path] = Kept(seen.size, seen.mtime_ns, file.hash)
         elif seen is not None and stat.S_ISDIR(seen.mode):
             if not folders.will_go(path, wanted):
                 plan.in_the_way[path] = "it is a directory with files of yours"
-            plan.bring.append(Job(file, top / path, None))
+            plan.bring.append(Job(file, top.at(path), None))
         else:
-            if seen is not None and not _is_ours(top / path, seen, kept):
+            if seen is not None and not _is_ours(top.at(path), seen, kept):
                 plan.changed[path] = "changed here" if kept is not None else "not from the commit"
-            plan.bring.append(Job(file, top / path, seen))
+            plan.bring.append(Job(file, top.at(path), seen))
     for path, kept in checkout.files.items():
         if path not in wanted and not folders.blocked(path):
-            seen = look(top / path)
+            seen = look(top.at(path))
             if seen is None or stat.S_ISDIR(seen.mode):
                 continue
             plan.remove[path] = seen
-            if not _is_ours(top / path, seen, kept):
+            if not _is_ours(top.at(path), seen, kept):
                 plan.changed[path] = "changed here, and it is not in the commit any more"
     return plan
 
@@ -76,31 +77,38 @@ def refused(paths: Iterable[str], longest: int, *, is_folding: bool) -> dict[str
             found[path] = f"a name of more than {longest} bytes"
         elif any(part in ("", ".", "..") or "\0" in part for part in parts):
             found[path] = "no file can have that name"
-        elif path in (STATE, f"{STATE}.new", JOURNAL):
-            found[path] = "the checkout keeps its own state there"
         elif is_folding and folded.setdefault(path.casefold(), path) != path:
             found[path] = f"this disk takes it for '{folded[path.casefold()]}'"
     return found
 
 
-def is_folding(directory: Path) -> bool:
+def without_own(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The paths of a commit that a copy gets, and those that it does not: files of this program are no data."""
+    wanted: list[str] = []
+    left_out: list[str] = []
+    for path in paths:
+        (left_out if own_files.is_in_own(path) else wanted).append(path)
+    return wanted, left_out
+
+
+def is_folding(top: Beneath) -> bool:
     """Whether the disk takes small and capital letters for the same; the checkout's state is there already."""
-    return os.path.exists(directory / STATE.upper())
+    return top.at(STATE.upper()).look() is not None
 
 
-def _is_ours(path: Path, seen: Seen, kept: Kept | None) -> bool:
+def _is_ours(spot: Spot, seen: Seen, kept: Kept | None) -> bool:
     """Whether a file is as it was put there; one that was only touched is."""
     if kept is None or not seen.is_file:
         return False
     if kept.is_at(seen):
         return True
-    return seen.size == kept.size < VERIFIABLE_BYTES and hash_of(path, seen.size) == kept.hash
+    return seen.size == kept.size < VERIFIABLE_BYTES and hash_of(spot, seen.size) == kept.hash
 
 
 class _Folders:
     """The directories of a checkout, as far as they were looked at."""
 
-    def __init__(self, top: Path, ours: set[str]) -> None:
+    def __init__(self, top: Beneath, ours: set[str]) -> None:
         self._top = top
         self._ours = ours
         self._known: dict[str, str] = {"": ""}
@@ -110,7 +118,7 @@ class _Folders:
         parent = path.rpartition("/")[0]
         if parent not in self._known:
             above = self.blocked(parent)
-            seen = None if above else look(self._top / parent)
+            seen = None if above else look(self._top.at(parent))
             will_go = seen is not None and seen.is_file and parent in self._ours
             is_blocked = seen is not None and not stat.S_ISDIR(seen.mode) and not will_go
             self._known[parent] = above or (parent if is_blocked else "")
@@ -118,14 +126,18 @@ class _Folders:
 
     def will_go(self, path: str, wanted: dict[str, FileInfo]) -> bool:
         """Whether all that is in a directory is ours, and not wanted any more."""
-        for folder, folders, names in os.walk(self._top / path):
-            below = Path(folder).relative_to(self._top)
-            if not folders and not names:
+        pending = [path]
+        while pending:
+            folder = pending.pop()
+            entries = self._top.at(folder).entries()
+            if not entries:
                 return False
-            if any(os.path.islink(Path(folder, name)) for name in folders):
-                return False
-            if any(str(below / name) not in self._ours or str(below / name) in wanted for name in names):
-                return False
+            for name, mode in entries:
+                below = f"{folder}/{name}"
+                if stat.S_ISDIR(mode):
+                    pending.append(below)
+                elif stat.S_ISLNK(mode) or below not in self._ours or below in wanted:
+                    return False
         return True
 
 

@@ -36,6 +36,7 @@ from pachmount.daemon.lock import DaemonLock
 from pachmount.daemon.reloading import Reloader
 from pachmount.daemon.service_manager import ServiceManager
 from pachmount.daemon.surroundings import bound_memory_pools, client_access, refuse_own_paths_below, rss_bytes
+from pachmount.documents import aside_in
 from pachmount.errors import ConfigurationError, PachmountError
 from pachmount.fuse.session import survive_closed_connections
 from pachmount.mounts.browsing import Browser
@@ -204,6 +205,7 @@ class Daemon:
             listen=self._url,
             log_file=str(self._where.log_file),
             unsaved_mounts=self._manager.unsaved,
+            damaged_files=[str(file) for file in aside_in(self._where.mounts_file.parent)],
             rss_bytes=rss_bytes(),
             threads=threading.active_count(),
             waiting_requests=self._gate.waiting,

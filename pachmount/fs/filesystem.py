@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import os
 import threading
 import warnings
@@ -22,7 +23,10 @@ from pachmount.errors import GoneError, NotFoundError, PachmountError
 from pachmount.fs.changes import Changes, new_spool
 from pachmount.fs.places import Place, find_place
 from pachmount.names import DEFAULT_PROJECT
+from pachmount.own_files import is_in_own
 from pachmount.pfs.model import CommitRef
+
+log = logging.getLogger(__name__)
 
 PAGE = 10_000
 """Entries that are asked for at a time."""
@@ -303,6 +307,13 @@ class PachFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def put(self, lpath: Any, rpath: Any, **options: Any) -> None:
         with self._at_once():
             super().put(lpath, rpath, **options)
+
+    def put_file(self, lpath: Any, rpath: Any, *arguments: Any, **options: Any) -> None:
+        """Put a file of the disk; the own files of this program are left out, as in `pachmount import`."""
+        if is_in_own(self._strip_protocol(rpath)):
+            log.warning("left out '%s': it is a file of pachmount itself", lpath)
+            return
+        super().put_file(lpath, rpath, *arguments, **options)
 
     def pipe(self, path: str | Mapping[str, bytes], value: bytes | None = None, **options: Any) -> None:
         with self._at_once():

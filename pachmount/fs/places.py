@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from pachmount.errors import InvalidPathError, InvalidSourceError, ReadOnlyError
 from pachmount.names import DEFAULT_BRANCH, Source, parse_source, unstorable_reason
+from pachmount.own_files import is_in_own
 from pachmount.pfs.model import RepoRef
 
 _HINT = "pfs://REPO@BRANCH/PATH or pfs://PROJECT/REPO@BRANCH/PATH"
@@ -35,6 +36,8 @@ class Place:
         _ = self.branch
         if reason := unstorable_reason(self.path) if self.path else "it names no file on the branch":
             raise InvalidPathError(f"invalid path '{self.path or '/'}'", reason)
+        if is_in_own(self.path):
+            raise InvalidPathError(f"cannot write '{self.path}'", "pachmount keeps its own files under such names")
 
     @property
     def address(self) -> str:

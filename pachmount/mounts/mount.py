@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pachmount.errors import GoneError, PachmountError
+from pachmount.beneath import checked
+from pachmount.errors import GoneError, InvalidNameError, PachmountError
 from pachmount.fuse.session import Session
 from pachmount.mounts.committing import Pending, Progress
 from pachmount.mounts.datum_readers import DatumPart
 from pachmount.mounts.states import Event, State, next_state
-from pachmount.names import Source
+from pachmount.names import Source, check_mount_name
 from pachmount.overlay.overlay import Overlay
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{0,255}")
+_LAST_SECOND = 1 << 40
+_MAX_ID = 1000
 
 
 class RepoIdentity(NamedTuple):
@@ -83,20 +89,53 @@ class MountSpec:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MountSpec:
-        """The opposite of `to_dict`; KeyError or TypeError for something else."""
+        """The opposite of `to_dict`; ValueError, KeyError or TypeError for something else."""
+        names = [data[key] for key in ("project", "repo", "branch", "commit")]
+        mode, time, paths, mountpoint = data["mode"], data["time"], data["paths"], data["mountpoint"]
+        flags = [data[key] for key in ("pinned", "complete", "own_directory")] + [data.get("follow", False)]
+        if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+            raise ValueError("a mount has a source that can be none")
+        if mode not in ("ro", "rw") or type(time) not in (int, float) or not 0 <= time < _LAST_SECOND:
+            raise ValueError("a mount has a mode or a time that can be none")
+        if not all(type(flag) is bool for flag in flags) or type(paths) is not list:
+            raise TypeError("a mount has a field of a wrong type")
+        if type(mountpoint) is not str or not mountpoint.startswith("/"):
+            raise ValueError("a mount has a mount point that can be none")
         return cls(
-            name=data["name"],
-            source=Source(data["project"], data["repo"], data["branch"], data["commit"]),
-            mountpoint=Path(data["mountpoint"]),
-            paths=tuple(data["paths"]),
-            mode=data["mode"],
-            time=float(data["time"]),
-            pinned=bool(data["pinned"]),
-            complete=bool(data["complete"]),
-            own_directory=bool(data["own_directory"]),
-            follow=bool(data.get("follow", False)),  # added after the first version, as the following
-            identity=RepoIdentity(str(data.get("cluster", "")), float(data.get("repo_created", 0.0))),
+            name=_checked_name(data["name"]),
+            source=Source(*names),
+            mountpoint=Path("/", checked(mountpoint[1:])),
+            paths=tuple(_checked_path(path) for path in paths),
+            mode=mode,
+            time=float(time),
+            pinned=flags[0],
+            complete=flags[1],
+            own_directory=flags[2],
+            follow=flags[3],
+            identity=_identity(data.get("cluster", ""), data.get("repo_created", 0.0)),
         )
+
+
+def _identity(cluster: Any, created: Any) -> RepoIdentity:
+    if type(cluster) is not str or len(cluster) > _MAX_ID or type(created) not in (int, float):
+        raise TypeError("a mount has a field of a wrong type")
+    if not 0 <= created < _LAST_SECOND:
+        raise ValueError("a mount has a time that can be none")
+    return RepoIdentity(cluster, float(created))
+
+
+def _checked_name(name: Any) -> str:
+    try:
+        return check_mount_name(checked(name))
+    except InvalidNameError as error:
+        raise ValueError(str(error)) from error
+
+
+def _checked_path(path: Any) -> str:
+    """A path of a repo: "" or one with a leading slash."""
+    if type(path) is not str or (path and not path.startswith("/")):
+        raise ValueError("a mount has a path that can be none")
+    return f"/{checked(path[1:])}" if path else path
 
 
 @dataclass

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from pachmount.beneath import Beneath
+from pachmount.documents import MOUNTS, DamagedError, Document, decode, encode, parsed
 from pachmount.errors import ConfigurationError
-from pachmount.files import put_aside, text_that_counts
+from pachmount.files import put_aside, text_aside
 from pachmount.mounts.mount import MountSpec
 from pachmount.paths import make_private_dir
 
 log = logging.getLogger(__name__)
 
+MAX_MOUNTS = 10_000
+
 
 class MountStore:
-    """A JSON file, replaced atomically at each change; where that cannot be done, by what else can be written.
+    """A document (documents.py), replaced at each change; where that cannot be done, by what else can be written.
 
     `aside` is on another disk, mostly: a table there counts instead of the very file that could not be replaced.
     """
@@ -28,48 +32,60 @@ class MountStore:
         self._aside = aside
 
     def load(self) -> list[MountSpec]:
-        """What was mounted; a damaged file is set aside, and said so in the log."""
-        text = text_that_counts(self._path, self._aside)
-        if not text and not self._path.exists():
+        """What was mounted. A damaged file is set aside, and its copy is used; the log and `status` tell of it.
+
+        Raises ConfigurationError if it cannot be set aside: what it has would be lost with the next change.
+        """
+        text = text_aside(self._path, self._aside)
+        if text is not None:
+            with suppress(DamagedError):  # then the file itself counts
+                return parsed(_specs, decode(MOUNTS, text.encode(errors="surrogateescape")))
+        if not self._path.parent.is_dir():
             return []
         try:
-            return [MountSpec.from_dict(data) for data in json.loads(text)["mounts"]]
-        except (ValueError, KeyError, TypeError) as error:
-            aside = self._path.with_suffix(".damaged")
-            self._path.replace(aside)
-            log.warning("the list of mounts was damaged (%s) and is now %s", error, aside)
-            return []
+            with Beneath(self._path.parent) as directory:
+                return self._load(Document(directory, self._path.stem, MOUNTS))
+        except OSError as error:
+            hint = "pachmount doctor"
+            raise ConfigurationError(f"cannot use '{self._path}'", error.strerror or str(error), hint) from error
 
     def save(self, specs: Iterable[MountSpec]) -> None:
         """Remember these mounts; durable when it returns. Raises OSError or ConfigurationError if that cannot be."""
-        text = json.dumps({"mounts": [spec.to_dict() for spec in specs]}, indent=1)
+        content = {"mounts": [spec.to_dict() for spec in specs]}
         try:
             make_private_dir(self._path.parent)
-            self._replace(text)
+            self._replace(content)
         except (OSError, ConfigurationError):
-            if not (self._overwrite(text) or self._put_aside(text)):
+            data = encode(MOUNTS, content)
+            if not (self._overwrite(data) or self._put_aside(data.decode(errors="surrogateescape"))):
                 raise
         else:
             if self._aside is not None:
                 with suppress(OSError):
                     self._aside.unlink(missing_ok=True)
 
-    def _replace(self, text: str) -> None:
-        temporary = self._path.with_suffix(".new")
+    def _load(self, document: Document) -> list[MountSpec]:
         try:
-            with open(temporary, "w", encoding="utf-8", opener=_private) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+            found = document.read(_specs)
+        except DamagedError as error:
+            aside = ", ".join(document.set_aside())
+            log.warning("the list of mounts was damaged (%s) and is now %s: nothing is mounted again", error, aside)
+            return []
+        if found is None:
+            return []
+        specs, how = found
+        if how.is_copy:
+            aside = document.set_first_aside() if how.damage else ""
+            what = f"damaged ({how.damage}) and is now {aside}" if how.damage else "missing"
+            log.warning("the list of mounts was %s; its copy is used", what)
+        return specs
 
-    def _overwrite(self, text: str) -> bool:
+    def _replace(self, content: dict[str, Any]) -> None:
+        with Beneath(self._path.parent) as directory:
+            Document(directory, self._path.stem, MOUNTS).write(content)
+
+    def _overwrite(self, data: bytes) -> bool:
         """Write a table that is no longer than the file into the file: a full disk has room for that."""
-        data = text.encode()
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -95,5 +111,11 @@ class MountStore:
         return True
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _specs(content: dict[str, Any]) -> list[MountSpec]:
+    mounts = content["mounts"]
+    if type(mounts) is not list or len(mounts) > MAX_MOUNTS:
+        raise TypeError("it has no list of mounts")
+    specs = [MountSpec.from_dict(data) for data in mounts]
+    if len({spec.name for spec in specs}) < len(specs):
+        raise ValueError("it has a name of a mount twice")
+    return specs

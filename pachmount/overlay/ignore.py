@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathspec import GitIgnoreSpec
 
 from pachmount.errors import ConfigurationError
+from pachmount.own_files import is_own
 
 FILE_NAME = b".pachignore"
 _DIRECTORY = "ps_d"
@@ -48,6 +49,8 @@ def patterns(content: bytes, where: str) -> list[str]:
 class Ignoring:
     """Tells whether a path is ignored, as in git: if a directory above it is, or else by the last pattern that matches.
 
+    Files of this program are always ignored, whatever a pattern says.
+
     pathspec's own answer is another where `!/d` takes back a directory: it takes back all that is below `d` with it.
     """
 
@@ -61,7 +64,7 @@ class Ignoring:
         above = path.rpartition(b"/")[0]
         if above not in self._directories:
             self._directories[above] = self(above, is_directory=True)
-        if self._directories[above]:
+        if self._directories[above] or is_own(os.fsdecode(path.rpartition(b"/")[2])):
             return True
         text = os.fsdecode(path[1:]) + ("/" if is_directory else "")
         return next((bool(include) for regex, include in self._rules if _is_about(regex.search(text), text)), False)

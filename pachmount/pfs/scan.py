@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pachmount.errors import DataError, InvalidPathError, NotFoundError, UsageError
 from pachmount.names import printable, unstorable_reason
+from pachmount.own_files import is_own
 
 _SHOWN = 5
 _OWN_REASONS = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -41,6 +42,8 @@ class Scan:
 
     files: list[LocalFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+    """What is left out because it is this program's: by paths below the directory."""
     empty_directories: int = 0
     total_bytes: int = 0
 
@@ -89,6 +92,9 @@ def _walk(
         return
     for entry in entries:
         path = f"{below}/{entry.name}"
+        if is_own(entry.name):
+            scan.own.append(path[1:])
+            continue
         if any(fnmatch(entry.name, pattern) or fnmatch(path[1:], pattern) for pattern in exclude):
             continue
         try:

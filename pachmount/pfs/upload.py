@@ -37,14 +37,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import made. `changed` is False when the commit has the same files as the one before it; `finished` is
-    False when the cluster was still busy with the commit after the longest wait."""
+    """What an import made; `own` are files of this program that it left out. `changed` is False when the
+    commit has the same files as the one before it; `finished` is False when the cluster was still busy with the commit
+    after the longest wait.
+    """
 
     commit: CommitRef
     files: int
     bytes: int
     empty_directories: int
     skipped: tuple[Skipped, ...]
+    own: tuple[str, ...]
     created_repo: bool
     changed: bool
     finished: bool
@@ -109,6 +112,7 @@ def import_tree(
         bytes=report.bytes,
         empty_directories=scan.empty_directories,
         skipped=tuple(scan.skipped),
+        own=tuple(scan.own),
         created_repo=created_repo,
         changed=_differs(client, before, commit, replace) if info.state is CommitState.FINISHED else True,
         finished=info.state is CommitState.FINISHED,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pachmount.copies.plan import refused
-from pachmount.copies.state import JOURNAL, STATE
+from pachmount.copies.state import COPY, JOURNAL, STATE
 from tests.integration.box import Box, wait_until
 
 LARGE = os.urandom(3 << 20)
@@ -46,7 +46,7 @@ def content(directory: Path) -> dict[str, bytes]:
     found = {f"/{path.relative_to(directory)}": path for path in directory.rglob("*") if not path.is_dir()}
     assert not [name for name in found if name.endswith(".part")]
     assert f"/{JOURNAL}" not in found
-    return {name: path.read_bytes() for name, path in found.items() if name != f"/{STATE}"}
+    return {name: path.read_bytes() for name, path in found.items() if name not in (f"/{STATE}", f"/{COPY}")}
 
 
 def check_out(box: Box, *arguments: str | Path) -> dict[str, Any]:
@@ -171,16 +171,13 @@ def test_directories_that_are_no_checkout(box: Box, repo: str, directory: Path) 
     assert os.listdir(directory) == ["mine"]
     check_out(box, repo, directory, "--force")
     assert content(directory) == FILES | {"/mine": b"mine"}
-    (directory / STATE).write_text("{}")
-    assert STATE in box.refused("checkout", "--update", str(directory))
 
 
 def test_names_that_the_disk_cannot_hold_are_refused_by_name(box: Box, directory: Path) -> None:
     repo, long = box.repo("odd"), "n" * 256
-    box.put(repo, {"/fine": b"", f"/d/{long}": b"", f"/{STATE}": b"{}"})
+    box.put(repo, {"/fine": b"", f"/d/{long}": b""})
     said = box.refused("checkout", repo, str(directory), code=2)
     assert f"'d/{long}': a name of more than 255 bytes" in said
-    assert f"'{STATE}': the checkout keeps its own state there" in said
     assert content(directory) == {}
     assert refused(["a", "A", "b"], 255, is_folding=True) == {"A": "this disk takes it for 'a'"}
     assert refused(["a", "A", "b"], 255, is_folding=False) == {}

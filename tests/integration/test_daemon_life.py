@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pachmount.documents import aside_in
 from tests.integration.box import EXTERNAL_CLUSTER, Box, wait_until
 
 own_server = pytest.mark.skipif(bool(EXTERNAL_CLUSTER), reason="looks at the embedded server's process")
@@ -247,12 +248,24 @@ def test_the_embedded_server_outlives_the_daemon_that_started_it(new_box: Callab
 
 
 def test_a_damaged_list_of_mounts_is_set_aside(mounted: tuple[Box, str, list[str]]) -> None:
-    box, repo, _ = mounted
+    box, repo, ids = mounted
     box.ok("daemon", "stop")
     box.places.mounts_file.write_text("{ broken")
     box.ok("daemon", "start")
+    assert_mounted(box, repo, ids)  # its copy is used
+    [aside] = aside_in(box.places.mounts_file.parent)
+    assert aside.read_text() == "{ broken"
+    aside.unlink()
+    box.ok("unmount", "--all", "--yes")
+    box.ok("daemon", "stop")
+    box.places.mounts_file.write_text("{ broken")
+    box.places.mounts_file.with_name("mounts.copy.json").unlink()
+    box.ok("daemon", "start")
     assert box.status()["mounts"] == []
-    assert box.places.mounts_file.with_suffix(".damaged").read_text() == "{ broken"
+    [aside] = aside_in(box.places.mounts_file.parent)
+    assert box.status()["damaged_files"] == [str(aside)]
+    assert str(aside) in box.ok("status")
+    assert str(aside) in box.run("doctor").stdout
     box.mount(repo)
     assert box.path(repo, "file").read_bytes() == b"1"
 

@@ -194,7 +194,10 @@ class PoolStatus(Model):
 
 
 class StatusAnswer(Model):
-    """`unsaved_mounts` says why the next daemon would not know which mounts there are; "" while it does."""
+    """`unsaved_mounts` says why the next daemon would not know which mounts there are; "" while it does.
+
+    `damaged_files` are lists of mounts that were damaged and set aside.
+    """
 
     version: str
     pid: int
@@ -204,6 +207,7 @@ class StatusAnswer(Model):
     listen: str = ""
     log_file: str
     unsaved_mounts: str = ""
+    damaged_files: list[str] = []
     rss_bytes: int
     threads: int
     waiting_requests: int

@@ -13,8 +13,9 @@ from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.names import Source
 
 A, B = "a" * 32, "b" * 32
-names = st.text("abcdefghijklmnopqrstuvwxyzABC019_-", min_size=1, max_size=20)
-paths = st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1), max_size=3)
+names = st.text("abcdefghijklmnopqrstuvwxyzABC019_", min_size=1, max_size=20).filter(lambda name: name != "out")
+parts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1)
+paths = st.lists(parts.filter(lambda part: part not in (".", "..")), max_size=3)
 
 
 def spec(**changes: object) -> MountSpec:

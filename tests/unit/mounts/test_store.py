@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pachmount.documents import MOUNTS, aside_in, encode
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.store import MountStore
 from pachmount.names import Source
@@ -59,8 +60,9 @@ def test_a_damaged_file_is_set_aside(file: Path, content: str, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         assert MountStore(file).load() == []
     assert not file.exists()
-    assert file.with_suffix(".damaged").read_text(encoding="latin-1") == content
-    assert str(file.with_suffix(".damaged")) in caplog.text
+    [aside] = aside_in(file.parent)
+    assert aside.read_text(encoding="latin-1") == content
+    assert str(aside) in caplog.text
     MountStore(file).save(SPECS)
     assert MountStore(file).load() == SPECS
 
@@ -71,7 +73,78 @@ def _full(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(MountStore, "_replace", lambda _self, _text: full(0))
+    monkeypatch.setattr(MountStore, "_replace", lambda _self, _content: full(0))
+
+
+def test_a_table_of_the_version_before_is_read(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mounts": [spec.to_dict() for spec in SPECS]}, indent=1))
+    assert MountStore(file).load() == SPECS
+
+
+@pytest.mark.parametrize("kind", ["flip", "cut", "zero", "empty", "delete", "foreign"])
+def test_a_damaged_table_comes_back_from_its_copy(file: Path, kind: str) -> None:
+    """At each place of the file; what was damaged is still there afterwards."""
+    MountStore(file).save(SPECS)
+    good = file.read_bytes()
+    for at in range(0, len(good), 1 if kind == "flip" else 97):
+        copy = file.with_name("mounts.copy.json").read_bytes()
+        bad = {
+            "flip": good[:at] + bytes([good[at] ^ (1 << at % 8)]) + good[at + 1 :],
+            "cut": good[:at],
+            "zero": good[:at] + bytes(len(good) - at),
+            "empty": b"",
+            "delete": None,
+            "foreign": b'{"contexts": {}}',
+        }[kind]
+        file.unlink() if bad is None else file.write_bytes(bad)
+        assert MountStore(file).load() == SPECS
+        assert file.with_name("mounts.copy.json").read_bytes() == copy
+        aside = aside_in(file.parent)
+        assert [each.read_bytes() for each in aside] == ([] if bad is None else [bad])
+        for each in aside:
+            each.unlink()
+        file.write_bytes(good)
+        if kind in ("empty", "delete", "foreign"):
+            break
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../../victim"},
+        {"name": "a/b"},
+        {"name": 5},
+        {"name": None},
+        {"mountpoint": "relative"},
+        {"mountpoint": "/pfs/../etc"},
+        {"mountpoint": ["/pfs"]},
+        {"mountpoint": "/pfs\0"},
+        {"paths": "/a"},
+        {"paths": ["/../a"]},
+        {"paths": [7]},
+        {"repo": "../r"},
+        {"commit": {}},
+        {"time": "1"},
+        {"time": float("inf")},
+        {"time": -1},
+        {"mode": "rwx"},
+        {"pinned": 1},
+        {"follow": "yes"},
+    ],
+)
+def test_a_table_with_a_field_that_can_be_none_is_damaged(file: Path, change: dict[str, object]) -> None:
+    file.parent.mkdir()
+    file.write_bytes(encode(MOUNTS, {"mounts": [SPECS[0].to_dict() | change]}))
+    assert MountStore(file).load() == []
+    assert len(aside_in(file.parent)) == 1
+
+
+@pytest.mark.parametrize("data", [b"[" * 1_000_000, b'{"mounts":' * 100_000, b" " * 20_000_000, b"9" * 1_000_000])
+def test_a_table_that_would_take_all_memory_or_stack_is_damaged(file: Path, data: bytes) -> None:
+    file.parent.mkdir()
+    file.write_bytes(data)
+    assert MountStore(file).load() == []
 
 
 def test_a_failing_write_keeps_the_former_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +183,7 @@ def test_a_table_put_aside_counts_instead_of_that_very_file(
 def test_a_file_of_a_later_version_with_more_keys_is_read(file: Path) -> None:
     MountStore(file).save(SPECS)
     data = json.loads(file.read_text())
-    data["version"] = 2
-    data["mounts"][0]["new"] = "x"
-    file.write_text(json.dumps(data))
+    data["mounts"][0]["new"] = data["new"] = "x"
+    del data["kind"], data["version"], data["checksum"]
+    file.write_bytes(encode(MOUNTS, data))
     assert MountStore(file).load() == SPECS
