@@ -14,7 +14,7 @@ from pachmount.datums.model import Datum, DatumFile
 from pachmount.errors import DataError
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, RepoRef
-from pachmount.running.merge import cannot_write
+from pachmount.running.merge import beside_of, cannot_write
 
 if TYPE_CHECKING:
     from pachmount.pfs.client import PfsClient
@@ -33,8 +33,7 @@ def download(
     Of files that `is_empty` says so there are only the names. Gives the numbers of files and bytes. Raises DataError,
     what `cannot_write` makes, and what the connection may raise.
     """
-    beside = directory.with_name(f".{directory.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = beside_of(directory)
     copy = _Copy(client, beside, progress)
     try:
         beside.mkdir(parents=True)

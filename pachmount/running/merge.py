@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -69,8 +70,7 @@ def check_target(directory: Path, *, replace: bool) -> None:
 
 def put(merged: Merged, directory: Path) -> None:
     """Have the files, and nothing else, in a directory: all of them or none. Raises PachmountError."""
-    beside = directory.with_name(f".{directory.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = beside_of(directory)
     try:
         _fill(merged, beside, link=False)
         if directory.exists():
@@ -80,6 +80,11 @@ def put(merged: Merged, directory: Path) -> None:
         raise cannot_write(directory, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def beside_of(directory: Path) -> Path:
+    """A name beside a directory that nothing has: what stands there is never removed."""
+    return directory.with_name(f".pachmount-{secrets.token_hex(8)}.new")
 
 
 def cannot_write(directory: Path, error: OSError) -> PachmountError:

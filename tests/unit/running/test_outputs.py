@@ -96,6 +96,13 @@ def test_what_was_there_stays_when_the_files_cannot_be_copied(tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path)) == ["1", "full"]
 
 
+def test_what_stands_beside_is_not_ours_to_remove(tmp_path: Path) -> None:
+    mine = make(tmp_path / ".out.new", {"precious": "1"})
+    merge.put(merge.merge([("one", make(tmp_path / "1", {"b": "new"}))]), tmp_path / "out")
+    assert tree(mine) == {"precious": "1"}
+    assert sorted(os.listdir(tmp_path)) == [".out.new", "1", "out"]
+
+
 # --- links
 
 
