@@ -272,6 +272,7 @@ def staged_stores(places: paths.Places) -> list[Check]:
         problem("staged changes", f"those of '{each.name}' are damaged: {each.damage}", repair_hint(each.name))
         for each in kept_in(places.staged)
         if each.damage
+    ]
 
 
 def damaged_files(places: paths.Places) -> list[Check]:
