@@ -231,8 +231,15 @@ def _note_duplicates(directory: bytes, keys: list[bytes], problems: list[Problem
 
 
 def _note_collision(pages: PageReader, root: int, directory: bytes, child: bytes, problems: list[Problem]) -> None:
+    """Note a file that has the name of a directory.
+
+    pachd compares each path with the one before it only: `/d`, `/d-1`, `/d/x` is no error to it.
+    """
     name = child[:-1]
-    if next(tree.scan(pages, root, name, name + b"\1"), None) is None:
+    between = name + b"\1"
+    if next(tree.scan(pages, root, name, between), None) is None:
+        return
+    if next(files(tree.scan(pages, root, between, child)), None) is not None:
         return
     below = next(files(tree.scan(pages, root, child, paths.subtree_end(child))))
     position = paths.split_key(below[0])[0].decode()

@@ -82,7 +82,7 @@ def clear(db: sqlite3.Connection, revision: Revision) -> None:
     """Throw away what was written into an open commit."""
     if revision.finished is not None:
         raise unknown("cannot clear finished commit")
-    # The parent had no problems, since a commit with any is finished with an error and passes on no files.
+    # The tree it started from has no problems, since a commit with any ends with an error and passes on no files.
     db.execute(
         "UPDATE revision SET root = base, problems = '[]', updated = ? WHERE key = ?", (time.time_ns(), revision.key)
     )
@@ -107,6 +107,9 @@ def squash(db: sqlite3.Connection, doomed: list[Revision]) -> None:
                 "cannot squash a commit that has no children as that would cause data loss, "
                 f"use the drop operation instead: {revision}"
             )
+        for child in model.children(db, revision.key):
+            if child.finished is None:
+                raise unknown(f"cannot squash until child commit {child} is finished")
     for revision in doomed:
         current = model.revision(db, revision.key)
         db.execute("UPDATE revision SET parent = ? WHERE parent = ?", (current.parent, current.key))
@@ -133,8 +136,8 @@ def _insert_empty(db: sqlite3.Connection, repo_key: int) -> int:
 
 
 def _insert(db: sqlite3.Connection, repo_key: int, parent: Revision | None, origin: int, description: str) -> int:
-    inherited = parent is not None and not parent.error  # the files of a commit with an error end with it
-    root = parent.root if parent is not None and inherited else tree.EMPTY
+    origin_of_files = model.nearest_good(db, parent)
+    root = tree.EMPTY if origin_of_files is None else origin_of_files.root
     now = time.time_ns()
     row = (uuid.uuid4().hex, repo_key, parent.key if parent else None, origin, description, now, root, root, "[]", now)
     made = db.execute(

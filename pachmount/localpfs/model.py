@@ -163,3 +163,14 @@ def revisions(
 
 def children(db: sqlite3.Connection, key: int) -> list[Revision]:
     return [_revision(row) for row in db.execute(_REVISION + "WHERE v.parent = ? ORDER BY v.key", (key,))]
+
+
+def nearest_good(db: sqlite3.Connection, start: Revision | None) -> Revision | None:
+    """The commit whose files a child of `start` begins with: the nearest one without an error, from `start` backwards.
+
+    A commit that ended with an error passes on none of its own changes, but all files of what was before it.
+    """
+    found = start
+    while found is not None and found.error:
+        found = None if found.parent is None else revision(db, found.parent)
+    return found

@@ -45,13 +45,14 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _BIG = 1_000_000
 _UNCOMPARED = {"created_at", "updated_at", "size_bytes_upper_bound", "compacting_time", "validating_time", "auth_info"}
 _SHOWN = 1500
+_CHANGING = {"ModifyFile", "FinishCommit", "ClearCommit", "DropCommit", "SquashCommit", "AddFileSet", "CreateBranch"}
 
 
 class Side:
     """One of the two servers, with the ids that it gave to what both have."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._channel = channel
+        self.channel = channel
         self._values = {"project": "d" + "".join(random.choices(string.ascii_lowercase, k=10))}
 
     def run(self, step: Step) -> tuple[str, str, Any]:
@@ -59,10 +60,10 @@ class Side:
         request_type, response_type = types_of(step.service, step.method)
         path = f"/{step.service}/{step.method}"
         if step.requests is not None:
-            many = self._channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
+            many = self.channel.stream_stream(path, request_type.SerializeToString, response_type.FromString)
             call = many(iter([self._message(body, request_type) for body in step.requests]))
         else:
-            one = self._channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
+            one = self.channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
             call = one(self._message(step.request or {}, request_type))
         outcome = collect(call, DEFAULT_SECONDS, None, None)
         if step.save and outcome.code == "OK":
@@ -154,23 +155,41 @@ def compare(
     *,
     texts: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    between: Callable[[int], grpc.Channel | None] = lambda _: None,
 ) -> Comparison:
-    """Run `steps` random calls on both servers. Ends early after ten differences, since one brings forth others."""
+    """Run `steps` random calls on both servers. Ends early after ten differences, since one brings forth others.
+
+    After each call that changes something the files of the newest commits are compared, in the end those of all.
+    `between` is called after each step; a channel that it returns is the second server's from then on.
+    """
     sides = [Side(channel) for channel in channels]
     operations = Operations(seed)
     result = Comparison()
-    for number in range(steps):
-        step = operations.next()
+
+    def both(number: int, step: Step) -> str:
+        """Run a step on both sides and note a difference; the code, empty when the sides have different ones."""
         one, other = (side.run(step) for side in sides)
-        result.steps += 1
         result.codes[f"{step.method} {one[0]}"] += 1
         if one[0] != other[0] or one[2] != other[2] or (texts and one[1] != other[1]):
             difference = _described(number, step, one, other)
             result.differences.append(difference)
             tell(difference)
-            if len(result.differences) == 10:
-                break
-        operations.learn(one[0] == other[0] == "OK")
+        return one[0] if one[0] == other[0] else ""
+
+    for number in range(steps):
+        step = operations.next()
+        code = both(number, step)
+        result.steps += 1
+        operations.learn(code == "OK")
+        last = number == steps - 1
+        if last or step.method in _CHANGING:
+            for look in operations.trees(every=last):
+                both(number, look)
+        if len(result.differences) >= 10:
+            break
+        channel = between(number)
+        if channel is not None:
+            sides[1].channel = channel
     if not result.differences:
         for side in sides:
             side.clean_up()

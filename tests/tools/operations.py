@@ -139,7 +139,28 @@ class Operations:
         return {"copy_file": copy}
 
     def _bodies(self) -> list[Json]:
-        return [self._body() for _ in range(self._chance.choice((1, 1, 2, 4, 10, 30)))]
+        made = [self._body() for _ in range(self._chance.choice((1, 1, 2, 4, 10, 30)))]
+        if self._chance.random() < 1 / 3:
+            made += self._collision()
+        return made
+
+    def _collision(self) -> list[Json]:
+        """A file where a directory is, a directory where a file is, both at once, or one path of two datums."""
+        top, name = self._chance.choice(_DIRECTORIES), self._chance.choice(_NAMES)
+        over = {"path": self._chance.choice(("/a", "/c", "/a/b", "/d.x")), "raw": {"text": "over"}}
+        below = {"path": f"{top}/f/{name}", "raw": {"text": "below"}}
+        tagged = {"path": f"{top}/{name}", "raw": {"text": "tagged"}, "datum": "other"}
+        plain = {"path": f"{top}/{name}", "raw": {"text": "plain"}}
+        kinds = ([over], [below], [over, below], [tagged, plain])
+        return [{"add_file": one} for one in self._chance.choice(kinds)]
+
+    def trees(self, *, every: bool) -> list[Step]:
+        """Calls that show names, sizes, hashes and bytes of all files of the newest commits, or of every one known."""
+        steps = []
+        for one in self._commits if every else self._commits[-3:]:
+            file = {"commit": {"repo": self._repo(one.repo), "id": f"${{{one.name}}}"}, "path": "/"}
+            steps += [Step("WalkFile", {"file": file}), Step("GetFileTAR", {"file": file})]
+        return steps
 
     def _modify(self) -> Step:
         commit = self._commit()
@@ -179,7 +200,10 @@ class Operations:
             self._waiting.append(Step("InspectCommit", {"commit": commit, "wait": "FINISHED"}))
 
         self._last = done
-        return Step("FinishCommit", {"commit": commit, "description": self._chance.choice(("", "why"))})
+        request: Json = {"commit": commit, "description": self._chance.choice(("", "why"))}
+        if self._chance.random() < 0.15:
+            request["error"] = "broken on purpose"
+        return Step("FinishCommit", request)
 
     def _clear(self) -> Step:
         return Step("ClearCommit", {"commit": self._commit()})
