@@ -32,7 +32,8 @@ def _commit(pfs: Any, *paths: str, branch: pfs_pb2.Branch = MASTER, error: str =
         requests.append(pfs_pb2.ModifyFileRequest(add_file=add))
     pfs.ModifyFile(iter(requests))
     pfs.FinishCommit(pfs_pb2.FinishCommitRequest(commit=made, error=error))
-    return pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=made, wait=pfs_pb2.FINISHED))
+    info: pfs_pb2.CommitInfo = pfs.InspectCommit(pfs_pb2.InspectCommitRequest(commit=made, wait=pfs_pb2.FINISHED))
+    return info
 
 
 def _files(pfs: Any, commit: pfs_pb2.Commit) -> list[str]:
