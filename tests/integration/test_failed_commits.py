@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -164,6 +165,41 @@ def test_following_stays_quiet(world: World) -> None:
     wait_until(lambda: again[:8] in box.mount_status("images")["note"], "the next one is told of")
     better = world.wire.put("images", {"/a": b"better"})
     wait_until(lambda: box.mount_status("images")["commit"] == better, "it follows")
+
+
+def test_commits_and_imports_on_top_work(new_box: Callable[..., Box]) -> None:
+    box = new_box()
+    world = World.__new__(World)
+    wire = Wire(box)
+    box.ok("login", wire.server.address)
+    world.box, world.wire = box, wire
+    wire.put("images", {"/a": b"old", "/dir/b": b"b"})
+    world.good = wire.put("images", {"/a": b"good"})
+    box.ok("mount", "images", "--rw")
+    world.failed = world.fail("images")
+    box.path("images", "mine").write_bytes(b"mine")
+    box.ok("refresh", "images")
+    assert box.mount_status("images")["commit"] == world.good
+    assert "mine" in box.ok("diff", "images")
+    box.ok("commit", "images")
+    assert world.files()["/mine"] == b"mine"
+    box.ok("unmount", "images")
+
+    world.failed = world.fail("images")
+    box.ok("mount", "images", "--rw")
+    os.remove(box.path("images", "mine"))
+    box.ok("unmount", "images")
+    assert "/mine" not in world.files()
+
+    world.failed = world.fail("images")
+    (box.root / "new").mkdir()
+    (box.root / "new" / "imported").write_bytes(b"i")
+    assert "same files" not in box.run("import", "new", "images").stderr
+    assert "/imported" in world.files()
+    world.failed = world.fail("images")
+    box.ok("import", "new", "images", "--replace")
+    assert set(world.files()) == {"/imported"}
+    wire.close()
 
 
 def test_a_branch_with_nothing_but_errors(new_box: Callable[..., Box]) -> None:
