@@ -29,7 +29,7 @@ class Table:
     summed: bool
 
     def key_of(self, row: Values) -> Values:
-        return tuple(row[at] for at in self.key)
+        return (row[self.key[0]],) if len(self.key) == 1 else tuple([row[at] for at in self.key])
 
     def sum_of(self, row: Values) -> int:
         """The share of one row in the catalog sum, which is the XOR of all."""
@@ -157,7 +157,7 @@ class Capture:
         self._rows[number][key] = row
         self._held += _ROW_BYTES
         for value in row or key:
-            if isinstance(value, bytes | str):
+            if value.__class__ is bytes or value.__class__ is str:
                 self._held += len(value)
         if self._held >= PART_BYTES:
             self.has_spilt = True

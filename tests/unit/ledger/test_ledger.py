@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -413,3 +414,81 @@ def test_a_missing_database_beside_data_is_no_new_store(path: Path) -> None:
     found = look(path, has_data=True)
     assert found.verdict is Verdict.DAMAGED
     assert "missing" in found.problem
+
+
+class _Full(sqlite3.Connection):
+    """A connection whose COMMIT finds no space on the disk, as long as it `is_full`."""
+
+    is_full = False
+
+    def execute(self, sql: str, *rest: object) -> sqlite3.Cursor:  # type: ignore[override]
+        if sql == "COMMIT" and self.is_full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(sql, *rest)  # type: ignore[arg-type]
+
+
+def test_a_commit_that_fails_after_its_frame_leaves_none(path: Path) -> None:
+    def connect() -> sqlite3.Connection:
+        db = sqlite3.connect(path, isolation_level=None, factory=_Full)
+        db.execute("PRAGMA journal_mode = WAL")
+        return db
+
+    opened = open_ledger(path, connect, prepare=_prepare, unsummed=("big",), boot="one")
+    size = opened.figures()["log_size"]
+    _Full.is_full = True
+    with pytest.raises(sqlite3.OperationalError, match="full"), opened.transaction() as db:
+        db.execute("INSERT INTO parent (name) VALUES ('a')")
+    _Full.is_full = False
+    assert opened.figures()["log_size"] == _log(path).stat().st_size == size
+    with opened.transaction() as db:
+        db.execute("INSERT INTO parent (name) VALUES ('b')")
+    opened.close()
+    _open(path).close()
+    assert [row[1] for row in _rows(path)["parent"]] == ["b"]
+
+
+def test_a_full_disk_leaves_the_old_log_in_use(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = _open(path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for step in ("make", "require_space", "fingerprint"):
+        monkeypatch.setattr(snapshots, step, full)
+        with pytest.raises(OSError, match="No space"):
+            opened.rotate()
+        monkeypatch.undo()
+    monkeypatch.setattr(LogWriter, "sync", full)
+    with pytest.raises(OSError, match="No space"):
+        opened.rotate()
+    monkeypatch.undo()
+    assert sorted(file.name for file in (path.parent / "ledger").iterdir()) == ["1.db", "1.log"]
+    with opened.transaction() as db:
+        db.execute("INSERT INTO parent (name) VALUES ('a')")
+    opened.close()
+    assert look(path, unsummed=("big",), boot="one").verdict is Verdict.WHOLE
+
+
+def test_writers_go_on_while_logs_are_replaced(path: Path) -> None:
+    opened = _open(path)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            with opened.transaction(durable=number % 3 == 0) as db:
+                db.execute("INSERT INTO big VALUES (?, ?)", (number, bytes(100)))
+                db.execute("INSERT OR REPLACE INTO note VALUES ('n', ?, 'x')", (number % 50,))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(5):
+        opened.rotate()
+    stop.set()
+    writer.join()
+    opened.close()
+    expected = _rows(path)
+    path.unlink()
+    assert not repair(path, LostAndFound(path.parent), unsummed=("big",), boot="one").lost
+    assert _rows(path) == expected
