@@ -64,7 +64,7 @@ def serve(
       pachmount login grpc://127.0.0.1:30650     from another terminal
       pachmount serve --auth users.toml          for tests of logins and roles
       pachmount serve --check                    is everything as it was written?
-      pachmount serve --repair                   restore what is damaged; nothing is deleted
+      pachmount serve --repair                   restore what was damaged
 
     Without a cluster the daemon runs such a server by itself. There is no
     encryption, and without --auth no login: with --allow-remote everybody who
