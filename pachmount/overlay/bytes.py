@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 
+from xxhash import xxh3_64
+
 from pachmount.cache.pages import Block
 from pachmount.errors import BusyError
 from pachmount.overlay import rows
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import BaseReader, File
 from pachmount.overlay.snapshot import StagedFile
-from pachmount.overlay.staged_bytes import CHECKED_BYTES, IN_DOUBT, StagedBytes, checksum
+from pachmount.overlay.staged_bytes import IN_DOUBT, StagedBytes
 from pachmount.overlay.staging import Staging
+from pachmount.overlay.sums import BLOCK_BYTES, DAMAGED, PART_BLOCKS, Sums, blocks, checksum, reader
 
 COPY_BYTES = 1 << 20
 MANY = 16
@@ -140,6 +143,8 @@ class Bytes:
     def resize(self, file: File, size: int, keep: Callable[[bool], None]) -> None:
         """Cut the file, or let it grow by a hole. `keep` keeps the inode, if it is told so durably."""
         with file.lock:
+            if file.extents and size % BLOCK_BYTES:
+                self._look(file, size, size + 1)
             before = file.extents, file.size, file.base_size, file.data, file.data.copy()
             staged = file.extents.copy()
             staged.cut(size)
@@ -194,12 +199,10 @@ class Bytes:
         self._unsynced.add(file)
 
     def check(self, file: File) -> None:
-        """Make the checksum that tells, after a power loss, whether what was not synced is there."""
+        """Make the checksums of what was written since they were made last."""
         with file.lock:
-            ranges = file.data.unsafe(file.extents)
-            fits = 0 < ranges.size <= CHECKED_BYTES
-            file.data.checksum = checksum(self._open(file), ranges) if fits else b""
-            file.data.checked = file.version
+            if file.data.sums.changed and file.extents:
+                file.data.sums.make(lambda start, end: os.pread(self._open(file), end - start, start), file.extents)
 
     def release(self, file: File) -> None:
         """Nobody has the file open any more."""
@@ -239,12 +242,18 @@ class Bytes:
         self.budget.take(new)
         try:
             descriptor = self._open(file)
+            self._look(file, offset, end, partly_in=True)
             if new < len(data):
                 self._before_overwriting(file, offset, end)
-            self._pwrite(descriptor, offset, data)
+            try:
+                self._pwrite(descriptor, offset, data)
+            except BaseException:
+                file.data.sums.broke_off(offset, end)
+                raise
         except BaseException:
             self.budget.take(-new)
             raise
+        file.data.sums.wrote(offset, data, file.extents)
         file.data.wrote(offset, end, file.extents)
         file.extents.add(offset, end)
         self._unsynced.add(file)
@@ -253,11 +262,20 @@ class Bytes:
         """Note that staged bytes are not any more what a row on the disk says of them."""
         written = Extents()
         written.add(start, end)
-        if file.extents.common(written).without(file.data.never_synced()):
+        sums = file.data.sums
+        parts = {block // PART_BLOCKS for block in blocks(start, end)} & sums.guarded
+        changes = [rows.mark_open(file, part) for part in parts]
+        is_safe = bool(file.extents.common(written).without(file.data.never_synced()))
+        marks = is_safe and not file.data.overwritten
+        if marks:
+            changes.append(rows.mark_overwritten(file))
+        if changes:
+            self._staging.apply(changes, durable=marks)
+            for part in parts:
+                sums.reopen(part)
+        if is_safe:
             file.data.overwrites += 1
-            if not file.data.overwritten:
-                self._staging.apply([rows.mark_overwritten(file)], durable=True)
-                file.data.overwritten = True
+            file.data.overwritten = True
 
     def _pwrite(self, descriptor: int, offset: int, data: bytes) -> None:
         written = 0
@@ -291,28 +309,65 @@ class Bytes:
         file = staged.inode
         if staged.copy is not None:
             data = os.pread(staged.copy, stop - start, start)
+            extents = Extents()
+            for begin, end in staged.staged:
+                extents.add(begin, end)
+            if staged.sums is not None:
+                _compare(file, staged.sums, extents, staged.copy, start, data, always=True)
         else:
             with file.lock:
                 if file.version != staged.version:
                     raise BusyError("a file was changed while it was read", "", "try again")
                 is_open = file.descriptor is not None
-                data = self._pread(file, start, stop)
+                data = self._pread(file, start, stop, always=True)
                 if not is_open and not file.handles:
                     self.release(file)
         return data
 
-    def _pread(self, file: File, start: int, stop: int) -> bytes:
+    def _look(self, file: File, start: int, end: int, *, partly_in: bool = False) -> None:
+        """Compare the unverified blocks in which a range ends, before their checksums are made anew.
+
+        `partly_in`: only if the range does not cover them. Raises OSError EIO for damage.
+        """
+        for block in {start // BLOCK_BYTES, (end - 1) // BLOCK_BYTES}:
+            first, last = block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES
+            if not (partly_in and start <= first and last <= end):
+                for wanted in file.data.sums.needs_look(first, last, always=False):
+                    _require(file, file.data.sums, wanted, checksum(reader(self._open(file)), file.extents, wanted))
+
+    def _pread(self, file: File, start: int, stop: int, *, always: bool = False) -> bytes:
         if file.data.lost and any(mine for _, _, mine in file.data.lost.pieces(start, stop)):
             raise OSError(errno.EIO, f"inode {file.id}: {IN_DOUBT}")
         data = os.pread(self._open(file), stop - start, start)
         if len(data) != stop - start:
             raise OSError(errno.EIO, f"staged bytes of inode {file.id} are missing")
+        _compare(file, file.data.sums, file.extents, self._open(file), start, data, always=always)
         return data
 
     def _open(self, file: File) -> int:
         if file.descriptor is None:
             file.descriptor = self._staging.open(file.data)
         return file.descriptor
+
+
+def _compare(
+    file: File, sums: Sums, staged: Extents, descriptor: int, start: int, data: bytes, *, always: bool
+) -> None:
+    """Compare bytes that were read with their checksums. Raises OSError EIO for damage."""
+    end = start + len(data)
+    for block in sums.needs_look(start, end, always=always):
+        first, last = block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES
+        if start <= first and last <= end:
+            found = int(xxh3_64(memoryview(data)[first - start : last - start]).intdigest())
+        else:
+            found = checksum(reader(descriptor), staged, block)
+        _require(file, sums, block, found)
+
+
+def _require(file: File, sums: Sums, block: int, found: int) -> None:
+    if not sums.is_right(block, found):
+        at = block * BLOCK_BYTES
+        raise OSError(errno.EIO, f"inode {file.id}, block at byte {at}: {DAMAGED}")
 
 
 def _of_base(reader: BaseReader, path: bytes, start: int, stop: int) -> Block:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from pachmount.overlay import rows
 from pachmount.overlay.inodes import BaseReader, Directory, File, Inode
-from pachmount.overlay.rows import Change
+from pachmount.overlay.rows import Change, KeptSums
 from pachmount.overlay.staging import Staging
 
 
@@ -63,10 +64,14 @@ class Changes:
 
     def keep(self, store: Staging) -> bool:
         """Write all of it to the store; whether there was anything. Raises OSError, with nothing written."""
-        statements = [*self._statements(), *self._notes]
-        if statements:
-            frees = any(not inode.links for inode in self._inodes.values())
-            store.apply(statements, durable=bool(self._notes), is_urgent=frees)
+        with ExitStack() as locks:  # the checksums of staged bytes must hold until the store has them
+            for inode in self._inodes.values():
+                if isinstance(inode, File):
+                    locks.enter_context(inode.lock)
+            statements = [*self._statements(), *self._notes]
+            if statements:
+                frees = any(not inode.links for inode in self._inodes.values())
+                store.apply(statements, durable=bool(self._notes), is_urgent=frees)
         for action in self._afterwards:
             action()
         return bool(statements)
@@ -86,15 +91,15 @@ class Changes:
             self._undo.append(lambda: entries.pop(name, None))
         self._entries[directory.id, name] = directory
 
-    def _statements(self) -> list[Change]:
-        statements: list[Change] = []
+    def _statements(self) -> list[Change | KeptSums]:
+        statements: list[Change | KeptSums] = []
         gone: set[int] = set()
         for inode in self._inodes.values():
             if inode.links:
-                statements.append(rows.put(inode))
+                statements += rows.keep(inode)
                 continue
             gone.add(inode.id)
-            statements += [rows.forget(inode), rows.forget_entries(inode)]
+            statements += [rows.forget(inode), rows.forget_entries(inode), rows.forget_sums(inode)]
         for (_, name), directory in self._entries.items():
             if directory.id in gone:
                 continue

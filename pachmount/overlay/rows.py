@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pachmount.overlay.extents import Extents
@@ -24,6 +27,10 @@ CREATE TABLE IF NOT EXISTS inode (
 CREATE TABLE IF NOT EXISTS entry (
     directory INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER, PRIMARY KEY (directory, name)) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """
+CREATE TABLE IF NOT EXISTS sums (
+    inode INTEGER NOT NULL, part INTEGER NOT NULL, is_open INTEGER NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (inode, part)) WITHOUT ROWID""",
 )
 _PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SIGN = 1 << 64
@@ -42,9 +49,8 @@ def put(inode: Inode) -> Change:
         with inode.lock:
             size, base_size, extents, data = inode.size, inode.base_size, inode.extents.pack(), inode.data
             if extents:
-                checksum = data.checksum if data.checked == inode.version else b""
                 doubts = data.lost.pack(), data.mixed.pack()
-                staged = data.number, data.never_synced().pack(), data.overwritten, checksum, *doubts
+                staged = data.number, data.never_synced().pack(), data.overwritten, b"", *doubts
     elif isinstance(inode, Symlink):
         target = inode.target
     elif isinstance(inode, Special):
@@ -55,6 +61,43 @@ def put(inode: Inode) -> Change:
     owner = inode.uid, inode.gid
     content = size, base_size, extents, target
     return _PUT_INODE, (inode.id, number, inode.mode, *owner, *times, inode.base, *content, xattrs, *staged)
+
+
+@dataclass(frozen=True)
+class KeptSums:
+    """A change that keeps checksums of a file; `done` is called when the store has them."""
+
+    change: Change
+    done: Callable[[], None]
+
+
+def keep(inode: Inode) -> list[Change | KeptSums]:
+    """Keep an inode as it is now, with the checksums of its staged bytes."""
+    if not isinstance(inode, File):
+        return [put(inode)]
+    with inode.lock:
+        changes: list[Change | KeptSums] = [put(inode)]
+        if not inode.extents:
+            return [*changes, forget_sums(inode)]
+        sums = inode.data.sums
+        if sums.is_cut:
+            last = 0 if not sums.guarded else sums.parts()
+            cut = "DELETE FROM sums WHERE inode = ? AND part >= ?", (inode.id, last)
+            changes.append(KeptSums(cut, partial(setattr, sums, "is_cut", False)))
+        for part, number in sums.unkept.items():
+            row = "INSERT OR REPLACE INTO sums VALUES (?, ?, 0, ?)", (inode.id, part, sums.pack(part))
+            changes.append(KeptSums(row, partial(sums.kept, part, number)))
+        return changes
+
+
+def mark_open(file: File, part: int) -> Change:
+    """Keep that bytes of a part of a file are about to be replaced."""
+    return "UPDATE sums SET is_open = 1 WHERE inode = ? AND part = ?", (file.id, part)
+
+
+def forget_sums(inode: Inode) -> Change:
+    """Keep no checksums of an inode any more."""
+    return "DELETE FROM sums WHERE inode = ?", (inode.id,)
 
 
 def mark_overwritten(file: File) -> Change:
@@ -116,5 +159,5 @@ def _staged_bytes(
     number: int, unsynced: bytes, overwritten: int, checksum: bytes, lost: bytes, mixed: bytes
 ) -> StagedBytes:
     data = StagedBytes(number, Extents.unpack(unsynced), overwritten=bool(overwritten), checksum=bytes(checksum))
-    data.lost, data.mixed, data.checked = Extents.unpack(lost), Extents.unpack(mixed), 0
+    data.lost, data.mixed = Extents.unpack(lost), Extents.unpack(mixed)
     return data

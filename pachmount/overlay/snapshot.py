@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pachmount.overlay.inodes import BaseReader, Directory, File, Inode, Special, Symlink
+from pachmount.overlay.sums import Sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +15,7 @@ class StagedFile:
     """A file as it was. `copy` is a descriptor of its staged bytes where these may change meanwhile, else None.
 
     `version` tells whether the inode was written to since. `is_in_doubt`: the machine stopped before all of it was on
-    the disk. The rest is as in `File`.
+    the disk. `sums`: of the private copy. The rest is as in `File`.
     """
 
     inode: File
@@ -28,6 +29,7 @@ class StagedFile:
     reader: BaseReader | None = None
     copy: int | None = None
     is_in_doubt: bool = False
+    sums: Sums | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,7 @@ def _file(inode: File, *, copy: bool) -> StagedFile:
             inode.reader,
             private,
             inode.data.is_in_doubt,
+            inode.data.sums.copy() if private is not None else None,
         )
 
 

@@ -1,7 +1,7 @@
 """What is known of the staged bytes of a file: which are on the disk for sure, which a power loss may have taken.
 
 A row of the store may reach the disk before the bytes that it speaks of. So it says which of them were not synced when
-it was written, with a checksum over them. After the machine stopped, these are looked at: where the checksum does not
+it was written, and has checksums of all. After the machine stopped, these are looked at: where a checksum does not
 hold, the bytes are in doubt, reading those that never were on the disk fails, and the file cannot be committed.
 """
 
@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from xxhash import xxh3_128
 
 from pachmount.overlay.extents import Extents
+from pachmount.overlay.sums import Sums, reader
 
 IN_DOUBT = "it may be incomplete: the machine stopped before it was on the disk"
-CHECKED_BYTES = 64 << 20
-"""No checksum is made over more; then these bytes count as lost if the power fails before they are synced."""
 PIECE_BYTES = 1 << 20
 
 
@@ -28,8 +27,9 @@ class StagedBytes:
     `number` names it, 0 as long as there is none. `unsynced`: ranges that were never on the disk, but for those of
     `syncing`, of which syncs that are under way take care. `overwritten`: bytes that were on the disk have been
     replaced since, `overwrites` times in this process. `lost`, `mixed`: ranges in doubt after a power loss; the former
-    never were on the disk, of the latter an older version was. `checksum` is that of `unsafe` bytes at version
-    `checked`. `is_careful`: its program uses fsync. `is_named`: its name is on the disk.
+    never were on the disk, of the latter an older version was. `sums` has the checksums; `checksum` is that of `unsafe`
+    bytes as older versions of the program noted it. `is_careful`: its program uses fsync. `is_named`: its name is on
+    the disk.
     """
 
     number: int = 0
@@ -39,8 +39,8 @@ class StagedBytes:
     overwrites: int = 0
     lost: Extents = field(default_factory=Extents)
     mixed: Extents = field(default_factory=Extents)
+    sums: Sums = field(default_factory=Sums)
     checksum: bytes = b""
-    checked: int = -1
     is_careful: bool = False
     is_named: bool = False
 
@@ -83,15 +83,16 @@ class StagedBytes:
         """Everything from offset `size` on is gone."""
         for ranges in (self.unsynced, *self.syncing, self.lost, self.mixed):
             ranges.cut(size)
+        self.sums.cut(size)
 
     def copy(self) -> StagedBytes:
         """The same ranges, to `restore` them."""
         ranges = {name: getattr(self, name).copy() for name in ("unsynced", "lost", "mixed")}
-        return replace(self, **ranges, syncing=[each.copy() for each in self.syncing])
+        return replace(self, **ranges, syncing=[each.copy() for each in self.syncing], sums=self.sums.copy())
 
     def restore(self, former: StagedBytes) -> None:
         """Take back a `cut`."""
-        self.unsynced, self.lost, self.mixed = former.unsynced, former.lost, former.mixed
+        self.unsynced, self.lost, self.mixed, self.sums = former.unsynced, former.lost, former.mixed, former.sums
         for ranges, before in zip(self.syncing, former.syncing, strict=False):
             ranges.update(before)
 
@@ -116,7 +117,11 @@ class StagedBytes:
     def settle(self, staged: Extents, descriptor: int | None) -> None:
         """After the machine stopped: find out which of the staged bytes are as they were kept."""
         unsafe = self.unsafe(staged)
-        if not self.checksum or descriptor is None or checksum(descriptor, unsafe) != self.checksum:
+        read = reader(descriptor) if descriptor is not None else (lambda _start, _end: b"")
+        is_whole = self.sums.give_up_wrong(read, staged, unsafe)
+        if not is_whole and self.checksum and descriptor is not None:
+            is_whole = checksum(descriptor, unsafe) == self.checksum
+        if not is_whole:
             lost = staged.common(self.unsynced)
             self.lost.update(lost)
             if self.overwritten:

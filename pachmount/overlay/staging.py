@@ -29,11 +29,13 @@ from pachmount.errors import DataError, PachmountError, StorageFullError, StoreD
 from pachmount.files import sync_directory
 from pachmount.ledger import Ledger, open_ledger
 from pachmount.overlay import rows, unnamed
-from pachmount.overlay.inodes import ROOT_ID, Directory, File
+from pachmount.overlay.extents import Extents
+from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode
 from pachmount.overlay.kept import DATA_DIRECTORY, NAMES_FILE, RESERVE_FILE, data_files, has_data, repair_hint
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
 from pachmount.paths import make_dirs
+from pachmount.overlay.sums import BLOCK_BYTES, PART_BLOCKS, Read, reader
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,9 @@ class Staging:
             self._db = connected[0]
             return ledger
 
-    def apply(self, changes: Iterable[rows.Change], *, durable: bool = False, is_urgent: bool = False) -> None:
+    def apply(
+        self, changes: Iterable[rows.Change | rows.KeptSums], *, durable: bool = False, is_urgent: bool = False
+    ) -> None:
         """All of the changes or none. `durable`: on the disk when it returns, with all that was applied before.
 
         What is durable or urgent may use the reserve on a full disk.
@@ -111,10 +115,13 @@ class Staging:
             if durable:
                 self._reserve.hold()
 
-    def _apply(self, statements: list[rows.Change], *, durable: bool) -> None:
+    def _apply(self, statements: list[rows.Change | rows.KeptSums], *, durable: bool) -> None:
         with faults(self.directory), self._ledger.transaction(durable=durable) as db:
-            for statement, values in statements:
-                db.execute(statement, values)
+            for change in statements:
+                db.execute(*(change.change if isinstance(change, rows.KeptSums) else change))
+        for change in statements:
+            if isinstance(change, rows.KeptSums):
+                change.done()
         self._is_pending = not durable
         if durable:
             unneeded, self._unneeded = self._unneeded, []
@@ -172,13 +179,21 @@ class Staging:
             if child is not None and not child.is_directory:
                 child.links += 1
         kept = [inode for inode in inodes.values() if inode.links]
-        changes = [rows.forget(inode) for inode in inodes.values() if not inode.links]
+        changes: list[rows.Change | rows.KeptSums] = []
+        for inode in inodes.values():
+            if not inode.links:
+                changes += [rows.forget(inode), rows.forget_sums(inode)]
+        opened = self._load_sums(inodes)
         if self.about(_BOOT) not in ("", self._boot):
             files = [inode for inode in kept if isinstance(inode, File) and self._settle(inode)]
-            changes += [rows.put(file) for file in files]
+            for file in files:
+                changes += rows.keep(file)
             in_doubt = sum(1 for file in files if file.data.is_in_doubt)
             if in_doubt:
                 log.warning("%s: the machine stopped, and %d files may be incomplete", self.directory, in_doubt)
+        for file, parts in opened.items():
+            self._close_parts(file, parts)
+            changes += rows.keep(file)
         self.apply([*changes, rows.about(_BOOT, self._boot)], durable=True)
         numbers = {inode.data.number for inode in kept if isinstance(inode, File) and inode.extents}
         there = data_files(self.directory)
@@ -188,6 +203,32 @@ class Staging:
         self.rotate()
         root = inodes.get(ROOT_ID)
         return root if isinstance(root, Directory) else None
+
+    def _load_sums(self, inodes: dict[int, Inode]) -> dict[File, list[int]]:
+        """Give the files their checksums; those that were being overwritten, each with its parts that were."""
+        opened: dict[File, list[int]] = {}
+        with faults(self.directory):
+            for number, part, is_open, packed in self._db.execute("SELECT inode, part, is_open, sums FROM sums"):
+                file = inodes.get(number)
+                if isinstance(file, File) and file.extents:
+                    file.data.sums.unpack(part, packed, is_open=bool(is_open))
+                    if is_open and file.links:
+                        opened.setdefault(file, []).append(part)
+        return opened
+
+    def _close_parts(self, file: File, parts: list[int]) -> None:
+        """The process died while bytes were overwritten: do without the checksums of blocks that it had changed."""
+        with contextlib.ExitStack() as stack:
+            read: Read = lambda _start, _end: b""  # noqa: E731
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(self._data / str(file.data.number), os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, descriptor)
+                read = reader(descriptor)
+            for part in parts:
+                ranges = Extents()
+                ranges.add(part * PART_BLOCKS * BLOCK_BYTES, (part + 1) * PART_BLOCKS * BLOCK_BYTES)
+                file.data.sums.give_up_wrong(read, file.extents, file.extents.common(ranges))
+                file.data.sums.reopen(part)
 
     def _settle(self, file: File) -> bool:
         """The machine stopped: find out whether the staged bytes of a file are on the disk; whether that was needed."""

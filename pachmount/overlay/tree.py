@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -164,7 +165,7 @@ class StagedTree:
         with self._lock, file.lock:
             if file.dirty and file.links:
                 self.bytes.check(file)
-                self._store.apply([rows.put(file)], durable=durable, is_urgent=is_last)
+                self._store.apply(rows.keep(file), durable=durable, is_urgent=is_last)
             elif durable:
                 self._store.apply([], durable=True)
             file.dirty = False
@@ -175,7 +176,11 @@ class StagedTree:
         with self._lock:
             named = [file for file in files if file.links]
             versions = [file.version for file in named]
-            self._store.apply([rows.put(file) for file in named], durable=True)
+            with contextlib.ExitStack() as locks:  # the checksums must hold until the store has them
+                for file in named:
+                    locks.enter_context(file.lock)
+                    self.bytes.check(file)
+                self._store.apply([change for file in named for change in rows.keep(file)], durable=True)
             for file, version in zip(named, versions, strict=True):
                 with file.lock:
                     file.dirty = file.dirty and (file.version != version or file.data.is_unsynced)
