@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pachmount.errors import BusyError, PachmountError
-from pachmount.overlay import unnamed
+from pachmount.overlay import snapshot, unnamed
 from pachmount.overlay.kept import is_removable, kept
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.repair import repair
@@ -253,3 +253,60 @@ def _zero_somewhere(rng: random.Random) -> Callable[[Path], None]:
         path.write_bytes(data)
 
     return damage
+
+
+def test_damage_of_staged_bytes_is_an_error_for_reading_writing_and_committing(stopped: Path) -> None:
+    """Also of those that were on the disk long ago; what is beside them is read, and a new content is fine."""
+    (victim,) = [path for path in (stopped / "data").iterdir() if path.stat().st_size == 300_000]
+    with open(victim, "r+b") as file:
+        file.seek(5)
+        file.write(b"!")
+    overlay, store = overlay_of(stopped)
+    handle = overlay.open(b"/d/three", os.O_RDWR)
+    with pytest.raises(OSError, match="damaged"):
+        overlay.read(handle, 0, 10)
+    with pytest.raises(OSError, match="damaged"):
+        overlay.write(handle, 10, b"x")
+    with pytest.raises(OSError, match="damaged"):
+        overlay.resize(handle, 1000)
+    assert overlay.read(handle, 200_000, 10) == b"3" * 10
+    taken = overlay.snapshot()
+    (staged,) = [each for path, each in snapshot.walk(taken) if path == b"/d/three"]
+    assert isinstance(staged, snapshot.StagedFile)
+    with pytest.raises(OSError, match="damaged"):
+        list(overlay.bytes.frozen(staged))
+    overlay.resize(handle, 0)
+    overlay.write(handle, 0, b"new")
+    assert overlay.read(handle, 0, 10) == b"new"
+    overlay.release(handle)
+    store.close()
+
+
+def test_bytes_that_were_being_replaced_when_the_process_was_killed_are_no_damage(
+    stopped: Path, tmp_path: Path
+) -> None:
+    overlay, store = overlay_of(stopped)
+    handle = overlay.open(b"/d/three", os.O_RDWR)
+    overlay.write(handle, 1000, b"not kept")
+    shutil.copytree(stopped, tmp_path / "again")
+    store.close()
+    assert found(tmp_path / "again")[b"/d/three"][1000:1008] == b"not kept"
+
+
+def test_closing_a_file_reads_none_of_what_was_there_before(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay, store = overlay_of(stopped)
+    handle = overlay.create(b"/long", 0o644, os.O_RDWR, OWNER)
+    for number in range(64):
+        overlay.write(handle, number * 100_000, bytes([number]) * 100_000)
+    overlay.flush(handle)
+    overlay.write(handle, 6_400_000, b"more")
+    read = []
+    monkeypatch.setattr(os, "pread", lambda descriptor, size, offset: read.append(size))
+    overlay.flush(handle)
+    assert read == []
+    monkeypatch.undo()
+    overlay.release(handle)
+    store.close()
+    overlay, store = overlay_of(stopped)
+    assert content(overlay, b"/long")[6_300_000:] == bytes([63]) * 100_000 + b"more"
+    store.close()
