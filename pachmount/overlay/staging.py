@@ -34,8 +34,8 @@ from pachmount.overlay.inodes import ROOT_ID, Directory, File, Inode
 from pachmount.overlay.kept import DATA_DIRECTORY, NAMES_FILE, RESERVE_FILE, data_files, has_data, repair_hint
 from pachmount.overlay.reserve import Reserve
 from pachmount.overlay.staged_bytes import StagedBytes
-from pachmount.paths import make_dirs
 from pachmount.overlay.sums import BLOCK_BYTES, PART_BLOCKS, Read, reader
+from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
 
