@@ -180,6 +180,15 @@ class DaemonClient:
         body = schema.DiscardRequest(mount=name, paths=list(paths))
         return _one(schema.MountsAnswer, self._put("/_discard", MOUNT_TIMEOUT, body))
 
+    def staged(self) -> list[schema.StagedEntry]:
+        """Changes that are staged, mounted or not."""
+        return _one(schema.StagedAnswer, self._get("/staged", CLUSTER_TIMEOUT)).staged
+
+    def discard_staged(self, name: str) -> list[schema.StagedEntry]:
+        """Give up all that is staged under a name, mounted or not; what is left of others."""
+        body = schema.DiscardStagedRequest(name=name)
+        return _one(schema.StagedAnswer, self._put("/staged/_discard", MOUNT_TIMEOUT, body)).staged
+
     def unmount_all(self) -> schema.MountsAnswer:
         return _one(schema.MountsAnswer, self._put("/_unmount_all", UPLOAD_TIMEOUT))
 

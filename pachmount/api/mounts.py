@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 from pachmount.api import answers, schema
@@ -12,7 +13,7 @@ from pachmount.errors import ClusterUnreachableError, NotPermittedError, Pachmou
 from pachmount.mounts.committing import CommitWish
 from pachmount.mounts.resolve import Resolved, check_commit_form
 from pachmount.mounts.wishes import Wish
-from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path
+from pachmount.names import DEFAULT_PROJECT, Source, check_mount_name, normalize_path, parse_source
 
 
 class MountsAnswering(Handler):
@@ -170,11 +171,13 @@ class CommitHandler(MountsAnswering):
 
     def _commit(self, request: schema.CommitRequest) -> schema.MountsAnswer:
         manager = self.services.manager
+        name = request.mount
         try:
-            mount = manager.get(request.mount)
+            name = manager.get(name).spec.name
         except PachmountError as error:
-            error.what, error.why = "bad request: can't commit when unmounted", error.what
-            raise
+            if not request.to:
+                error.what, error.why = "bad request: can't commit when unmounted", error.what
+                raise
         wish = CommitWish(
             request.message,
             request.branch,
@@ -183,12 +186,16 @@ class CommitHandler(MountsAnswering):
             request.ours,
             tuple(normalize_path(path) or "/" for path in request.theirs),
         )
-        made = manager.staged.commit(mount.spec.name, wish)
+        if request.to:
+            made = manager.staged.commit_to(name, parse_source(request.to, self.default_project), wish)
+        else:
+            made = manager.staged.commit(name, wish)
         if not self.is_own_client:
             return self.mounts()
         answer = schema.CommittedAnswer(mounted=[], unmounted=[])
         if made is not None:
             answer.commit, answer.changes = made.info.commit.id, made.changes
+            answer.still_staged = made.is_staged_still
         return answer
 
 
@@ -205,7 +212,10 @@ class DiffHandler(Handler):
         paths = [normalize_path(path) or "/" for path in request.paths]
         manager = self.services.manager
         if not request.patch:
-            return answers.difference(manager.staged.difference(request.mount, paths))
+            found, why = manager.staged.difference(request.mount, paths)
+            answer = answers.difference(found)
+            answer.without_commit = why
+            return answer
         return answers.difference(*manager.staged.patch(request.mount, paths))
 
 
@@ -222,6 +232,36 @@ class DiscardHandler(MountsAnswering):
         paths = [normalize_path(path) or "/" for path in request.paths]
         self.services.manager.staged.discard(request.mount, paths)
         return self.mounts_after([request.mount])
+
+
+class StagedHandler(Handler):
+    """GET /staged (ours): changes that are staged, mounted or not."""
+
+    compatible = False
+
+    async def get(self) -> None:
+        self.answer(await self.look(lambda: schema.StagedAnswer(staged=self._entries())))
+
+    def _entries(self) -> list[schema.StagedEntry]:
+        return [
+            schema.StagedEntry(**asdict(look), mounted=mode, commit_state=state)  # type: ignore[arg-type]
+            for look, mode, state in self.services.manager.staged.entries()
+        ]
+
+
+class DiscardStagedHandler(Handler):
+    """PUT /staged/_discard (ours): give up all that is staged under a name; it answers as /staged."""
+
+    compatible = False
+
+    async def put(self) -> None:
+        request = decode_body(self.request.body, schema.DiscardStagedRequest)
+        self.answer(await self.work(lambda: self._discard(request)))
+
+    def _discard(self, request: schema.DiscardStagedRequest) -> schema.StagedAnswer:
+        staged = self.services.manager.staged
+        staged.discard(request.name)
+        return schema.StagedAnswer(staged=[schema.StagedEntry(**asdict(look)) for look, _, _ in staged.entries()])
 
 
 class RefreshHandler(MountsAnswering):

@@ -78,6 +78,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("put", "/_commit"): _theirs(_MOUNTS, schema.CommitRequest, answers_ours=schema.CommittedAnswer),
     ("put", "/_diff"): Operation(schema.DiffAnswer, schema.DiffRequest),
     ("put", "/_discard"): Operation(_MOUNTS, schema.DiscardRequest),
+    ("get", "/staged"): Operation(schema.StagedAnswer),
+    ("put", "/staged/_discard"): Operation(schema.StagedAnswer, schema.DiscardStagedRequest),
     ("put", "/_refresh"): Operation(_MOUNTS, schema.RefreshRequest),
     ("put", "/_remount"): Operation(_MOUNTS, schema.RemountRequest),
     ("put", "/_follow"): Operation(_MOUNTS, schema.FollowRequest),

@@ -53,6 +53,8 @@ ROUTES: dict[str, type[Handler]] = {
     "/_commit": mounts.CommitHandler,
     "/_diff": mounts.DiffHandler,
     "/_discard": mounts.DiscardHandler,
+    "/staged": mounts.StagedHandler,
+    "/staged/_discard": mounts.DiscardStagedHandler,
     "/_refresh": mounts.RefreshHandler,
     "/_remount": mounts.RemountHandler,
     "/_follow": mounts.FollowHandler,

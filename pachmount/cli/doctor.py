@@ -108,7 +108,7 @@ def _daemon_troubles(answer: StatusAnswer) -> list[Check]:
             text = f"{output.size(mount.staged.bytes)} of {output.size(mount.staged.limit)} are staged"
             checks.append(note(f"mount {mount.name}", text, f"pachmount commit {mount.name}, or raise staging_size"))
     for kept in answer.kept_changes:
-        advice = f"pachmount mount {kept.source or 'SOURCE'} --rw --name {kept.name}"
+        advice = f"pachmount diff {kept.name}; pachmount staged export {kept.name} {kept.name}-staged"
         checks.append(note("kept changes", f"under the name {kept.name}", advice))
     return checks
 

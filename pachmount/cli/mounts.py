@@ -210,7 +210,8 @@ def unmount(
     if discard and keep:
         raise UsageError("--discard and --keep given", hint="choose one of them")
     client = state.client()
-    mounted = client.status().mounts
+    status = client.status()
+    mounted, kept = status.mounts, {each.name: each for each in status.kept_changes}
     chosen = mounted if everything else [resolve(mounted, target) for target in targets or []]
     if everything and chosen:
         which = ", ".join(entry.name for entry in chosen)
@@ -218,7 +219,9 @@ def unmount(
             raise PachmountError("nothing was unmounted", "the answer was no")
     if not chosen:
         state.note("nothing is mounted")
-    staged = [entry.name for entry in chosen if entry.staged is not None and entry.staged.files]
+    staged = [
+        entry.name for entry in chosen if entry.name in kept or (entry.staged is not None and entry.staged.changed)
+    ]
     if discard and staged and not state.confirm(f"Give up what is staged in {', '.join(staged)}?", yes=yes):
         raise PachmountError("nothing was unmounted", "the answer was no")
     failures: list[PachmountError] = []
@@ -226,8 +229,11 @@ def unmount(
     for entry in chosen:
         try:
             fate: AtUnmount = "discard" if discard else "keep" if keep else "commit"
-            found = client.diff(entry.name) if entry.staged is not None else None
+            is_kept = entry.staged is None and entry.name in kept
+            found = client.diff(entry.name) if entry.staged is not None or is_kept else None
             changes = found.changes if found is not None else []
+            if is_kept and fate == "commit":
+                fate = "keep"  # it is read-only, so what is staged under its name is not committed
             commit = _commit(state, client, entry, message) if changes and fate == "commit" else ""
             client.unmount([entry.name], staged=fate, message=message)
         except PachmountError as error:
@@ -263,8 +269,7 @@ def _tell_fate(state: State, entry: MountStatus, changes: int, fate: str, commit
         return
     number = output.count(changes, "change")
     if fate == "keep":
-        source = f"{entry.project}/{entry.repo}@{entry.branch}"
-        state.note(f"{number} kept: 'pachmount mount {source} --rw --name {entry.name}' shows that again")
+        state.note(f"{number} kept: 'pachmount diff {entry.name}' shows that, 'pachmount staged list' all that is kept")
     elif fate == "discard":
         state.note(f"{number} discarded")
     else:

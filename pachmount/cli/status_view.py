@@ -189,9 +189,8 @@ def _show_kept(kept: Sequence[KeptChanges | Kept]) -> None:
             output.line(f"  'pachmount staged repair {each.name}' restores what can be proven, and removes nothing")
             continue
         what = f"staged: {output.count(each.files, 'file')}, {output.size(each.bytes)}" if each.files else "staged"
-        source = each.source or "SOURCE"
-        shows = f"'pachmount mount {source} --rw --name {each.name}' shows them"
-        output.line(f"changes under the name '{each.name}' ({what}): {shows}")
+        of = f" of {each.source}" if each.source else ""
+        output.line(f"changes{of} under the name '{each.name}' ({what}): 'pachmount staged list' tells more")
 
 
 def _condition(entry: MountStatus) -> str:

@@ -55,7 +55,10 @@ ENTRIES = (
     Entry("follow", MOUNTS, "mounts", "follow", "Let mounts move along with their branches, or stay."),
     Entry("diff", MOUNTS, "writing", "diff", "Show what a commit of a read-write mount would change."),
     Entry("commit", MOUNTS, "writing", "commit", "Commit what is staged in a read-write mount."),
-    Entry("discard", MOUNTS, "writing", "discard", "Give up staged changes of a read-write mount."),
+    Entry(
+        "discard", MOUNTS, "writing", "discard", "Give up staged changes, of a read-write mount or kept without one."
+    ),
+    Entry("staged", MOUNTS, "staged", GROUP, "Changes that are staged: see, save or give them up."),
     Entry("remount", MOUNTS, "writing", "remount", "Make a mount read-write or read-only."),
     Entry(
         "exec",

@@ -76,10 +76,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Committed:
-    """A finished commit, and how many changes it was made of (0: it was made before, and only now heard of)."""
+    """A finished commit, and how many changes it was made of (0: it was made before, and only now heard of).
+
+    `is_staged_still`: the changes were committed elsewhere, and could not be given up here.
+    """
 
     info: CommitInfo
     changes: int = 0
+    is_staged_still: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pachmount.errors import ConfigurationError
 from pachmount.overlay.ignore import DEFAULTS, FILE_NAME, MAX_BYTES, Ignoring, patterns
-from pachmount.overlay.overlay import Overlay
+from pachmount.overlay.names import Base
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
 
 _PATH = b"/" + FILE_NAME
+Head = Callable[[StagedFile, int], bytes]
+"""Gives the first bytes of a staged file."""
 
 
-def ignoring(taken: StagedDirectory, overlay: Overlay, own_file: Path) -> Ignoring:
-    """What a snapshot leaves local. Raises ConfigurationError for patterns that cannot be used, OSError."""
+def ignoring(taken: StagedDirectory, base: Base | None, head: Head, own_file: Path) -> Ignoring:
+    """What a snapshot leaves local; without its commit (`base`), as far as that is known.
+
+    Raises ConfigurationError for patterns that cannot be used, OSError.
+    """
     mine = patterns(_of_user(own_file), str(own_file))
-    return Ignoring(DEFAULTS, mine, patterns(_in_mount(taken, overlay), f"{_PATH.decode()} of the mount"))
+    return Ignoring(DEFAULTS, mine, patterns(_in_mount(taken, base, head), f"{_PATH.decode()} of the mount"))
 
 
 def _of_user(path: Path) -> bytes:
@@ -28,13 +34,13 @@ def _of_user(path: Path) -> bytes:
         raise ConfigurationError(f"cannot read {path}", error.strerror or str(error)) from error
 
 
-def _in_mount(taken: StagedDirectory, overlay: Overlay) -> bytes:
+def _in_mount(taken: StagedDirectory, base: Base | None, head: Head) -> bytes:
     staged = taken.entries.get(FILE_NAME)
     if isinstance(staged, StagedFile):
-        return overlay.bytes.head(staged, MAX_BYTES + 1)
+        return head(staged, MAX_BYTES + 1)
     if FILE_NAME in taken.entries:
         return b""  # deleted, or a directory or link, which git does not read either
-    node = overlay.base.find(_PATH)
-    if node is None or node.is_dir:
+    node = None if base is None else base.find(_PATH)
+    if base is None or node is None or node.is_dir:
         return b""
-    return bytes(overlay.base.read(_PATH, 0, min(node.size, MAX_BYTES + 1)))
+    return bytes(base.read(_PATH, 0, min(node.size, MAX_BYTES + 1)))

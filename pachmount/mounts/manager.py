@@ -301,7 +301,7 @@ class MountManager:
                 self.staged.revive(mount)
                 made = self.staged.commit_in_operation(mount, wish or CommitWish())
                 self.writing.drop_attributes(mount)
-            elif mount.spec.mode == "rw" and staged == "discard":
+            elif staged == "discard" and (mount.spec.mode == "rw" or self.writing.has_changes_of(mount)):
                 self.writing.discard_all(mount)
             self._sessions.take_away(mount)
             self._table.drop(mount)

@@ -108,7 +108,7 @@ class Sessions:
         if mount.spec.own_directory:
             places.remove_own_directory(mount.spec.mountpoint)
         try:
-            if not self._is_in_use(mount.spec.name):
+            if not self.is_in_use(mount.spec.name):
                 self._writing.places.tidy(mount.spec.name)
         except OSError as error:
             log.warning("what is staged as %s is left alone: %s", mount.spec.name, error)
@@ -131,7 +131,7 @@ class Sessions:
                 session.overlay.close()
 
     def _start_writable(self, mount: Mount) -> None:
-        if self._is_in_use(mount.spec.name, wait_s=DETACH_SECONDS):
+        if self.is_in_use(mount.spec.name, wait_s=DETACH_SECONDS):
             why = "files of its former mount are still open"
             raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
         mount.spec, store = self._writing.places.open(mount.spec)
@@ -149,7 +149,7 @@ class Sessions:
             raise
         mount.view, mount.overlay = view, overlay
 
-    def _is_in_use(self, name: str, *, wait_s: float = 0.0) -> bool:
+    def is_in_use(self, name: str, *, wait_s: float = 0.0) -> bool:
         """Whether files are open in a former mount for writing of that name; it gets `wait_s` seconds to end."""
         place = self._writing.places.of(name)
         with self._lock:

@@ -6,23 +6,21 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pachmount.errors import CannotMountError, ClusterUnreachableError, DataError, PachmountError
+from pachmount.errors import BusyError, CannotMountError, ClusterUnreachableError, DataError, PachmountError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.mount import MountSpec
 from pachmount.overlay.kept import LOST_DIRECTORY, NAMES_FILE, is_removable, kept
+from pachmount.overlay.staged_work import CLUSTER_NOTE
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
 from pachmount.paths import make_dirs
 
 log = logging.getLogger(__name__)
-
-CLUSTER_NOTE = "cluster"
-"""The key under which a store tells the id of the cluster that its commit is of."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,18 @@ class StagedPlaces:
 
     cluster: Cluster
     directory: Path
+    _held: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Keep a name that is not mounted from being mounted for writing. BusyError if somebody else holds it."""
+        if name in self._held:
+            raise _busy(name)
+        self._held.add(name)
+        try:
+            yield
+        finally:
+            self._held.discard(name)
 
     def open(self, spec: MountSpec) -> tuple[MountSpec, Staging]:
         """The store of a mount, and the mount on the commit that the changes in it were made on.
@@ -38,6 +48,8 @@ class StagedPlaces:
         CannotMountError if there are changes to another source, or of another cluster.
         """
         place = self.of(spec.name)
+        if spec.name in self._held:
+            raise _busy(spec.name)
         try:
             if is_removable(place):
                 _remove(place)
@@ -55,7 +67,7 @@ class StagedPlaces:
             known = MountSpec.from_dict(json.loads(noted))
             if _identity(known) != _identity(spec):
                 why = f"there are staged changes to {known.source} under that name"
-                hint = f"give this mount another name, or mount {known.source.at('')} --rw and discard them"
+                hint = f"{way_out(spec.name)}; or give this mount another name"
                 raise CannotMountError(f"cannot mount '{spec.name}' for writing", why, hint)
         except BaseException:
             store.close()
@@ -99,10 +111,21 @@ class StagedPlaces:
         known = store.about(CLUSTER_NOTE)
         if known and known != current:
             why = "there are staged changes under that name, which were made on another cluster"
-            hint = "give this mount another name, or go back to that cluster: pachmount login ADDRESS"
+            hint = f"{way_out(name)}; or give this mount another name"
             raise CannotMountError(f"cannot mount '{name}' for writing", why, hint)
         if not known:
             store.note(CLUSTER_NOTE, current)
+
+
+def way_out(name: str) -> str:
+    """A hint that helps whatever became of a mount, its repo, its commit and its cluster."""
+    export, discard = f"pachmount staged export {name} {name}-staged", f"pachmount staged discard {name} --yes"
+    return f"'{export}' saves the changes, '{discard}' gives them up"
+
+
+def _busy(name: str) -> BusyError:
+    why = "they are being committed or given up"
+    return BusyError(f"the staged changes under the name '{name}' are in use", why, "try again")
 
 
 def _remove(place: Path) -> None:

@@ -46,6 +46,13 @@ class MountTable:
             raise NotFoundError(f"no mount '{name}'", "", "pachmount status")
         return found
 
+    def find(self, name: str) -> Mount | None:
+        """The same, or None."""
+        try:
+            return self.get(name)
+        except NotFoundError:
+            return None
+
     def has(self, mount: Mount) -> bool:
         """False when a mount was ended, or could not be made."""
         with self._lock:

@@ -80,6 +80,10 @@ class Writing:
         """What a commit of a mount would change, at some paths and below (none = all)."""
         return self._look(mount, lambda taken: self._difference(mount, taken).at(paths))
 
+    def difference_of(self, mount: Mount, taken: StagedDirectory) -> Difference:
+        """What a commit of a snapshot of a mount would change."""
+        return self._difference(mount, taken)
+
     def patch(self, mount: Mount, paths: Collection[bytes]) -> tuple[Difference, str]:
         """The same, and as a patch. Raises UsageError if that is too large."""
         overlay = _overlay(mount)
@@ -107,7 +111,7 @@ class Writing:
                 staged = [b"/" + name for name in taken.entries]
             mount.overlay.discard([b"/"])
             _forget(mount, staged)
-        elif mount.spec.mode == "rw":
+        elif mount.spec.mode == "rw" or self.places.has_changes(mount.spec.name):
             self.places.clear(mount.spec.name)
         else:
             _overlay(mount)
@@ -309,7 +313,7 @@ class Writing:
             return b"".join(bytes(piece) for piece in overlay.bytes.frozen(staged))
 
         where = os.fsencode(mount.spec.mountpoint)
-        ignored = ignoring(taken, overlay, self.ignore_file)
+        ignored = ignoring(taken, overlay.base, overlay.bytes.head, self.ignore_file)
         return difference(taken, overlay.base, mountpoint=where, is_ignored=ignored, refusal=refusal, read=read)
 
     def _branches(self, mount: Mount) -> dict[str, BranchInfo]:

@@ -82,6 +82,12 @@ def _problem(place: Path) -> tuple[str, bool]:
     return (found.problem if found.verdict is Verdict.DAMAGED else ""), found.verdict is not Verdict.BEHIND
 
 
+def why_unreadable(place: Path) -> str:
+    """Why the names in a store cannot be believed as they are, "" if they can. Raises OSError."""
+    problem, is_sure = _problem(place)
+    return problem or ("" if is_sure else "its names are older than their ledger")
+
+
 def _look(place: Path) -> tuple[bool, str]:
     """Whether the names are none, and `project/repo@branch` of the commit that was changed."""
     uri = f"{(place / NAMES_FILE).absolute().as_uri()}?mode=ro"

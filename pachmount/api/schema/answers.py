@@ -72,10 +72,14 @@ class MountsAnswer(Model):
 
 
 class CommittedAnswer(MountsAnswer):
-    """For our own clients: the commit that was made of so many changes; "" if there was nothing to commit."""
+    """For our own clients: the commit that was made of so many changes; "" if there was nothing to commit.
+
+    `still_staged`: after a commit to another branch, changes that it may lack stay staged, and with them the others.
+    """
 
     commit: str = ""
     changes: int = 0
+    still_staged: bool = False
 
 
 class ProjectName(Model):
@@ -171,7 +175,10 @@ class RefusedAnswer(Model):
 
 
 class DiffAnswer(Model):
-    """What a commit would change, by path; what it cannot, and what stays local. `patch` is in git's format."""
+    """What a commit would change, by path; what it cannot, and what stays local. `patch` is in git's format.
+
+    `without_commit`: why the commit that was changed could not be compared with; then sizes in it may be missing.
+    """
 
     changes: list[ChangeAnswer]
     refused: list[RefusedAnswer]
@@ -179,3 +186,4 @@ class DiffAnswer(Model):
     empty_directories: list[str]
     open_for_writing: list[str]
     patch: str = ""
+    without_commit: str = ""

@@ -67,7 +67,8 @@ class FollowRequest(Request):
 
 class CommitRequest(Request):
     """Ours: everything but `mount`. `branch`: commit to this branch; `ours`: over newer versions of the files;
-    `theirs`: paths at which newer versions take the place of what is staged.
+    `theirs`: paths at which newer versions take the place of what is staged. `to`: commit whole files into this other
+    `[project/]repo[@branch]`, which needs no mount.
     """
 
     mount: str = ""
@@ -77,6 +78,7 @@ class CommitRequest(Request):
     skip_invalid: bool = False
     ours: bool = False
     theirs: list[str] = []
+    to: str = ""
 
 
 class DiffRequest(Request):
@@ -92,6 +94,12 @@ class DiscardRequest(Request):
 
     mount: str = ""
     paths: list[str] = []
+
+
+class DiscardStagedRequest(Request):
+    """`name`: that of the mount whose changes are given up, mounted or not."""
+
+    name: str = ""
 
 
 class ConfigRequest(Request):

@@ -193,6 +193,33 @@ class PoolStatus(Model):
     waiting_limit: int
 
 
+class StagedEntry(Model):
+    """Changes that are staged under the name of a mount. `source` is `project/repo@branch`, `commit` the one that was
+    changed, `cluster` the id of its cluster; "" where nothing tells it. `bytes` is the room on the disk. `mounted`: ""
+    if no mount has that name. `commit_state`: "" if that cannot be found out now. `damaged` says why they cannot be
+    read.
+    """
+
+    name: str
+    source: str = ""
+    commit: str = ""
+    cluster: str = ""
+    paths: list[str] = []
+    changes: int = 0
+    files: int = 0
+    bytes: int = 0
+    since: float = 0.0
+    damaged: str = ""
+    mounted: Literal["", "ro", "rw"] = ""
+    commit_state: Literal["", "there", "gone", "other cluster"] = ""
+
+
+class StagedAnswer(Model):
+    """All changes that are staged, by name."""
+
+    staged: list[StagedEntry] = []
+
+
 class StatusAnswer(Model):
     """`unsaved_mounts` says why the next daemon would not know which mounts there are; "" while it does.
 
