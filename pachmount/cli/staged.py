@@ -29,7 +29,7 @@ PAGE = 1000
 
 def build() -> App:
     """The commands of the group."""
-    app = App(help="Changes that are staged: see, save or give them up, whatever became of their mount.")
+    app = App(help="Changes that are staged: see, save or give them up.")
     app.add(list_, "list")
     app.add(export, "export")
     app.add(discard, "discard")

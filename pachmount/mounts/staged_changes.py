@@ -127,9 +127,7 @@ class StagedChanges:
         if self._writing.places.has_changes(check_mount_name(mount.spec.name if mount is not None else name)):
             return
         if mount is None:
-            raise NotFoundError(
-                f"no mount '{name}'", "and no changes are staged under that name", "pachmount staged list"
-            )
+            raise NotFoundError(f"no mount '{name}'", "", "pachmount staged list")
         why = "it was mounted read-only"
         raise UsageError(f"mount '{name}' has no staged changes", why, f"pachmount remount {name} --rw")
 

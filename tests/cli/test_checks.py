@@ -200,7 +200,7 @@ def test_what_the_daemon_knows(user: User, daemon: FakeDaemon) -> None:
     assert found["mount broken"] == ("problem", "cannot mount: not empty", "empty it")
     assert found["mount gone"][:2] == ("note", "branch 'master' does not exist any more")
     assert found["mount full"][:2] == ("note", "99.0 MiB of 100 MiB are staged")
-    assert found["kept changes"][2] == "pachmount mount default/images@master --rw --name old"
+    assert found["kept changes"][2] == "pachmount diff old; pachmount staged export old old-staged"
     assert found["login"][0] == "note"
     assert found["login"][2] == "pachmount login"
 
