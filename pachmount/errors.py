@@ -30,7 +30,8 @@ PachmountError
 │   └── DaemonNotRunningError
 ├── BusyError                  try again later
 │   ├── BranchMovedError           while its datums were listed
-│   └── OverloadedError            the daemon has too many requests
+│   ├── OverloadedError            the daemon has too many requests
+│   └── StoppingError              the daemon takes its mounts away and ends
 ├── ConflictError              somebody else changed the same
 ├── CannotMountError           no FUSE, no usable directory, name taken
 │   └── NameTakenError
@@ -249,6 +250,21 @@ class BranchMovedError(BusyError):
 class OverloadedError(BusyError):
     id = "overloaded"
     http_status = 503
+
+
+class StoppingError(BusyError):
+    """`what` is always the same: a daemon that stops refuses everything alike."""
+
+    id = "stopping"
+    http_status = 503
+
+    def __init__(
+        self,
+        what: str = "the daemon is stopping",
+        why: str = "it was told to end",
+        hint: str = "try again: the next command starts another daemon",
+    ) -> None:
+        super().__init__(what, why, hint)
 
 
 class ConflictError(PachmountError):

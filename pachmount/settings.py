@@ -62,6 +62,7 @@ class Settings(BaseSettings):
         description="what becomes of staged changes when the daemon stops; in sidecar mode they are committed",
     )
     shutdown_grace: float = Field(default=25.0, gt=0, description="how long the daemon commits when it stops")
+    stop_timeout: float = Field(default=30.0, ge=1, description="how long the daemon may take to end")
     allow_other: bool = Field(
         default_factory=lambda: paths.sidecar_mode() and os.geteuid() == 0,
         description="let other users of this machine see the mounts; root's in sidecar mode are",

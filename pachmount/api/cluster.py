@@ -21,6 +21,8 @@ DEFAULT_COMMITS = 100
 class HealthHandler(Handler):
     """GET /health: the daemon runs, whatever the cluster does."""
 
+    begins_something = False
+
     async def get(self) -> None:
         self.answer(schema.HealthAnswer())
 
@@ -28,6 +30,7 @@ class HealthHandler(Handler):
 class StatusHandler(Handler):
     """GET /status (ours): everything, from memory; branch positions at most a second old where the cluster answers."""
 
+    begins_something = False
     compatible = False
 
     async def get(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -28,6 +29,8 @@ from pachmount.errors import (
     NotConnectedError,
     OverloadedError,
     PachmountError,
+    StoppingError,
+    UnreachableError,
     UsageError,
 )
 from pachmount.mounts.browsing import Browser
@@ -52,12 +55,21 @@ MAX_DIGITS = 18
 
 
 class RequestCounts:
-    """Requests by route and HTTP status; used by the loop's thread alone, and bounded by the table of routes."""
+    """Requests by route and HTTP status; used by the loop's thread alone, and bounded by the table of routes.
+
+    `active` counts those that are not answered yet.
+    """
 
     def __init__(self) -> None:
+        self.active = 0
         self._counts: dict[str, Counter[str]] = {}
 
+    def begin(self) -> None:
+        self.active += 1
+
     def count(self, route: str, status: int) -> None:
+        """A request was answered."""
+        self.active -= 1
         self._counts.setdefault(route, Counter())[str(status)] += 1
 
     def snapshot(self) -> dict[str, dict[str, int]]:
@@ -97,6 +109,7 @@ class Services:
     logins: Slots
     downloads: Slots
     max_datums: int
+    stopping: threading.Event
     reload: Callable[[], schema.ReloadAnswer]
 
 
@@ -104,6 +117,8 @@ class Handler(tornado.web.RequestHandler):
     """Knows only GET and PUT, as the original; answers errors as its plain text, or as JSON to our own clients."""
 
     SUPPORTED_METHODS = ("GET", "PUT")
+    begins_something = True
+    """Whether a daemon that stops refuses it."""
     compatible = True
     """A route of the original: it answers errors with the few statuses that the original knows."""
     services: Services
@@ -114,7 +129,10 @@ class Handler(tornado.web.RequestHandler):
         self.route = route
 
     def prepare(self) -> None:
+        self.services.requests.begin()
         self.access.check(self.request)
+        if self.services.stopping.is_set() and self.begins_something:
+            raise StoppingError
 
     @property
     def is_own_client(self) -> bool:
@@ -154,12 +172,17 @@ class Handler(tornado.web.RequestHandler):
 
         OverloadedError if too many requests wait for one of its threads.
         """
-        future = asyncio.get_running_loop().run_in_executor(executor, work)
         try:
+            future = asyncio.get_running_loop().run_in_executor(executor, work)
             return await asyncio.wait_for(asyncio.shield(future), timeout)
         except asyncio.TimeoutError as error:
             why = f"it goes on, but took more than {timeout:.0f} s"
             raise ClusterTimeoutError("the request is not done yet", why, "pachmount status") from error
+        except (UnreachableError, NotConnectedError, asyncio.CancelledError, RuntimeError, ValueError) as error:
+            if not self.services.stopping.is_set():
+                raise
+            # its calls to the cluster were cut off, or no thread took it any more
+            raise StoppingError(why="the request was not done, or not to its end") from error
 
     def _changed(self, work: Callable[[], T]) -> T:
         """Run a change, once: it may have changed something when it fails. An embedded server that is gone, which
@@ -206,7 +229,7 @@ class Handler(tornado.web.RequestHandler):
 
     def fail(self, error: PachmountError, status: int, text: str | None = None) -> None:
         """Send an error: `text` (default: the error's) with `status`, or the whole error as JSON to our clients."""
-        if isinstance(error, OverloadedError):
+        if isinstance(error, OverloadedError | StoppingError):
             self.set_header("Retry-After", str(RETRY_AFTER_SECONDS))
             status = error.http_status
         if self.is_own_client:

@@ -66,7 +66,9 @@ SWITCH_INTERVAL = 50e-6
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """The same as the original's."""
 WAITING_REQUESTS = 64
-STOP_SECONDS = 30.0
+ANSWER_SECONDS = 2.0
+"""How long requests may take to be answered when the mounts are gone, within the time that the end may take."""
+_IDLE_LOOK_SECONDS = 0.02
 JITTER = 0.8
 """The shortest time between two looks at the cluster, as a part of the poll interval."""
 FIRST_RETRY_PAUSE = 0.5
@@ -125,6 +127,7 @@ class Daemon:
         self._logins = Slots(MAX_LOGINS)
         self._downloads = Slots(MAX_DOWNLOADS)
         self._max_datums = settings.max_datums
+        self._stop_timeout = settings.stop_timeout
         self._requests = RequestCounts()
         self._listen_at = parse_endpoint(settings.listen) if settings.listen else None
         self._peers = PeerAccess(parse_users(settings.socket_users, "socket_users"))
@@ -156,6 +159,7 @@ class Daemon:
             self._logins,
             self._downloads,
             self._max_datums,
+            self._stopping,
             self._reloader.reload,
         )
         server = self._listen(services)
@@ -180,10 +184,24 @@ class Daemon:
                 await loop.run_in_executor(None, self._manager.staged.commit_all, self._last_commits)
         except Exception:
             log.exception("while stopping")  # the mounts are taken away all the same
+        end = time.monotonic() + self._stop_timeout
+        ended = asyncio.Event()
+
+        def end_mounts() -> None:
+            try:
+                self._manager.shut_down(end - ANSWER_SECONDS / 2)
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=end_mounts, name="ending", daemon=True).start()  # nobody waits for it but for a time
         try:
-            await asyncio.wait_for(loop.run_in_executor(None, self._manager.shut_down), STOP_SECONDS)
+            await asyncio.wait_for(ended.wait(), self._stop_timeout)
         except asyncio.TimeoutError:
-            log.warning("the mounts could not all be taken away within %.0f s", STOP_SECONDS)
+            log.warning("the mounts could not all be taken away within %.0f s", self._stop_timeout)
+        answered = min(end, time.monotonic() + ANSWER_SECONDS)
+        self._cluster.cut_off()
+        while self._requests.active and time.monotonic() < answered:
+            await asyncio.sleep(_IDLE_LOOK_SECONDS)
 
     def close(self) -> None:
         """Release what `run` leaves: caches, connections, the embedded server, the lock."""

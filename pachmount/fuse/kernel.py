@@ -70,6 +70,11 @@ def our_mounts(below: Path) -> list[KernelMount]:
     return [m for m in mount_table() if m.fs_type == FS_TYPE and f"{m.mountpoint}/".startswith(prefix)]
 
 
+def ours() -> frozenset[str]:
+    """Where the kernel shows something of ours. One look for many mounts: the table grows with their number."""
+    return frozenset(m.mountpoint for m in mount_table() if m.fs_type == FS_TYPE)
+
+
 def layers(mountpoint: Path) -> list[KernelMount]:
     """What is mounted exactly at a directory, the uppermost last."""
     return [m for m in mount_table() if m.mountpoint == str(mountpoint)]

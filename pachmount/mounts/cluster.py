@@ -315,6 +315,12 @@ class Cluster:
         identity = self._identity[1] if self._identity is not None else None
         return ClusterSnapshot(connection, self._version, identity, self._unreachable_since, self._error)
 
+    def cut_off(self) -> None:
+        """End all calls under way, also those of mounts: the daemon stops, and nobody waits for them any more."""
+        connection = self._connection
+        if connection is not None:
+            connection.client.close()
+
     def close(self) -> None:
         """End the connection and the embedded server, if it is ours."""
         connection, self._connection = self._connection, None

@@ -19,6 +19,7 @@ from pachmount.mounts import places
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.committing import Committed, CommitWish
 from pachmount.mounts.datum_mode import DatumMode
+from pachmount.mounts.ending import carry_on, end_all
 from pachmount.mounts.gone import find_loss, identity, is_elsewhere
 from pachmount.mounts.heads import HeadWatch
 from pachmount.mounts.mount import Mount, MountSpec, RepoIdentity
@@ -261,13 +262,18 @@ class MountManager:
         self.datums.leave(restore=False)
         self._for_each(partial(self._unmount, staged=staged))
 
-    def shut_down(self) -> None:
-        """Take all mounts away but remember them for the next daemon."""
-        for end in (self._heads.close, self._moving.follower.close, self.datums.close, self._table.save_if_due):
-            _carry_on(end)
-        for mount in self.mounts():
-            _carry_on(partial(self._stop, mount))
-        _carry_on(self._sessions.close)
+    def refuse_new(self) -> None:
+        """Begin nothing any more: new mounts and operations are refused with StoppingError."""
+        self._table.close()
+
+    def shut_down(self, end: float) -> None:
+        """Take all mounts away, until `end` (on the monotonic clock), but remember them for the next daemon."""
+        self.refuse_new()
+        for step in (self._heads.close, self._moving.follower.close, self.datums.close, self._table.save_if_due):
+            carry_on(step)
+        places = (self.mount_dir, self._mounter.staging_dir)
+        end_all(self._table, self._sessions, self._cluster.cut_off, places, end)
+        carry_on(self._sessions.close)
 
     def restore(self) -> None:
         """Mount again what a former daemon had mounted; what fails is listed in state error and can be tried again."""
@@ -313,7 +319,10 @@ class MountManager:
 
     def _notice_the_end(self) -> None:
         """A session ended: let go of mounts that somebody took away with umount(8). What is staged in them is kept."""
-        for mount in filter(_was_taken_away, self.mounts()):
+        if self._table.is_closed:
+            return
+        ours = kernel.ours()
+        for mount in [mount for mount in self.mounts() if _was_taken_away(mount, ours)]:
             try:
                 with self._table.operation(mount):
                     if not _was_taken_away(mount):
@@ -343,27 +352,14 @@ class MountManager:
         except PachmountError as error:
             log.warning("mount %s could not be shown again: %s", mount.spec.name, error)
 
-    def _stop(self, mount: Mount) -> None:
-        with self._table.operation(mount):
-            self._sessions.take_away(mount)
-
-
-def _carry_on(end: Callable[[], object]) -> None:
-    """Whatever goes wrong with one step of the end, the others follow."""
-    try:
-        end()
-    except PachmountError as error:
-        log.warning("while ending: %s", error)
-    except Exception:
-        log.exception("while ending")
-
 
 def _is_looked_at(mount: Mount) -> bool:
     """Whether a mount shows a commit, or would if that were not gone."""
     return mount.state is State.MOUNTED or (mount.state is State.ERROR and mount.gone is not None)
 
 
-def _was_taken_away(mount: Mount) -> bool:
-    """Whether nothing of ours is mounted any more where a mount should be."""
-    shown = mount.state is State.MOUNTED and mount.session is not None
-    return shown and all(layer.fs_type != kernel.FS_TYPE for layer in kernel.layers(mount.spec.mountpoint))
+def _was_taken_away(mount: Mount, ours: Collection[str] | None = None) -> bool:
+    """Whether nothing of ours is mounted any more where a mount should be. `ours`: where there is something of ours."""
+    if mount.state is not State.MOUNTED or mount.session is None:
+        return False
+    return str(mount.spec.mountpoint) not in (kernel.ours() if ours is None else ours)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pachmount.errors import BusyError, CannotMountError, ConfigurationError, NotFoundError
+from pachmount.errors import BusyError, CannotMountError, ConfigurationError, NotFoundError, StoppingError
 from pachmount.mounts.mount import Mount, MountSpec
 from pachmount.mounts.states import Event
 from pachmount.mounts.store import MountStore
@@ -28,8 +28,19 @@ class MountTable:
         self._save_lock = threading.Lock()
         self._mounts: dict[str, Mount] = {}
         self._remembered: list[MountSpec] | None = None
+        self._is_closed = False
         self.unsaved = ""
         """Why the next daemon would not know what is mounted; "" while it does."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the daemon ends: nothing new begins."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Refuse new mounts and operations from now on, with StoppingError; those under way go on."""
+        with self._lock:
+            self._is_closed = True
 
     def all(self) -> list[Mount]:
         """All mounts, by name."""
@@ -59,8 +70,12 @@ class MountTable:
             return self._mounts.get(mount.spec.name) is mount
 
     def reserve(self, name: str, spec: Callable[[], MountSpec]) -> tuple[Mount, bool]:
-        """The mount of a name. If there is none, a new one and True: it is still to be started, its operation held."""
+        """The mount of a name. If there is none, a new one and True: it is still to be started, its operation held.
+
+        Raises StoppingError.
+        """
         with self._lock:
+            self._refuse_when_closed()
             existing = self._mounts.get(name)
             if existing is not None:
                 return existing, False
@@ -76,16 +91,39 @@ class MountTable:
 
     @contextmanager
     def operation(self, mount: Mount) -> Iterator[None]:
-        """Nothing else happens to a mount meanwhile; NotFoundError if it ended while that was waited for."""
-        if not mount.operation.acquire(timeout=OPERATION_SECONDS):
-            why = f"another operation on it did not end within {OPERATION_SECONDS:.0f} s"
-            raise BusyError(f"mount '{mount.spec.name}' is busy", why)
-        try:
+        """Nothing else happens to a mount meanwhile.
+
+        Raises NotFoundError if it ended while that was waited for, BusyError, StoppingError.
+        """
+        self._refuse_when_closed()
+        with self._held(mount, OPERATION_SECONDS):
+            self._refuse_when_closed()
             if not self.has(mount):
                 raise NotFoundError(NOT_MOUNTED, f"'{mount.spec.name}' was just unmounted", "pachmount status")
             yield
+
+    @contextmanager
+    def last_operation(self, mount: Mount, timeout: float) -> Iterator[None]:
+        """The operation that takes a mount away when the daemon ends; waits `timeout` seconds for the one under way.
+
+        Raises BusyError.
+        """
+        with self._held(mount, timeout):
+            yield
+
+    @contextmanager
+    def _held(self, mount: Mount, timeout: float) -> Iterator[None]:
+        if not mount.operation.acquire(timeout=timeout):
+            why = f"another operation on it did not end within {timeout:.0f} s"
+            raise BusyError(f"mount '{mount.spec.name}' is busy", why)
+        try:
+            yield
         finally:
             mount.operation.release()
+
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            raise StoppingError
 
     def load(self) -> list[MountSpec]:
         """What a former daemon had mounted."""

@@ -14,7 +14,6 @@ import pytest
 
 from pachmount import __version__, paths
 from pachmount.api.server import ROUTES
-from pachmount.daemon.app import STOP_SECONDS
 from pachmount.errors import ExitCode
 from pachmount.settings import Settings, parse_size
 from pachmount.users import parse_users
@@ -24,7 +23,7 @@ from tests.docs.manifests import DEPLOY, DOCUMENTS, NOTEBOOK, ROOT, SIDE, Yaml
 
 PODS = manifests.pods()
 FILES = sorted(path for path in DEPLOY.iterdir() if path.is_file())
-NEEDED_TO_STOP = Settings.model_fields["shutdown_grace"].default + STOP_SECONDS
+NEEDED_TO_STOP = Settings.model_fields["shutdown_grace"].default + Settings.model_fields["stop_timeout"].default
 SECRET = re.compile(r"TOKEN(?!_FILE)|PASSWORD|SECRET|_KEY")
 
 each_pod = pytest.mark.parametrize("pod", PODS.values(), ids=PODS)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -52,6 +53,7 @@ def test_a_bug_is_an_answer_and_in_the_log(
             logins=Slots(1),
             downloads=Slots(1),
             max_datums=1,
+            stopping=threading.Event(),
             reload=Mock(),
         )
         server = RestServer(services)
