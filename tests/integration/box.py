@@ -326,6 +326,12 @@ class Box:
             self.run("daemon", "stop", timeout=STOP_SECONDS)
         if not self._owner:
             return
+        self.crash()
+        if not self.mounts_in_kernel():
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def crash(self) -> None:
+        """Kill every process that was started here, and detach what is mounted."""
         for server in self._servers:
             server.kill()
         for pid in self.process_ids():
@@ -335,8 +341,6 @@ class Box:
             command = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount", "-uz"]
             with contextlib.suppress(subprocess.SubprocessError, OSError):
                 subprocess.run([*command, entry.mountpoint], timeout=20, check=False, capture_output=True, cwd="/")
-        if not self.mounts_in_kernel():
-            shutil.rmtree(self.root, ignore_errors=True)
 
     def process_ids(self) -> Iterable[int]:
         """Our processes: those with the box's unique directory in their environment as home."""

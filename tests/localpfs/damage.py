@@ -21,6 +21,7 @@ from pathlib import Path
 import grpc
 
 from pachmount.pfs.proto import pfs_pb2
+from tests import damaging
 from tests.localpfs.replay import fill
 from tests.localpfs.servers import Server, add, delete, launch, modify, on_branch, read, repo, running, start, walk
 from tests.localpfs.test_check import tool
@@ -103,75 +104,8 @@ def _is_right(seen: Shown, expected: dict[str, bytes]) -> bool:
     return not lost
 
 
-def _flip(path: Path, _: Path, chance: random.Random) -> None:
-    data = bytearray(path.read_bytes())
-    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    path.write_bytes(data)
-
-
-def _zero(path: Path, _: Path, chance: random.Random) -> None:
-    data = bytearray(path.read_bytes())
-    at, length = chance.randrange(len(data)), chance.choice((1, 100, 4096, 100_000))
-    data[at : at + length] = bytes(len(data[at : at + length]))
-    path.write_bytes(data)
-
-
-def _cut(path: Path, _: Path, chance: random.Random) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: chance.randrange(len(data))])
-
-
-def _swap_ranges(path: Path, _: Path, chance: random.Random) -> None:
-    data = bytearray(path.read_bytes())
-    length = min(chance.choice((1, 500, 4096, 16384)), len(data) // 2)
-    one, other = sorted((chance.randrange(len(data) - length + 1), chance.randrange(len(data) - length + 1)))
-    one = min(one, other - length) if other - one < length else one
-    if one >= 0:
-        data[one : one + length], data[other : other + length] = data[other : other + length], data[one : one + length]
-        path.write_bytes(data)
-
-
-def _swap_files(path: Path, _: Path, chance: random.Random) -> None:
-    root = next(above for above in path.parents if (above / "packs").exists())
-    other = chance.choice([one for one in _files(root) if one != path])
-    one_data, other_data = path.read_bytes(), other.read_bytes()
-    path.write_bytes(other_data)
-    other.write_bytes(one_data)
-
-
-def _delete(path: Path, _: Path, __: random.Random) -> None:
-    path.unlink()
-
-
-def _empty(path: Path, _: Path, __: random.Random) -> None:
-    path.write_bytes(b"")
-
-
-def _older(path: Path, older: Path, _: random.Random) -> None:
-    if older.exists():
-        shutil.copy(older, path)
-    else:
-        path.unlink()
-
-
-_WAYS: dict[str, Callable[[Path, Path, random.Random], None]] = {
-    "flip a bit": _flip,
-    "zero a range": _zero,
-    "cut": _cut,
-    "swap two ranges": _swap_ranges,
-    "swap two files": _swap_files,
-    "delete": _delete,
-    "empty": _empty,
-    "an older copy": _older,
-}
-
-
-def _files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.is_file())
-
-
 def _content(root: Path) -> int:
-    return sum(path.stat().st_size for path in _files(root) if path.suffix == ".pack" or "chunk-" in path.name)
+    return sum(path.stat().st_size for path in damaging.files(root) if path.suffix == ".pack" or "chunk-" in path.name)
 
 
 @dataclass
@@ -192,11 +126,11 @@ class Harness:
         for number in range(rounds):
             origin = origins[number % 2]
             root = shutil.copytree(origin.root, self.directory / "store")
-            path = _files(root)[(number // 2) % len(_files(root))]
-            way = chance.choice(list(_WAYS))
+            files = damaging.files(root)
+            path = files[(number // 2) % len(files)]
+            way = chance.choice(damaging.WAYS)
             what = f"round {number} (seed {self.seed}): {way}: {path.relative_to(root)} of {origin.root}"
-            if path.stat().st_size or way in ("delete", "swap two files", "an older copy"):
-                _WAYS[way](path, origin.older / path.relative_to(root), chance)
+            damaging.damage(way, path, chance, older=origin.older / path.relative_to(root), others=files)
             try:
                 end = self._look(root, origin)
             except AssertionError as error:
