@@ -67,10 +67,10 @@ def entered(top: int, names: Sequence[str] | Sequence[bytes], *, make: bool = Fa
 class Beneath:
     """A directory that is open. All methods raise OSError, and UnsafePathError for a path that `checked` refuses."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory` itself may be reached through links: its user has named it."""
+    def __init__(self, directory: Path, descriptor: int | None = None) -> None:
+        """`directory` itself may be reached through links: its user has named it. `descriptor`: it is open already."""
         self.directory = directory
-        self.descriptor = os.open(directory, _DIRECTORY)
+        self.descriptor = os.open(directory, _DIRECTORY) if descriptor is None else descriptor
 
     def __enter__(self) -> Beneath:
         return self
@@ -87,9 +87,9 @@ class Beneath:
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory with all that is in it; a link in it is removed, not followed."""
-        pending = [path]
+        pending = [checked(path)]
         while pending:
-            spot, below = self.at(pending[-1]), []
+            spot, below = Spot(self, pending[-1]), []  # unchecked: the disk may hold what is longer than a path may be
             for name, mode in spot.entries():
                 if stat.S_ISDIR(mode):
                     below.append(f"{spot.path}/{name}")

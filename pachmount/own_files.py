@@ -13,8 +13,7 @@ CHECKOUT = ".pachmount-checkout"
 PATTERNS = (
     f"{CHECKOUT}.*",
     ".pachmount-*.part",  # a file on its way (copies/part.py)
-    ".pachmount-*.new",  # a directory that is being filled (filling.py)
-    ".pachmount-*.old",  # one that was replaced
+    ".pachmount-*.new",  # a directory that is being filled (running/filling.py)
     ".pachmount-*~",  # what JupyterLab saves (pachmount_lab/disk.py)
     ".pachmount-out-*",  # the output of the datum before (mounts/datum_mode.py)
 )

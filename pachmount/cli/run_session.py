@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pachmount.pfs.client import PfsClient
 
 USUAL_JOBS = 4
-_MERGED = "merged"
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,8 @@ def run(state: State, wishes: Wishes) -> int:
     setup_directory, user = _surroundings(state, wishes.transform)
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(wishes.run_dir))
+        if directory.damage:
+            state.note(directory.damage)
         place: Place = SharedPlace(state) if wishes.serial else PrivatePlace()
         setup = Setup(wishes.transform, dict(os.environ), setup_directory, place.stage, user)
         jobs = 1 if wishes.serial else wishes.jobs or min(USUAL_JOBS, os.cpu_count() or 1)
@@ -192,18 +193,14 @@ class _Session:
         return delivered
 
     def _commit(self, merged: merge.Merged) -> str:
-        import shutil
-
         from pachmount.pfs.upload import import_tree
 
-        together = self._directory.path / _MERGED
-        merge.link(merged, together)
-        try:
-            with output.progress(enabled=not self._state.quiet) as bar:
-                target = names.parse_source(self._wishes.commit_out, self._project)
-                message = f"pachmount run: {self._wishes.title}"
-                show = uploading.shown_on(bar)
-                made = import_tree(self._client, together, target, description=message, replace=True, progress=show)
-        finally:
-            shutil.rmtree(together, ignore_errors=True)
+        with (
+            merge.linked(merged, self._directory.top) as together,
+            output.progress(enabled=not self._state.quiet) as bar,
+        ):
+            target = names.parse_source(self._wishes.commit_out, self._project)
+            message = f"pachmount run: {self._wishes.title}"
+            show = uploading.shown_on(bar)
+            made = import_tree(self._client, together, target, description=message, replace=True, progress=show)
         return f"{made.commit.repo.project}/{made.commit.repo.name}@{made.commit.branch}={made.commit.id}"

@@ -8,13 +8,15 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from pachmount.beneath import Beneath, UnsafePathError
 from pachmount.datums.model import Datum, DatumFile
 from pachmount.errors import DataError
 from pachmount.pfs.content import ContentStream
 from pachmount.pfs.model import CommitRef, RepoRef
-from pachmount.running.merge import beside_of, cannot_write
+from pachmount.running.filling import filling
+from pachmount.running.merge import cannot_write
 
 if TYPE_CHECKING:
     from pachmount.pfs.client import PfsClient
@@ -33,31 +35,26 @@ def download(
     Of files that `is_empty` says so there are only the names. Gives the numbers of files and bytes. Raises DataError,
     what `cannot_write` makes, and what the connection may raise.
     """
-    beside = beside_of(directory)
-    copy = _Copy(client, beside, progress)
     try:
-        beside.mkdir(parents=True)
-        for file in datum.files:
-            if is_empty(file):
-                copy.names(file)
-            else:
-                copy.content(file)
-        if directory.exists():
-            directory.rmdir()
-        beside.rename(directory)
+        with filling(directory) as new:
+            copy = _Copy(client, new.tree, progress)
+            for file in datum.files:
+                if is_empty(file):
+                    copy.names(file)
+                else:
+                    copy.content(file)
+            new.put()
     except tarfile.TarError as error:
         raise DataError("the cluster sent a damaged archive", str(error)) from error
     except OSError as error:
         raise cannot_write(directory, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return copy.files, copy.bytes
 
 
 class _Copy:
     """A directory that gets the files of datums, and how many it has."""
 
-    def __init__(self, client: PfsClient, directory: Path, progress: Progress) -> None:
+    def __init__(self, client: PfsClient, directory: Beneath, progress: Progress) -> None:
         self._client = client
         self._directory = directory
         self._progress = progress
@@ -73,7 +70,7 @@ class _Copy:
                 for member in archive:
                     content = archive.extractfile(member) if member.isfile() else None
                     if content is not None:
-                        with open(self._target(file, member.name), "wb") as target:
+                        with self._opened(file, member.name) as target:
                             shutil.copyfileobj(content, target, _PIECE)
                         self._count(member.size)
         finally:
@@ -86,17 +83,18 @@ class _Copy:
         """Make empty files of the same names."""
         for entry in self._client.walk(_commit_of(file), file.path):
             if not entry.is_dir:
-                self._target(file, entry.path).touch()
+                self._opened(file, entry.path).close()
                 self._count(0)
 
-    def _target(self, file: DatumFile, path: str) -> Path:
-        """Where a file of the repo goes; its directory is made."""
-        parts = [part for part in path.split("/") if part]
-        if not parts or ".." in parts or "." in parts:
-            raise DataError(f"the cluster sent a file '{path}'", "there can be none of that name")
-        target = self._directory.joinpath(file.input, *parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+    def _opened(self, file: DatumFile, path: str) -> IO[bytes]:
+        """A file of the repo, to be written."""
+        try:
+            spot = self._directory.at("/".join([file.input, *filter(None, path.split("/"))]))
+            if spot.path == file.input:
+                raise UnsafePathError("it has no name")
+        except UnsafePathError as error:
+            raise DataError("the cluster sent a file that no disk can have", str(error)) from error
+        return open(spot.open(os.O_WRONLY | os.O_CREAT | os.O_TRUNC, make=True), "wb")
 
     def _count(self, size: int) -> None:
         self.files += 1

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pachmount.errors import ConflictError, NotPermittedError, PachmountError, StorageFullError, UsageError
+from pachmount.beneath import Beneath, Spot
+from pachmount.errors import ConflictError, DataError, NotPermittedError, PachmountError, StorageFullError, UsageError
+from pachmount.running.filling import filling, filling_in
 
 _SHOWN = 5
+_PIECE = 1 << 20
+_TOGETHER = "together"
 
 
 @dataclass(frozen=True)
 class Merged:
     """`files` has where each file is, by its path in the output."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, Spot]
     bytes: int
 
 
-def merge(outputs: Iterable[tuple[str, Path]]) -> Merged:
-    """What the outputs (by datum) hold together. Raises ConflictError; nothing is put anywhere."""
+def merge(outputs: Iterable[tuple[str, Spot]]) -> Merged:
+    """What the outputs (directories, by datum) hold together. Raises ConflictError and DataError; nothing is put
+    anywhere.
+    """
     owners: dict[str, str] = {}
     directories: dict[str, str] = {}
-    files: dict[str, Path] = {}
+    files: dict[str, Spot] = {}
     conflicts: list[str] = []
     size = 0
     for datum, out in outputs:
-        for path, file in _files(out):
+        for path, file, file_size in _files(datum, out):
             if path in owners:
                 conflicts.append(f"'{path}' from datums {owners[path][:12]} and {datum[:12]}")
                 continue
             owners[path] = datum
             files[path] = file
-            size += file.stat().st_size
+            size += file_size
             parent = os.path.dirname(path)
             while parent and parent not in directories:
                 directories[parent] = datum
@@ -53,11 +60,24 @@ def merge(outputs: Iterable[tuple[str, Path]]) -> Merged:
     return Merged(files, size)
 
 
-def _files(out: Path) -> Iterable[tuple[str, Path]]:
-    for directory, _, names in os.walk(out):
-        for name in sorted(names):
-            file = Path(directory, name)
-            yield str(file.relative_to(out)), file
+def _files(datum: str, out: Spot) -> Iterator[tuple[str, Spot, int]]:
+    """The files of an output and their sizes. Workers leave no links in it: one that is there now is not followed."""
+    pending = [out.path]
+    try:
+        while pending:
+            directory = pending.pop()
+            for name, mode in Spot(out.top, directory).entries():
+                file = Spot(out.top, f"{directory}/{name}")
+                if stat.S_ISDIR(mode):
+                    pending.append(file.path)
+                elif stat.S_ISREG(mode) and (info := file.look()) is not None:
+                    yield file.path.removeprefix(f"{out.path}/"), file, info.st_size
+                else:
+                    raise OSError(errno.EINVAL, "it is no regular file", str(file))
+    except OSError as error:
+        why = f"{error.filename or out}: {error.strerror or error}"
+        hint = f"run it again: pachmount run SPEC --datum {datum[:12]} --again"
+        raise DataError(f"the output of datum {datum[:12]} cannot be read", why, hint) from error
 
 
 def check_target(directory: Path, *, replace: bool) -> None:
@@ -69,22 +89,16 @@ def check_target(directory: Path, *, replace: bool) -> None:
 
 
 def put(merged: Merged, directory: Path) -> None:
-    """Have the files, and nothing else, in a directory: all of them or none. Raises PachmountError."""
-    beside = beside_of(directory)
+    """Have the files, and nothing else, in a directory: all of them or none. Raises PachmountError.
+
+    What it had is removed when they are there.
+    """
     try:
-        _fill(merged, beside, link=False)
-        if directory.exists():
-            shutil.rmtree(directory)
-        beside.rename(directory)
+        with filling(directory) as new:
+            _fill(merged, new.tree, link=False)
+            new.put(replace=True)
     except OSError as error:
         raise cannot_write(directory, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def beside_of(directory: Path) -> Path:
-    """A name beside a directory that nothing has: what stands there is never removed."""
-    return directory.with_name(f".pachmount-{secrets.token_hex(8)}.new")
 
 
 def cannot_write(directory: Path, error: OSError) -> PachmountError:
@@ -98,21 +112,31 @@ def cannot_write(directory: Path, error: OSError) -> PachmountError:
     return kind(f"cannot write to '{directory}'", f"{error.strerror or error}{where}", "choose another place")
 
 
-def link(merged: Merged, directory: Path) -> None:
-    """Have the files in a new directory on the same disk, without copying them."""
-    shutil.rmtree(directory, ignore_errors=True)
-    _fill(merged, directory, link=True)
+@contextmanager
+def linked(merged: Merged, above: Beneath) -> Iterator[Path]:
+    """The files in a directory of their own below the one that has the outputs, without copying them.
+
+    It is gone afterwards. Raises PachmountError.
+    """
+    with ExitStack() as stack:
+        try:
+            tree = stack.enter_context(filling_in(above, _TOGETHER)).tree
+            _fill(merged, tree, link=True)
+        except OSError as error:
+            raise cannot_write(above.directory, error) from error
+        yield tree.directory
 
 
-def _fill(merged: Merged, directory: Path, *, link: bool) -> None:
-    directory.mkdir(parents=True)
-    made: set[Path] = set()
+def _fill(merged: Merged, tree: Beneath, *, link: bool) -> None:
     for path, file in merged.files.items():
-        target = directory / path
-        if target.parent not in made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
+        target = Spot(tree, path)
         if link:
-            os.link(file, target)
+            with file.parent() as source, target.parent(make=True) as parent:
+                os.link(file.name, target.name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         else:
-            shutil.copy(file, target)
+            with (
+                open(file.open_file(), "rb") as source_file,
+                open(target.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, make=True), "wb") as target_file,
+            ):
+                shutil.copyfileobj(source_file, target_file, _PIECE)
+                os.fchmod(target_file.fileno(), stat.S_IMODE(os.fstat(source_file.fileno()).st_mode))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 DatumState = Literal["success", "failed", "recovered", "skipped"]
+_MOST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,17 @@ class Outcome:
     @classmethod
     def decode(cls, line: bytes) -> Outcome:
         return cls(**json.loads(line))
+
+    @classmethod
+    def checked(cls, fields: object) -> Outcome:
+        """One that was read from a file. Raises ValueError."""
+        if not isinstance(fields, dict) or fields.keys() != cls.__dataclass_fields__.keys():
+            raise ValueError("it is no outcome of a datum")
+        found = cls(**fields)
+        if type(found.datum) is not str or found.state not in get_args(DatumState) or type(found.why) is not str:
+            raise ValueError("an outcome has a text that can be none")
+        if type(found.tries) is not int or type(found.exit_code) is not int or type(found.seconds) not in (int, float):
+            raise ValueError("an outcome has a number that is none")
+        if not (0 <= found.tries < _MOST and 0 <= found.exit_code < _MOST and 0 <= found.seconds < _MOST):
+            raise ValueError("an outcome has a number that can be none")
+        return found

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachmount.errors import ConflictError, PachmountError, UsageError
+from pachmount.beneath import Beneath, Spot
+from pachmount.errors import ConflictError, DataError, PachmountError, UsageError
 from pachmount.running import merge
 from pachmount.running.links import OutputError, follow_links
 
@@ -22,6 +23,12 @@ def make(directory: Path, files: dict[str, str]) -> Path:
     return directory
 
 
+def out(directory: Path, files: dict[str, str]) -> Spot:
+    """An output of a datum."""
+    make(directory, files)
+    return Beneath(directory.parent).at(directory.name)
+
+
 def tree(directory: Path) -> dict[str, str]:
     return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
 
@@ -30,18 +37,20 @@ def tree(directory: Path) -> dict[str, str]:
 
 
 def test_files_of_all_datums(tmp_path: Path) -> None:
-    one = make(tmp_path / "1", {"a": "1", "d/x": "2"})
-    two = make(tmp_path / "2", {"d/y": "3", "d/e/z": "4"})
-    (two / "empty").mkdir()
+    one = out(tmp_path / "1", {"a": "1", "d/x": "2"})
+    two = out(tmp_path / "2", {"d/y": "3", "d/e/z": "4"})
+    (tmp_path / "2" / "empty").mkdir()
+    (tmp_path / "1" / "a").chmod(0o754)
     merged = merge.merge([("one", one), ("two", two)])
     assert merged.bytes == 4
     merge.put(merged, tmp_path / "out")
-    merge.link(merged, tmp_path / "linked")
-    assert tree(tmp_path / "out") == tree(tmp_path / "linked") == {"a": "1", "d/x": "2", "d/y": "3", "d/e/z": "4"}
+    with Beneath(tmp_path) as above, merge.linked(merged, above) as linked:
+        assert tree(tmp_path / "out") == tree(linked) == {"a": "1", "d/x": "2", "d/y": "3", "d/e/z": "4"}
     assert not (tmp_path / "out" / "empty").exists()
+    assert (tmp_path / "out" / "a").stat().st_mode & 0o777 == 0o754
     (tmp_path / "out" / "a").write_text("changed")
-    assert (one / "a").read_text() == "1"
-    assert sorted(os.listdir(tmp_path)) == ["1", "2", "linked", "out"]
+    assert (tmp_path / "1" / "a").read_text() == "1"
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "out"]
 
 
 PATHS = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=3).map("/".join)
@@ -55,7 +64,7 @@ def test_conflicts_are_those_of_one_tree(tmp_path_factory: pytest.TempPathFactor
     every = [path for paths in proper for path in paths]
     conflict = len(set(every)) < len(every) or any(b.startswith(f"{a}/") for a in every for b in every)
     root = tmp_path_factory.mktemp("merge")
-    outputs = [(f"datum{n}", make(root / str(n), dict.fromkeys(paths, "x"))) for n, paths in enumerate(proper)]
+    outputs = [(f"datum{n}", out(root / str(n), dict.fromkeys(paths, "x"))) for n, paths in enumerate(proper)]
     if conflict:
         with pytest.raises(ConflictError):
             merge.merge(outputs)
@@ -65,10 +74,9 @@ def test_conflicts_are_those_of_one_tree(tmp_path_factory: pytest.TempPathFactor
 
 
 def test_both_datums_of_a_conflict_are_named(tmp_path: Path) -> None:
-    make(tmp_path / "1", {"a": "", "b": ""})
-    make(tmp_path / "2", {"a": "", "b/c": ""})
+    one, two = out(tmp_path / "1", {"a": "", "b": ""}), out(tmp_path / "2", {"a": "", "b/c": ""})
     with pytest.raises(ConflictError) as caught:
-        merge.merge([("one", tmp_path / "1"), ("two", tmp_path / "2")])
+        merge.merge([("one", one), ("two", two)])
     assert caught.value.why == "'a' from datums one and two; 'b' is a file in datum one, a directory in two"
 
 
@@ -82,13 +90,13 @@ def test_targets(tmp_path: Path) -> None:
         wrong.is_file() or wrong.symlink_to(full)
         with pytest.raises(UsageError, match="no directory"):
             merge.check_target(wrong, replace=True)
-    merge.put(merge.merge([("one", make(tmp_path / "1", {"b": "new"}))]), full)
+    merge.put(merge.merge([("one", out(tmp_path / "1", {"b": "new"}))]), full)
     assert tree(full) == {"b": "new"}
 
 
 def test_what_was_there_stays_when_the_files_cannot_be_copied(tmp_path: Path) -> None:
     full = make(tmp_path / "full", {"a": "old"})
-    merged = merge.merge([("one", make(tmp_path / "1", {"b": "new"}))])
+    merged = merge.merge([("one", out(tmp_path / "1", {"b": "new"}))])
     (tmp_path / "1" / "b").unlink()
     with pytest.raises(PachmountError, match="cannot write to"):
         merge.put(merged, full)
@@ -98,9 +106,38 @@ def test_what_was_there_stays_when_the_files_cannot_be_copied(tmp_path: Path) ->
 
 def test_what_stands_beside_is_not_ours_to_remove(tmp_path: Path) -> None:
     mine = make(tmp_path / ".out.new", {"precious": "1"})
-    merge.put(merge.merge([("one", make(tmp_path / "1", {"b": "new"}))]), tmp_path / "out")
+    merge.put(merge.merge([("one", out(tmp_path / "1", {"b": "new"}))]), tmp_path / "out")
     assert tree(mine) == {"precious": "1"}
     assert sorted(os.listdir(tmp_path)) == [".out.new", "1", "out"]
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "pipe", "above"])
+def test_a_link_that_somebody_put_into_an_output_is_not_followed(tmp_path: Path, kind: str) -> None:
+    secret = make(tmp_path / "secret", {"x": "secret"})
+    one = out(tmp_path / "1", {"a": "1"})
+    link = tmp_path / "1" / "link"
+    if kind == "file":
+        link.symlink_to(secret / "x")
+    elif kind == "directory":
+        link.symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(link)
+    else:
+        (tmp_path / "1").rename(tmp_path / "real")
+        (tmp_path / "1").symlink_to(tmp_path / "real")
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        merge.merge([("one", one)])
+    assert "--again" in caught.value.hint
+
+
+def test_a_link_that_is_put_there_after_merging_is_not_followed(tmp_path: Path) -> None:
+    make(tmp_path / "secret", {"x": "secret"})
+    merged = merge.merge([("one", out(tmp_path / "1", {"d/x": "1"}))])
+    (tmp_path / "1" / "d").rename(tmp_path / "kept")
+    (tmp_path / "1" / "d").symlink_to(tmp_path / "secret")
+    with pytest.raises(PachmountError, match="cannot write"):
+        merge.put(merged, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # --- links

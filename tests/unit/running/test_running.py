@@ -139,12 +139,12 @@ def test_a_run_that_was_killed_forgets_what_it_began(tmp_path: Path) -> None:
 
 def test_forgetting_and_one_at_a_time(tmp_path: Path) -> None:
     with RunDirectory(tmp_path) as run:
-        for name in (datum().id, "other"):
+        for name in (datum().id, datum(1).id):
             (run.begin(name) / "out").mkdir()
             run.add(Outcome(name, "success"), "key")
         run.forget([datum().id])
         assert run.done(datum().id, "key") is None
-        assert run.done("other", "key") is not None
+        assert run.done(datum(1).id, "key") is not None
         with pytest.raises(BusyError):
             RunDirectory(tmp_path)
     with RunDirectory(tmp_path) as run:
