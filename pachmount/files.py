@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,18 +35,31 @@ def put_aside(path: Path, aside: Path, text: str) -> None:
     replace_text(aside, json.dumps({"instead_of": _digest(former), "text": text}))
 
 
-def text_aside(path: Path, aside: Path | None) -> str | None:
-    """What was put aside and counts instead of what is at `path`; None if nothing does. Raises OSError."""
+def text_aside(path: Path, aside: Path | None, limit: int) -> str | None:
+    """What was put aside and counts instead of what is at `path`; None if nothing does. Raises OSError.
+
+    A file at `path` with more than `limit` bytes is none that anything counts instead of.
+    """
     try:
-        data = path.read_bytes()
+        data = _read(path, limit)
     except FileNotFoundError:
         data = b""
-    if aside is not None:
+    if aside is not None and data is not None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            found = json.loads(aside.read_text(encoding="utf-8"))
+            found = json.loads(_read(aside, 2 * limit) or b"")
             if found["instead_of"] == _digest(data):
                 return str(found["text"])
     return None
+
+
+def _read(path: Path, limit: int) -> bytes | None:
+    """The content of a regular file, None for more than `limit` bytes. Raises OSError; it never waits for a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        data = file.read(limit + 1)
+    return data if len(data) <= limit else None
 
 
 def _digest(data: bytes) -> str:

@@ -67,7 +67,7 @@ def remembered_mounts(places: Places) -> list[str]:
     from pachmount.files import text_aside
 
     try:
-        text = text_aside(places.mounts_file, places.mounts_aside)
+        text = text_aside(places.mounts_file, places.mounts_aside, documents.MOUNTS.limit)
         if text is not None:
             return documents.parsed(_names, documents.decode(documents.MOUNTS, text.encode(errors="surrogateescape")))
         with Beneath(places.mounts_file.parent) as directory:

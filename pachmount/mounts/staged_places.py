@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pachmount.documents import DamagedError, parse_json, parsed
 from pachmount.errors import BusyError, CannotMountError, ClusterUnreachableError, DataError, PachmountError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.mount import MountSpec
-from pachmount.overlay.kept import LOST_DIRECTORY, NAMES_FILE, is_removable, kept
+from pachmount.overlay.kept import LOST_DIRECTORY, NAMES_FILE, is_removable, kept, repair_hint
 from pachmount.overlay.staged_work import CLUSTER_NOTE
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.standing import BASE_NOTE
@@ -64,7 +65,7 @@ class StagedPlaces:
             if not noted:
                 store.note(BASE_NOTE, json.dumps(spec.to_dict()))
                 return spec, store
-            known = MountSpec.from_dict(json.loads(noted))
+            known = _known(noted, spec.name)
             if _identity(known) != _identity(spec):
                 why = f"there are staged changes to {known.source} under that name"
                 hint = f"{way_out(spec.name)}; or give this mount another name"
@@ -126,6 +127,15 @@ def way_out(name: str) -> str:
 def _busy(name: str) -> BusyError:
     why = "they are being committed or given up"
     return BusyError(f"the staged changes under the name '{name}' are in use", why, "try again")
+
+
+def _known(noted: str, name: str) -> MountSpec:
+    """The mount that a store was made for. Raises DataError."""
+    try:
+        return parsed(MountSpec.from_dict, parse_json(noted.encode(errors="surrogatepass")))
+    except DamagedError as error:
+        why = f"what is staged under that name is damaged: its note on the commit cannot be used ({error})"
+        raise DataError(f"cannot mount '{name}' for writing", why, repair_hint(name)) from error
 
 
 def _remove(place: Path) -> None:

@@ -36,13 +36,13 @@ class MountStore:
 
         Raises ConfigurationError if it cannot be set aside: what it has would be lost with the next change.
         """
-        text = text_aside(self._path, self._aside)
-        if text is not None:
-            with suppress(DamagedError):  # then the file itself counts
-                return parsed(_specs, decode(MOUNTS, text.encode(errors="surrogateescape")))
-        if not self._path.parent.is_dir():
-            return []
         try:
+            text = text_aside(self._path, self._aside, MOUNTS.limit)
+            if text is not None:
+                with suppress(DamagedError):  # then the file itself counts
+                    return parsed(_specs, decode(MOUNTS, text.encode(errors="surrogateescape")))
+            if not self._path.parent.is_dir():
+                return []
             with Beneath(self._path.parent) as directory:
                 return self._load(Document(directory, self._path.stem, MOUNTS))
         except OSError as error:

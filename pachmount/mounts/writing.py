@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pachmount.documents import DamagedError, parse_json, parsed
 from pachmount.errors import (
     BusyError,
     ConflictError,
@@ -31,6 +32,7 @@ from pachmount.mounts.staged_places import StagedPlaces
 from pachmount.names import unstorable_reason
 from pachmount.overlay import snapshot
 from pachmount.overlay.difference import Difference, difference
+from pachmount.overlay.kept import repair_hint
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.patch import patch
 from pachmount.overlay.snapshot import StagedDirectory, StagedFile
@@ -199,7 +201,7 @@ class Writing:
         noted = overlay.noted(ATTEMPT_NOTE)
         pending, info = mount.pending, None
         if noted:
-            attempt = Attempt(**json.loads(noted))
+            attempt = _attempt(noted, mount.spec.name)
             if attempt.commit != mount.spec.source.commit:
                 info = settle(self.cluster.client, _repo(mount.spec), attempt)
             if info is not None:
@@ -373,6 +375,15 @@ def require_clean(mount: Mount) -> None:
     if written:
         what = f"cannot unmount '{mount.spec.name}'"
         raise BusyError(what, f"{written} file{'s are' if written > 1 else ' is'} open for writing", "close them")
+
+
+def _attempt(noted: str, name: str) -> Attempt:
+    """The commit that was cut off, as it was noted. Raises DataError: nothing may be committed before it is known."""
+    try:
+        return parsed(Attempt.from_dict, parse_json(noted.encode(errors="surrogatepass")))
+    except DamagedError as error:
+        why = f"what is staged is damaged: its note on a commit that was cut off cannot be used ({error})"
+        raise DataError(f"cannot commit '{name}'", why, repair_hint(name)) from error
 
 
 def _commit(spec: MountSpec) -> str:

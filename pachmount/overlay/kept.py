@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from pachmount.documents import DamagedError, parse_json
 from pachmount.ledger import Verdict, look
 
 NAMES_FILE = "names.sqlite"
@@ -56,7 +56,7 @@ def kept(place: Path) -> Kept | None:
             is_empty = is_empty and is_sure
         elif not problem:
             is_empty = True
-    except (OSError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
+    except (OSError, sqlite3.Error, DamagedError, ValueError, LookupError, TypeError, AttributeError) as error:
         problem = problem or f"it cannot be read ({error})"
     if is_empty:
         return None
@@ -94,8 +94,11 @@ def _look(place: Path) -> tuple[bool, str]:
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOOK_SECONDS)) as db:
         is_empty = db.execute("SELECT 1 FROM entry LIMIT 1").fetchone() is None
         row = db.execute("SELECT value FROM about WHERE key = 'base'").fetchone()
-        base = json.loads(row[0]) if row is not None and row[0] else {}
-        return is_empty, f"{base['project']}/{base['repo']}@{base['branch']}" if base else ""
+        base = parse_json(row[0].encode(errors="surrogatepass")) if row is not None and row[0] else {}
+        names = [base[key] for key in ("project", "repo", "branch")] if base else []
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("the note on its commit has a field of a wrong type")
+        return is_empty, "{}/{}@{}".format(*names) if names else ""
 
 
 def data_files(directory: Path) -> dict[int, Path]:

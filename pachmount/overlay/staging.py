@@ -381,5 +381,5 @@ def faults(where: Path) -> Any:
     except sqlite3.OperationalError as error:
         full = "full" in str(error)  # Python 3.10 does not give the code
         raise OSError(errno.ENOSPC if full else errno.EIO, f"{error}", str(where)) from error
-    except (sqlite3.Error, struct.error, ValueError) as error:
+    except (sqlite3.Error, struct.error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(where, str(error)) from error

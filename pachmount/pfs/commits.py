@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pachmount.errors import (
     BusyError,
@@ -21,6 +22,7 @@ from pachmount.errors import (
     NotPermittedError,
     PachmountError,
 )
+from pachmount.names import is_commit_id
 from pachmount.pfs.ancestry import base_of
 from pachmount.pfs.client import PfsClient
 from pachmount.pfs.model import BranchInfo, CommitInfo, CommitRef, CommitState, RepoRef
@@ -46,6 +48,18 @@ class Attempt:
     description: str = ""
     commit: str = ""
     filled: bool = False
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Attempt:
+        """One that was noted on the disk. Raises ValueError and TypeError for what can be none."""
+        found = cls(**data)
+        if not all(type(text) is str for text in (found.branch, found.parent, found.description, found.commit)):
+            raise TypeError("a field has a wrong type")
+        if type(found.is_new) is not bool or type(found.filled) is not bool or not found.branch:
+            raise TypeError("a field has a wrong type")
+        if not all(not commit or is_commit_id(commit) for commit in (found.parent, found.commit)):
+            raise ValueError("it names a commit that can be none")
+        return found
 
 
 Remember = Callable[[Attempt | None], None]

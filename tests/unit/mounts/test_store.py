@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from pachmount.documents import MOUNTS, aside_in, encode
+from pachmount.errors import ConfigurationError
 from pachmount.mounts.mount import MountSpec
 from pachmount.mounts.store import MountStore
 from pachmount.names import Source
@@ -187,3 +190,27 @@ def test_a_file_of_a_later_version_with_more_keys_is_read(file: Path) -> None:
     del data["kind"], data["version"], data["checksum"]
     file.write_bytes(encode(MOUNTS, data))
     assert MountStore(file).load() == SPECS
+
+
+def test_a_huge_file_takes_no_memory_and_counts_for_nothing(file: Path, tmp_path: Path) -> None:
+    aside = tmp_path / "aside.json"
+    MountStore(file).save([])
+    for huge in (file, aside):
+        huge.touch()
+        os.truncate(huge, 1 << 40)
+    tracemalloc.start()
+    try:
+        assert MountStore(file, aside).load() == []
+        assert tracemalloc.get_traced_memory()[1] < 256 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_an_error_and_no_wait(file: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "aside.json")
+    MountStore(file).save([])
+    assert MountStore(file, tmp_path / "aside.json").load() == []
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ConfigurationError, match="no regular file"):
+        MountStore(file, tmp_path / "aside.json").load()
