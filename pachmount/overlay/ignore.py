@@ -37,6 +37,8 @@ def patterns(content: bytes, where: str) -> list[str]:
     """The patterns of a file; `where` names it in errors. Raises ConfigurationError."""
     if len(content) > MAX_BYTES:
         raise _unusable(where, f"it has more than {MAX_BYTES >> 20} MiB")
+    if b"\0" in content:
+        raise _unusable(where, "it has zero bytes, which no pattern has: the file was damaged")
     lines = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).splitlines()
     for number, line in enumerate(lines, start=1):
         try:

@@ -332,10 +332,15 @@ class Round:
         wait_until(lambda: not list(self.world.box.process_ids()), "all processes end")
 
     def check_logs(self) -> None:
-        """Logs have no Python and no library's words; those that were damaged have anything."""
+        """Logs have no Python, but may say what SQLite said of a file; those that were damaged have anything."""
         for path in damaging.files(self.world.box.root / "state"):
             if path.suffix in (".log", ".stderr") and "ledger" not in path.parts and path.name != self.victim.name:
-                self._is_for_users(f"{path.name}: {path.read_text(errors='replace')}")
+                text = (
+                    path.read_text(errors="replace")
+                    .replace("file is not a database", "")
+                    .replace("disk image is malformed", "")
+                )
+                self._is_for_users(f"{path.name}: {text}")
 
     def repair(self) -> None:
         """What errors say helps; then everything is to be used again."""

@@ -15,7 +15,7 @@ def _run(rounds: int, seed: int, record: pytest.CaptureFixture[str]) -> None:
         print("", *harness.lines(), sep="\n  ")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_30_rounds_of_damage(fuse: None, capsys: pytest.CaptureFixture[str]) -> None:
     _run(30, 7, capsys)
 

@@ -69,6 +69,8 @@ def test_a_pattern_that_is_none_is_told_of_with_its_line() -> None:
 
 
 def test_a_huge_file_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="zero bytes"):
+        patterns(b"\0\0o\n", "/.pachignore")
     with pytest.raises(ConfigurationError, match="more than 1 MiB"):
         patterns(b"x\n" * MAX_BYTES, "it")
 
