@@ -37,6 +37,9 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 ENV_PREFIX = "PACHMOUNT_"
 
 
+EDIT_HINT = 'mend it: "$EDITOR" "$(pachmount config path)"'
+
+
 def file_path() -> Path:
     """The user's settings file, which need not exist."""
     return paths.config_dir() / "pachmount.toml"
@@ -96,7 +99,8 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         raise invalid(error, flags) from error
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read '{file_path()}'", str(error)) from error
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise ConfigurationError(f"cannot read '{file_path()}'", why, EDIT_HINT) from error
 
 
 def invalid(error: ValidationError, given: Mapping[str, Any]) -> ConfigurationError:

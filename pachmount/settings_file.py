@@ -49,7 +49,8 @@ def read() -> tomlkit.TOMLDocument:
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-        raise ConfigurationError(f"cannot read '{path}'", str(error)) from error
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise ConfigurationError(f"cannot read '{path}'", why, settings.EDIT_HINT) from error
 
 
 def change(name: str, text: str) -> Any:
@@ -104,4 +105,6 @@ def _write(document: tomlkit.TOMLDocument) -> None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         replace_text(path, tomlkit.dumps(document), mode)
     except OSError as error:
-        raise ConfigurationError(f"cannot write '{path}'", error.strerror or str(error)) from error
+        hint = "a PACHMOUNT_* variable has the same effect, such as PACHMOUNT_LOG_LEVEL=debug"
+        why = f"{error.strerror or error}; nothing was changed"
+        raise ConfigurationError(f"cannot write '{path}'", why, hint) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pachmount.api import answers, schema
@@ -67,16 +68,8 @@ class MountHandler(MountsAnswering):
     def _mount(self, request: schema.MountRequest) -> schema.MountsAnswer:
         self.require_login()
         planned = [self._plan(entry) for entry in request.mounts]
-        done: list[str] = []
-        for wish, resolved in planned:
-            try:
-                self.services.manager.mount(wish, resolved)
-            except PachmountError as error:
-                if done:
-                    error.why = "; ".join(filter(None, [error.why, f"mounted before that: {', '.join(done)}"]))
-                raise
-            done.append(wish.name)
-        return self.mounts_after(done)
+        steps = [(wish.name, partial(self.services.manager.mount, wish, resolved)) for wish, resolved in planned]
+        return self.mounts_after(_one_by_one(steps, "mounted"))
 
     def _plan(self, entry: schema.MountEntry | None) -> tuple[Wish, Resolved]:
         if entry is None:
@@ -95,6 +88,20 @@ class MountHandler(MountsAnswering):
                 raise
             told = error.__cause__ if isinstance(error.__cause__, PachmountError) else error  # the server's own words
             raise UsageError(f"mount request {_go_text(entry)}: {told.what}", error.why, error.hint) from error
+
+
+def _one_by_one(steps: Iterable[tuple[str, Callable[[], object]]], what: str) -> list[str]:
+    """Take steps, each for a mount; their names. An error of a later one tells what was done before it."""
+    done: list[str] = []
+    for name, step in steps:
+        try:
+            step()
+        except PachmountError as error:
+            if done:
+                error.why = "; ".join(filter(None, [error.why, f"{what} before that: {', '.join(done)}"]))
+            raise
+        done.append(name)
+    return done
 
 
 def _wish(entry: schema.MountEntry) -> Wish:
@@ -144,8 +151,13 @@ class UnmountHandler(MountsAnswering):
         self.answer(await self.upload(lambda: self._unmount(request)))
 
     def _unmount(self, request: schema.UnmountRequest) -> schema.MountsAnswer:
-        for name in request.mounts:
-            self.services.manager.unmount(name, request.staged, CommitWish(request.message))
+        manager = self.services.manager
+        for name in request.mounts if self.is_own_client else ():
+            manager.get(name)  # the original looks for each only when its turn comes
+        wish = CommitWish(request.message)
+        _one_by_one(
+            [(name, partial(manager.unmount, name, request.staged, wish)) for name in request.mounts], "unmounted"
+        )
         return self.mounts_after(())
 
 
@@ -274,8 +286,8 @@ class RefreshHandler(MountsAnswering):
         self.answer(await self.work(lambda: self._refresh(request.mounts)))
 
     def _refresh(self, entries: list[schema.RefreshEntry]) -> schema.MountsAnswer:
-        moved = [self.services.manager.refresh(entry.name, entry.commit) for entry in entries]
-        return self.mounts_after([mount.spec.name for mount in moved])
+        steps = [(entry.name, self.services.manager.plan_refresh(entry.name, entry.commit)) for entry in entries]
+        return self.mounts_after(_one_by_one(steps, "moved"))
 
 
 class RemountHandler(MountsAnswering):
@@ -288,8 +300,10 @@ class RemountHandler(MountsAnswering):
         self.answer(await self.work(lambda: self._remount(request)))
 
     def _remount(self, request: schema.RemountRequest) -> schema.MountsAnswer:
-        changed = [self.services.manager.remount(name, request.mode) for name in request.mounts]
-        return self.mounts_after([mount.spec.name for mount in changed])
+        manager = self.services.manager
+        names = [manager.get(name).spec.name for name in request.mounts]
+        steps = [(name, partial(manager.remount, name, request.mode)) for name in names]
+        return self.mounts_after(_one_by_one(steps, "changed"))
 
 
 class FollowHandler(MountsAnswering):
@@ -302,5 +316,6 @@ class FollowHandler(MountsAnswering):
         self.answer(await self.work(lambda: self._follow(request)))
 
     def _follow(self, request: schema.FollowRequest) -> schema.MountsAnswer:
-        changed = [self.services.manager.follow(name, on=request.follow) for name in request.mounts]
-        return self.mounts_after([mount.spec.name for mount in changed])
+        plan = self.services.manager.plan_follow
+        steps = [(name, plan(name, on=request.follow)) for name in request.mounts]
+        return self.mounts_after(_one_by_one(steps, "changed"))

@@ -18,7 +18,7 @@ from pachmount.cli.config import setting_text
 from pachmount.cli.state import State
 from pachmount.cli.status import status
 from pachmount.daemon import spawn
-from pachmount.errors import DaemonUnreachableError, ExitCode, NotFoundError
+from pachmount.errors import DaemonUnreachableError, ExitCode, NotFoundError, PachmountError
 
 _POLL_INTERVAL = 0.2
 
@@ -127,11 +127,26 @@ def restart(
     Examples:
       pachmount daemon restart
       pachmount daemon restart --log-level debug
+
+    The settings and the directories that it writes to are checked first: while
+    they keep a daemon from starting, the one that runs is left alone.
     """
+    from pachmount import settings
+    from pachmount.daemon.checking import check_start
+
+    flags = {"log_level": log_level, "log_format": log_format, "cache_size": cache_size, "cache_dir": cache_dir}
+    process.check_mount_dir(state.places.mount_dir)
+    check_start(state.places, settings.load(**flags, allow_other=allow_other or None))
     pid = _running_pid(state)
     if pid is not None:
         _stop(state, pid)
-    start(state, log_level, log_format, allow_other, cache_dir, cache_size)
+    try:
+        start(state, log_level, log_format, allow_other, cache_dir, cache_size)
+    except PachmountError as error:
+        if pid is not None:
+            told = "the daemon that ran before was stopped; its mounts come back with the next start"
+            error.why = f"{error.why}; {told}" if error.why else told
+        raise
 
 
 def reload(state: State, as_json: opt.Json = False) -> None:

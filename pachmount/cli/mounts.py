@@ -1,4 +1,4 @@
-"""`mount`, `unmount`, `refresh` and `follow`."""
+"""`mount` and `unmount`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pachmount.cli import options as opt
 from pachmount.cli import output, views
 from pachmount.cli.state import State
 from pachmount.errors import (
+    BusyError,
     CannotMountError,
     DaemonNotRunningError,
     InternalError,
@@ -49,8 +50,6 @@ Writable = Annotated[
 Discard = Annotated[bool, typer.Option("--discard", metavar="", help="Give up staged changes instead of committing.")]
 Keep = Annotated[bool, typer.Option("--keep", metavar="", help="Keep staged changes for the next mount of that name.")]
 Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="The message of the commit.")]
-Off = Annotated[bool, typer.Option("--off", metavar="", help="Stay at the commit that is mounted now.")]
-To = Annotated[str, typer.Option("--to", metavar="COMMIT", help="Move to this commit: an id, or such as master^.")]
 All = Annotated[
     bool, typer.Option("--all", "-a", metavar="", help="Unmount everything in the mount directory and beside it.")
 ]
@@ -109,6 +108,7 @@ def mount(
         return
     follows = f", follows {mounted.branch}" if mounted.follow else ", read-write" if writable else ""
     output.line(f"{mounted.name}: {views.source_text(mounted)} mounted at {mounted.mountpoint}{follows}")
+    tell_unsaved(state, client)
     if mounted.note:
         state.note(mounted.note)
     if mounted.error is not None:
@@ -200,7 +200,8 @@ def unmount(
       pachmount unmount images --keep    staged changes stay for the next mount
 
     What is staged in a read-write mount is committed first; if that fails the
-    mount stays. A directory that a program still uses is taken away from view at once; the
+    mount stays. All names, and whether what is staged can be committed, are
+    checked before anything is unmounted. A directory that a program still uses is taken away from view at once; the
     program keeps what it has open.
     """
     if bool(targets) == everything:
@@ -213,6 +214,7 @@ def unmount(
     status = client.status()
     mounted, kept = status.mounts, {each.name: each for each in status.kept_changes}
     chosen = mounted if everything else [resolve(mounted, target) for target in targets or []]
+    chosen = list({entry.name: entry for entry in chosen}.values())
     if everything and chosen:
         which = ", ".join(entry.name for entry in chosen)
         if not state.confirm(f"Unmount {output.count(len(chosen), 'mount')} ({which})?", yes=yes):
@@ -224,11 +226,14 @@ def unmount(
     ]
     if discard and staged and not state.confirm(f"Give up what is staged in {', '.join(staged)}?", yes=yes):
         raise PachmountError("nothing was unmounted", "the answer was no")
+    wanted: AtUnmount = "discard" if discard else "keep" if keep else "commit"
+    if wanted == "commit" and not everything:
+        _check_commits(client, chosen)
     failures: list[PachmountError] = []
     ended: list[str] = []
     for entry in chosen:
         try:
-            fate: AtUnmount = "discard" if discard else "keep" if keep else "commit"
+            fate = wanted
             is_kept = entry.staged is None and entry.name in kept
             found = client.diff(entry.name) if entry.staged is not None or is_kept else None
             changes = found.changes if found is not None else []
@@ -249,10 +254,36 @@ def unmount(
                     )
     if as_json:
         output.json_answer({"unmounted": ended})
+    elif ended:
+        tell_unsaved(state, client)
     for failure in failures[1:]:
         output.error(failure)
     if failures:
         raise failures[0]
+
+
+def _check_commits(client: DaemonClient, chosen: list[MountStatus]) -> None:
+    """Refuse to unmount any of several mounts if what is staged in one cannot be committed as it is."""
+    if len(chosen) < 2:
+        return  # the commit itself says it
+    for entry in chosen:
+        if entry.staged is None:
+            continue
+        found = client.diff(entry.name)
+        which = [refused.path for refused in found.refused] or found.open_for_writing
+        if which:
+            reason = "cannot be stored" if found.refused else "is open for writing"
+            why = f"'{which[0]}' {reason}; nothing was unmounted"
+            hint = f"'pachmount diff {entry.name}' shows it; --keep keeps what is staged"
+            raise BusyError(f"what is staged in '{entry.name}' cannot be committed", why, hint)
+
+
+def tell_unsaved(state: State, client: DaemonClient) -> None:
+    """Say that what was done is not written down, if that is so."""
+    why = client.status().unsaved_mounts
+    if why:
+        state.note(f"done, but the next daemon will not know of it: the table of mounts cannot be saved ({why})")
+        state.hint("'pachmount status' tells when it is saved: it is tried again with every change")
 
 
 def _commit(state: State, client: DaemonClient, entry: MountStatus, message: str) -> str:
@@ -274,74 +305,6 @@ def _tell_fate(state: State, entry: MountStatus, changes: int, fate: str, commit
         state.note(f"{number} discarded")
     else:
         state.note(f"committed {number} as {entry.project}/{entry.repo}@{entry.branch}={commit}")
-
-
-def refresh(state: State, targets: opt.NamesOrDirs = None, to: To = "", as_json: opt.Json = False) -> None:
-    """Move mounts to the newest commit, or to a given one.
-
-    \b
-    Examples:
-      pachmount refresh images
-      pachmount refresh images --to master^    one commit back
-      pachmount refresh images --to 5c0e1b2a   any commit, by its id
-
-    A file that a program has open keeps showing the commit it was opened in.
-    With --to, a mount that follows its branch does not do so any more.
-    """
-    if not targets:
-        raise UsageError("nothing to refresh", "name one or more mounts", "pachmount mount lists them")
-    from pachmount.api.schema import RefreshEntry
-
-    commit = check_commit(to) if to else ""
-    client = state.client()
-    before = client.status().mounts
-    chosen = [resolve(before, target) for target in targets]
-    client.refresh([RefreshEntry(name=entry.name, commit=commit) for entry in chosen])
-    moved = [(entry, find(client, entry.name)) for entry in chosen]
-    if as_json:
-        output.json_answer([after for _, after in moved])
-        return
-    for entry, after in moved:
-        old, new = entry.commit, after.commit
-        if old == new:
-            output.line(f"{after.name}: already at {output.short(new)}")
-        else:
-            output.line(f"{after.name}: {output.short(old)} -> {output.short(new)}")
-        if entry.error is not None and entry.error.id == "gone":
-            state.note(f"{after.name}: {entry.error.error} — {entry.error.why}")
-        if after.note:
-            state.note(f"{after.name}: {after.note}")
-        if entry.follow and not after.follow:
-            state.note(f"{after.name} does not follow {after.branch} any more")
-            state.hint(f"'pachmount follow {after.name}' moves it to the newest commit and turns that on again")
-
-
-def follow(state: State, targets: opt.NamesOrDirs = None, off: Off = False, as_json: opt.Json = False) -> None:
-    """Let mounts move along with their branches, or stay.
-
-    \b
-    Examples:
-      pachmount follow images          to the newest commit, now and from now on
-      pachmount follow images --off    stay where it is
-
-    A file that a program has open keeps showing the commit it was opened in.
-    A commit that is not finished, or has an error, is passed over.
-    """
-    if not targets:
-        raise UsageError("nothing to follow", "name one or more mounts", "pachmount mount lists them")
-    client = state.client()
-    before = client.status().mounts
-    chosen = [resolve(before, target) for target in targets]
-    client.follow([entry.name for entry in chosen], on=not off)
-    changed = [find(client, entry.name) for entry in chosen]
-    if as_json:
-        output.json_answer(changed)
-        return
-    for entry in changed:
-        follows = f"follows {entry.branch}, at" if entry.follow else "stays at"
-        output.line(f"{entry.name}: {follows} {output.short(entry.commit)}")
-        if entry.note:
-            state.note(f"{entry.name}: {entry.note}")
 
 
 def resolve(mounted: list[MountStatus], target: str) -> MountStatus:

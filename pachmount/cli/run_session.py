@@ -16,7 +16,7 @@ from pachmount.cli.run_places import Place, PrivatePlace, SharedPlace
 from pachmount.cli.state import State
 from pachmount.client import DaemonClient
 from pachmount.datums.model import Datum, Input
-from pachmount.errors import UsageError
+from pachmount.errors import PachmountError, UsageError
 from pachmount.running import merge, reports
 from pachmount.running.choose import choose, user_of
 from pachmount.running.command import User
@@ -57,6 +57,8 @@ class Wishes:
 
 def run(state: State, wishes: Wishes) -> int:
     """Run it; the exit code."""
+    from pachmount.pfs.upload import check_import
+
     _check(wishes, state.places.mount_dir if wishes.serial else paths.SYSTEM_MOUNT_DIR)
     setup_directory, user = _surroundings(state, wishes.transform)
     with ExitStack() as stack:
@@ -69,6 +71,8 @@ def run(state: State, wishes: Wishes) -> int:
         pool = stack.enter_context(Pool(setup, jobs))  # before anything in this process has threads
         daemon = place.start(stack)
         client, project = stack.enter_context(connecting.connect(daemon.status().cluster))
+        if wishes.commit_out:
+            check_import(client, names.parse_source(wishes.commit_out, project))
         session = _Session(state, wishes, directory, daemon, client, project)
         tally = session.run_all(pool, place)
         return session.conclude(tally)
@@ -83,6 +87,8 @@ def _check(wishes: Wishes, pfs: Path) -> None:
             raise UsageError(f"cannot write to '{path}'", f"a run has another {pfs}", "choose another place")
     if wishes.out is not None:
         merge.check_target(wishes.out, replace=wishes.replace)
+    if wishes.junit is not None:
+        merge.check_file(wishes.junit)
     if wishes.commit_out:
         target = names.parse_source(wishes.commit_out)
         if target.commit or target.path:
@@ -167,12 +173,14 @@ class _Session:
     def conclude(self, tally: Tally) -> int:
         """Bring the outputs where they are wanted and tell how it went; the exit code."""
         wishes, answer = self._wishes, reports.summary(self._datums, tally, self._directory)
-        if wishes.junit is not None:
-            reports.write_junit(wishes.junit, wishes.title, self._datums, tally, self._directory)
         if not self._state.as_json:
             run_report.table(answer, everything=bool(self._state.verbose))
-        if tally.succeeded and (wishes.out is not None or wishes.commit_out):
-            answer |= self._deliver(tally)
+        try:
+            if tally.succeeded and (wishes.out is not None or wishes.commit_out):
+                answer |= self._deliver(tally)
+        finally:
+            if wishes.junit is not None:
+                reports.write_junit(wishes.junit, wishes.title, self._datums, tally, self._directory)
         if self._state.as_json:
             output.json_answer(answer)
         else:
@@ -189,7 +197,13 @@ class _Session:
             merge.put(merged, wishes.out)
             delivered["out"] = str(wishes.out)
         if wishes.commit_out:
-            delivered["commit"] = self._commit(merged)
+            try:
+                delivered["commit"] = self._commit(merged)
+            except PachmountError as error:
+                kept = f"all outputs are in '{self._directory.path}', the same command goes on from here"
+                kept = f"'{wishes.out}' was written; {kept}" if wishes.out is not None else kept
+                error.why = f"{error.why}; {kept}" if error.why else kept
+                raise
         return delivered
 
     def _commit(self, merged: merge.Merged) -> str:

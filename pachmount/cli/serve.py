@@ -78,7 +78,6 @@ def serve(
         raise UsageError(f"{' and '.join(asked)} cannot be done at once", "", f"pachmount serve {asked[0]}")
     if asked:
         return _maintain(directory, asked[0], as_json)
-    paths.make_private_dir(directory)
     process, read_end = _start(directory, listen, allow_remote, auth)
     _hand_signals_on(process)
     try:

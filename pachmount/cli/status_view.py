@@ -68,7 +68,7 @@ def _show(state: State, answer: StatusAnswer) -> None:
     output.line(f"  log      {answer.log_file}")
     if answer.unsaved_mounts:
         output.line(f"  the table of mounts cannot be saved: {answer.unsaved_mounts}", "yellow")
-        state.hint("make room on that disk: until then the next daemon would mount again what was unmounted")
+        state.hint("make room on that disk: until then the next daemon does not know of the last changes")
     _damaged(answer.damaged_files)
     _mounts(answer)
     _advise(state, answer)

@@ -51,8 +51,8 @@ ENTRIES = (
     Entry("mount", MOUNTS, "mounts", "mount", "Mount a repository's files, or list the mounts."),
     Entry("unmount", MOUNTS, "mounts", "unmount", "End mounts."),
     Entry("umount", MOUNTS, "mounts", "unmount", "End mounts.", hidden=True),
-    Entry("refresh", MOUNTS, "mounts", "refresh", "Move mounts to the newest commit, or to a given one."),
-    Entry("follow", MOUNTS, "mounts", "follow", "Let mounts move along with their branches, or stay."),
+    Entry("refresh", MOUNTS, "moving", "refresh", "Move mounts to the newest commit, or to a given one."),
+    Entry("follow", MOUNTS, "moving", "follow", "Let mounts move along with their branches, or stay."),
     Entry("diff", MOUNTS, "writing", "diff", "Show what a commit of a read-write mount would change."),
     Entry("commit", MOUNTS, "writing", "commit", "Commit what is staged in a read-write mount."),
     Entry(

@@ -8,7 +8,7 @@ import typer
 
 from pachmount.cli import committing, output
 from pachmount.cli import options as opt
-from pachmount.cli.mounts import find, resolve
+from pachmount.cli.mounts import find, resolve, tell_unsaved
 from pachmount.cli.state import State
 from pachmount.errors import NotFoundError, PachmountError, UsageError
 from pachmount.names import parse_source
@@ -172,6 +172,7 @@ def commit(
         output.json_answer(after)
         return
     _report(state, entry, after, made)
+    tell_unsaved(state, client)
 
 
 def _report(state: State, before: MountStatus, after: MountStatus, made: CommittedAnswer) -> None:
@@ -259,6 +260,7 @@ def remount(
         output.json_answer(after)
         return
     output.line(f"{after.name}: {'read-write' if writable else 'read-only'} at {output.short(after.commit)}")
+    tell_unsaved(state, client)
     if entry.staged is not None and entry.staged.files and read_only:
         state.note(f"{output.count(entry.staged.files, 'staged file')} kept: 'pachmount remount {after.name} --rw'")
 

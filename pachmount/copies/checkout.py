@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pachmount.beneath import Beneath, Spot
 from pachmount.cache.disk import DiskBlocks
 from pachmount.copies import part, workers
-from pachmount.copies.disk import Seen, explained, look
+from pachmount.copies.disk import Seen, explained, look, require_room
 from pachmount.copies.links import Links
 from pachmount.copies.part import Job
 from pachmount.copies.plan import Plan, in_the_way, is_folding, make_plan, refused, without_own
@@ -86,10 +87,23 @@ def check_out(
     """
     with explained(directory):
         links = Links(cache, directory) if cache is not None else None
+        is_made = not directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory), Beneath(directory) as top:
-            loaded = _prepared(source, top, force=force)
-            return _Work(snapshot, loaded, str(source), force, show, links).run()
+        try:
+            with locked(directory), Beneath(directory) as top:
+                loaded = _prepared(source, top, force=force)
+                work = _Work(snapshot, loaded, str(source), force, show, links)
+                try:
+                    return work.run()
+                except BaseException:
+                    if loaded.is_new and not work.is_begun:
+                        loaded.checkout.forget()
+                    raise
+        except BaseException:
+            if is_made:
+                with suppress(OSError):  # something is in it
+                    directory.rmdir()
+            raise
 
 
 def _prepared(source: Source, top: Beneath, *, force: bool) -> Loaded:
@@ -107,7 +121,7 @@ def _prepared(source: Source, top: Beneath, *, force: bool) -> Loaded:
             raise UsageError(f"cannot check out into '{directory}'", "it is not empty", hint)
         checkout = Checkout(top, str(source))
         checkout.save()
-        return Loaded(checkout, damage)
+        return Loaded(checkout, damage, is_new=True)
     before = parse_source(loaded.checkout.source)
     if (before.project, before.repo, before.path) != (source.project, source.repo, source.path):
         raise UsageError(
@@ -139,6 +153,7 @@ class _Work:
         self._links = links
         self._fetched: list[int] = []
         self._copied = 0
+        self.is_begun = False
 
     def run(self) -> CheckedOut:
         listed = {file.path[1:]: file for file in self._listed()}
@@ -154,8 +169,11 @@ class _Work:
         self._refuse_to_lose(plan)
         self._refuse_to_empty(plan, wanted)
         sources = self._contents(plan)
-        self._begin(plan)
         first = list(in_the_way(plan.remove, wanted))
+        if self._links is None:  # else it may take no room
+            fetching = (job for job in plan.bring if (job.file.hash, job.file.size) not in sources)
+            require_room(self._directory, part.growth(fetching) - sum(plan.remove[path].size for path in first))
+        self._begin(plan)
         self._remove(first, plan)
         self._bring(plan, sources)
         self._remove([path for path in plan.remove if path not in set(first)], plan)
@@ -223,6 +241,7 @@ class _Work:
         return found
 
     def _begin(self, plan: Plan) -> None:
+        self.is_begun = True
         self._checkout.files.update(plan.here)
         self._checkout.source = self._source
         self._checkout.commit = self._snapshot.commit

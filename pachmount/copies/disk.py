@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,15 @@ def has_content(spot: Spot, seen: Seen, file: FileInfo) -> bool:
 def time_ns(file: FileInfo) -> int:
     """The time that the copy of a file gets: when its commit was finished."""
     return int(file.modified * 1e6) * 1000
+
+
+def require_room(directory: Path, needed: int) -> None:
+    """StorageFullError if the disk of a directory has no room for that many bytes more. Raises OSError."""
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        why = f"{needed:,} bytes more are needed, {free:,} are free; nothing was changed"
+        raise StorageFullError(f"no room for the files in '{directory}'", why, "make room, or name a smaller part")
 
 
 @contextmanager

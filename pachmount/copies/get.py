@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pachmount.beneath import Beneath, Spot
 from pachmount.copies import part, workers
-from pachmount.copies.disk import Seen, explained, has_content, look
+from pachmount.copies.disk import Seen, explained, has_content, look, require_room
 from pachmount.copies.part import Job
 from pachmount.copies.plan import refused
 from pachmount.errors import AlreadyExistsError, InvalidPathError
@@ -65,6 +65,7 @@ def _get(snapshot: Snapshot, top: Beneath, wanted: Mapping[str, FileInfo], *, fo
         what = "a directory or a device is there" if force else "there is something else"
         hint = "name another place" if force else "--force replaces files, or name another place"
         raise AlreadyExistsError(f"cannot write {shown}{more}", f"{what}; nothing was fetched", hint)
+    require_room(top.directory, part.growth(jobs))
     size = sum(file.size for file in wanted.values())
     tally = workers.Tally(lambda done, number: show(done, len(wanted), number, size))
     for file in found:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -81,6 +81,16 @@ def place_of(job: Job) -> Spot:
     """Where the temporary file of a job is."""
     name = hashlib.sha256(f"{job.file.hash}:{job.file.size}:{job.target.name}".encode()).hexdigest()[:24]
     return job.target.beside(f".pachmount-{name}.part")
+
+
+def growth(jobs: Iterable[Job]) -> int:
+    """By how many bytes the files on the disk grow when these are fetched."""
+    total = 0
+    for job in jobs:
+        begun = place_of(job).look()
+        total += job.file.size - (begun.st_size if begun is not None else 0)
+        total -= job.replaces.size if job.replaces is not None and job.replaces.is_file else 0
+    return total
 
 
 def remove_leftover(part: Spot) -> None:

@@ -76,6 +76,12 @@ class Checkout:
         with contextlib.suppress(FileNotFoundError):
             self.top.at(JOURNAL).unlink()
 
+    def forget(self) -> None:
+        """Let the directory be no checkout: one that was not begun."""
+        for name in (STATE, COPY):
+            with contextlib.suppress(FileNotFoundError):
+                self.top.at(name).unlink()
+
 
 class Journal:
     """Notes files of a checkout before they are there. Thread-safe."""
@@ -110,10 +116,13 @@ class Journal:
 
 
 class Loaded(NamedTuple):
-    """A checkout, and what was wrong with its state; "" if that was found as it was written."""
+    """A checkout, and what was wrong with its state; "" if that was found as it was written. `is_new`: nothing is in
+    it yet.
+    """
 
     checkout: Checkout
     damage: str
+    is_new: bool = False
 
 
 def load(top: Beneath) -> Loaded | None:

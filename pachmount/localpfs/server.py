@@ -23,6 +23,7 @@ from pachmount.localpfs.service_files import FileService
 from pachmount.localpfs.service_repos import RepoService
 from pachmount.localpfs.service_write import WriteService
 from pachmount.localpfs.store import Store
+from pachmount.paths import make_private_dir
 
 if TYPE_CHECKING:  # importing them takes as long as all else here, and most servers have no users
     from pachmount.localpfs.auth.settings import AuthSettings
@@ -55,6 +56,7 @@ def serve(
     answered. Raises PachmountError when the server cannot start.
     """
     asked = address.parse(listen, allow_remote=allow_remote)
+    make_private_dir(root)
     with _stop_signals() as wait_for_stop:
         store = Store(root)
         try:

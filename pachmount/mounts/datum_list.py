@@ -18,7 +18,7 @@ from typing import Any
 
 from pachmount.datums.keys import NotWantedError
 from pachmount.datums.model import Datum, DatumFile
-from pachmount.errors import InternalError, PachmountError, StorageFullError, UsageError
+from pachmount.errors import ConfigurationError, InternalError, PachmountError, StorageFullError, UsageError
 from pachmount.mounts.datum_source import DatumBatch, FormedHere, Found, Progress
 from pachmount.paths import make_dirs
 
@@ -35,7 +35,7 @@ class DatumList:
     """
 
     def __init__(self, search: Search, directory: Path) -> None:
-        """`directory` is for a file without a name."""
+        """`directory` is for a file without a name. Raises ConfigurationError if that cannot be made."""
         self.matched = 0
         self.total: int | None = None
         self.complete = False
@@ -44,15 +44,7 @@ class DatumList:
         self._formed: FormedHere | None = None
         self._closed = False
         self._changed = threading.Condition()
-        make_dirs(directory)
-        descriptor, path = tempfile.mkstemp(prefix="datums-", dir=directory)
-        os.close(descriptor)
-        self._store = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        os.unlink(path)
-        self._store.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2000;"
-            "CREATE TABLE datums (position INTEGER PRIMARY KEY, id TEXT UNIQUE, files TEXT)"
-        )
+        self._store = _store_in(directory)
         threading.Thread(target=self._fill, args=(search,), name="datums", daemon=True).start()
 
     def __len__(self) -> int:
@@ -163,3 +155,22 @@ class DatumList:
 
 def _datum(datum_id: str, files: str) -> Datum:
     return Datum(datum_id, tuple(DatumFile(*fields) for fields in json.loads(files)))
+
+
+def _store_in(directory: Path) -> sqlite3.Connection:
+    """An empty database in a file that has no name any more."""
+    try:
+        make_dirs(directory)
+        descriptor, path = tempfile.mkstemp(prefix="datums-", dir=directory)
+        os.close(descriptor)
+        store = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        os.unlink(path)
+        store.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2000;"
+            "CREATE TABLE datums (position INTEGER PRIMARY KEY, id TEXT UNIQUE, files TEXT)"
+        )
+    except (OSError, sqlite3.Error) as error:
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        hint = "make room or let it be written, then try again: pachmount doctor"
+        raise ConfigurationError(f"the datums cannot be kept in '{directory}'", why, hint) from error
+    return store

@@ -184,11 +184,12 @@ class DatumMode:
             for mount in mounts:
                 if mount.overlay is not None:
                     require_clean(mount)
+            former = [mount.spec for mount in mounts]
+            self._table.remember(former)
         except BaseException:
             self._remove_out()
             raise
-        self._former = [mount.spec for mount in mounts]
-        self._table.remember(self._former)
+        self._former = former
         try:
             for mount in mounts:
                 with self._table.operation(mount):

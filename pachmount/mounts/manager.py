@@ -202,11 +202,19 @@ class MountManager:
 
         A mount that is moved to a commit does not follow its branch any more.
         """
+        return self.plan_refresh(name, commit)()
+
+    def plan_refresh(self, name: str, commit: str = "") -> Callable[[], Mount]:
+        """Check all that can be; what does `refresh` then. Nothing is changed before that is called."""
         self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         return self._moving.refresh(name, commit)
 
     def follow(self, name: str, *, on: bool = True) -> Mount:
         """Let a mount move along with its branch, beginning now; or leave it where it is."""
+        return self.plan_follow(name, on=on)()
+
+    def plan_follow(self, name: str, *, on: bool = True) -> Callable[[], Mount]:
+        """Check all that can be; what does `follow` then. Nothing is changed before that is called."""
         self.refuse_in_datum_mode("can't move mounts while in mounted datum mode")
         return self._moving.follow(name, on=on)
 
@@ -229,15 +237,7 @@ class MountManager:
                 resolve_writable(self._cluster.client, before.source, self.call_timeout)
             if mount.overlay is not None:
                 require_clean(mount)
-            mount.on(Event.MOVE)
-            try:
-                self._sessions.detach(mount)
-                mount.spec = replace(before, mode=mode)
-                self._sessions.start(mount)
-            except PachmountError as error:
-                mount.spec = before
-                self._sessions.start_again(mount, error)
-                raise
+            self._sessions.change_mode(mount, mode)
         self._table.save()
         return mount
 
@@ -311,7 +311,7 @@ class MountManager:
                 self.writing.discard_all(mount)
             self._sessions.take_away(mount)
             self._table.drop(mount)
-        self._table.save_the_end()
+        self._table.save()
         self._moving.follower.listen()
         log.info("unmounted %s from %s", mount.spec.source, mount.spec.mountpoint)
         self.when_unmounted()
@@ -329,7 +329,7 @@ class MountManager:
                         continue
                     self._sessions.take_away(mount)
                     self._table.drop(mount)
-                self._table.save_the_end()
+                self._table.save()
                 self._moving.follower.listen()
             except PachmountError as error:
                 log.warning("%s was unmounted, but not by us: %s", mount.spec.mountpoint, error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from pachmount.errors import BusyError, GoneError, NotFoundError, UsageError
+from pachmount.errors import BusyError, GoneError, NotFoundError, PachmountError, UsageError
 from pachmount.mounts.cluster import Cluster
 from pachmount.mounts.follow import Follower
 from pachmount.mounts.gone import find_loss, identity
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 LISTING_PATIENCE = 10.0
 """Seconds for which a commit is listed before it takes the place of another."""
+
+FOLLOW_PAUSE = 1.0
+"""Seconds after which a mount is tried again that could not be moved when it began to follow."""
 
 
 class Moving:
@@ -45,8 +50,11 @@ class Moving:
         self._call_timeout = call_timeout
         self.follower = Follower(cluster, table.all, self._show)
 
-    def refresh(self, name: str, commit: str = "") -> Mount:
-        """Move a mount to the newest commit of its branch, or, and then for good, to `commit`."""
+    def refresh(self, name: str, commit: str = "") -> Callable[[], Mount]:
+        """What moves a mount to the newest commit of its branch, or, and then for good, to `commit`.
+
+        Before it is called nothing is changed, and what can be checked has been.
+        """
         mount = self._table.get(name)
         source = mount.spec.source
         if not commit:
@@ -58,10 +66,7 @@ class Moving:
             lost = find_loss(self._cluster, mount.spec)
             if lost is not None:
                 raise GoneError(f"cannot refresh '{name}': {lost.what}", lost.why, lost.hint)
-            with self._table.operation(mount):
-                self._writing.refresh(mount)
-            self._table.save()
-            return mount
+            return partial(self._refresh_writable, mount)
         lost = mount.gone or find_loss(self._cluster, mount.spec)
         try:
             resolved = resolve(self._cluster.client, source.at(commit), self._call_timeout)
@@ -69,29 +74,49 @@ class Moving:
             if lost is not None:
                 raise GoneError(f"cannot refresh '{name}': {lost.what}", lost.why or error.what, lost.hint) from error
             raise
-        self._show(mount, resolved, follow=False if commit else None)
+        return partial(self._refresh, mount, resolved, follow=False if commit else None)
+
+    def follow(self, name: str, *, on: bool = True) -> Callable[[], Mount]:
+        """What lets a mount move along with its branch, beginning now; or leaves it where it is.
+
+        Before it is called nothing is changed, and what can be checked has been.
+        """
+        mount, resolved = self._table.get(name), None
+        if on:
+            self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
+            if mount.spec.mode == "rw":
+                refuse_to_follow()
+            resolved = resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
+        return partial(self._follow, mount, resolved)
+
+    def _refresh_writable(self, mount: Mount) -> Mount:
+        with self._table.operation(mount):
+            self._writing.refresh(mount)
+        self._table.save()
+        return mount
+
+    def _refresh(self, mount: Mount, resolved: Resolved, *, follow: bool | None) -> Mount:
+        self._show(mount, resolved, follow=follow)
         mount.note = resolved.note
         return mount
 
-    def follow(self, name: str, *, on: bool = True) -> Mount:
-        """Let a mount move along with its branch, beginning now; or leave it where it is."""
-        mount = self._table.get(name)
-        if on:
-            self._require_branch(mount, "mount a branch: pachmount mount REPO@BRANCH --follow")
-            resolved = resolve(self._cluster.client, mount.spec.source.at(""), self._call_timeout)
-            if mount.state is State.ERROR and mount.gone is not None:
-                self._show(mount, resolved)
+    def _follow(self, mount: Mount, resolved: Resolved | None) -> Mount:
+        """Follow if there is something `resolved`."""
+        if resolved is not None and mount.state is State.ERROR and mount.gone is not None:
+            self._show(mount, resolved)
         with self._table.operation(mount):
-            if on and mount.spec.mode == "rw":
+            if resolved is not None and mount.spec.mode == "rw":
                 refuse_to_follow()
-            mount.spec, mount.note = replace(mount.spec, follow=on), ""
-        if on:
-            self._table.save()
-        else:
-            self._table.save_the_end()
+            mount.spec, mount.note = replace(mount.spec, follow=resolved is not None), ""
+        self._table.save()
         self.follower.listen()
-        if on:
-            self.follower.step(mount)
+        if resolved is not None:
+            try:
+                self.follower.step(mount)
+            except PachmountError as error:  # it follows, and is moved as soon as that can be
+                log.info("%s follows, but is not moved yet: %s", mount.spec.name, error)
+                mount.note = f"not moved yet: {error}"
+                self.follower.notice(mount, FOLLOW_PAUSE)
         return mount
 
     def _require_branch(self, mount: Mount, hint: str) -> None:

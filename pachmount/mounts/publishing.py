@@ -89,7 +89,7 @@ def publish(client: PfsClient, plan: Plan, *, settled_s: float = SETTLED_SECONDS
 
 
 def _check(client: PfsClient, plan: Plan) -> None:
-    """See that the cluster runs pipelines and has the project and all input repos."""
+    """See that the cluster runs pipelines, has the project and all input repos, and can take the code."""
     with needs_pipelines():
         client.pipelines.find(plan.project, plan.name)
     client.inspect_project(plan.project)
@@ -98,6 +98,7 @@ def _check(client: PfsClient, plan: Plan) -> None:
             client.inspect_repo(repo)
         except NotFoundError as error:
             raise NotFoundError(f"input '{name}': repo {repo} not found", hint="pachmount list") from error
+    usable_branch(client, RepoRef(plan.project, plan.context_repo), DEFAULT_BRANCH)
 
 
 @contextmanager

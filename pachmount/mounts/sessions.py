@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pachmount.errors import BusyError, GoneError, PachmountError
@@ -15,6 +16,7 @@ from pachmount.mounts.mount import BranchPosition, Mount, MountSpec
 from pachmount.mounts.mounter import Mounter
 from pachmount.mounts.states import Event
 from pachmount.mounts.writing import Writing
+from pachmount.overlay.staging import Staging
 from pachmount.vfs.view import CommitView
 
 log = logging.getLogger(__name__)
@@ -40,20 +42,25 @@ class Sessions:
             self._lingering = [session for session in self._lingering if session.alive]
             return len(self._lingering)
 
-    def start(self, mount: Mount, gone: GoneError | None = None) -> None:
-        """From mounting to mounted; on failure nothing is left behind.
+    def start(self, mount: Mount, gone: GoneError | None = None, store: Staging | None = None) -> None:
+        """From mounting to mounted; on failure nothing is left behind. `store` is open already; it is closed then.
 
         A read-only mount whose commit is `gone` is there, and every look into it fails: an empty directory in its place
         would be believed.
         """
         spec = mount.spec
-        if spec.own_directory:
-            places.prepare_own_directory(self._mount_dir, spec.name)
-        else:
-            places.check_foreign_directory(spec.mountpoint)
+        try:
+            if spec.own_directory:
+                places.prepare_own_directory(self._mount_dir, spec.name)
+            else:
+                places.check_foreign_directory(spec.mountpoint)
+        except BaseException:
+            if store is not None:
+                store.close()
+            raise
         try:
             if spec.mode == "rw":
-                self._start_writable(mount)
+                self._start_writable(mount, store)
             else:
                 view = self._mounter.view(spec, mount.statistics, gone=gone)
                 mount.session = self._mounter.open(view, spec.mountpoint)
@@ -82,6 +89,30 @@ class Sessions:
         except PachmountError:
             log.exception("mount %s could not be brought back", mount.spec.name)
             mount.on(Event.FAIL, error)
+
+    def change_mode(self, mount: Mount, mode: str) -> None:
+        """Show a mount read-only or read-write. Where changes are staged is opened before anything is taken away.
+
+        If it fails the mount is as before.
+        """
+        before, spec, store = mount.spec, replace(mount.spec, mode=mode), None
+        if mode == "rw" and mount.overlay is None:
+            spec, store = self._open_store(spec)
+        mount.on(Event.MOVE)
+        try:
+            self.detach(mount)
+        except PachmountError as error:
+            if store is not None:
+                store.close()
+            mount.on(Event.FAIL, error)
+            raise
+        try:
+            mount.spec = spec
+            self.start(mount, store=store)
+        except PachmountError as error:
+            mount.spec = before
+            self.start_again(mount, error)
+            raise
 
     def replace(self, mount: Mount, spec: MountSpec, view: CommitView) -> CommitView:
         """Show a view at the same place; the one shown in the end. Where the kernel can, without a gap."""
@@ -130,11 +161,16 @@ class Sessions:
             if session.overlay is not None:
                 session.overlay.close()
 
-    def _start_writable(self, mount: Mount) -> None:
-        if self.is_in_use(mount.spec.name, wait_s=DETACH_SECONDS):
+    def _open_store(self, spec: MountSpec) -> tuple[MountSpec, Staging]:
+        """Where the changes of a mount are staged, and the mount on the commit that they were made on."""
+        if self.is_in_use(spec.name, wait_s=DETACH_SECONDS):
             why = "files of its former mount are still open"
-            raise BusyError(f"cannot mount '{mount.spec.name}' for writing", why, "close them")
-        mount.spec, store = self._writing.places.open(mount.spec)
+            raise BusyError(f"cannot mount '{spec.name}' for writing", why, "close them")
+        return self._writing.places.open(spec)
+
+    def _start_writable(self, mount: Mount, store: Staging | None) -> None:
+        if store is None:
+            mount.spec, store = self._open_store(mount.spec)
         view = self._mounter.view(mount.spec, mount.statistics)
         try:
             overlay = self._writing.overlay(view, store)

@@ -130,15 +130,37 @@ class MountTable:
         return self._store.load()
 
     def remember(self, specs: list[MountSpec] | None) -> None:
-        """Let the next daemon know these, whatever is mounted; None: what is mounted, again."""
-        self._remembered = specs
+        """Let the next daemon know these, whatever is mounted; None: what is mounted, again.
+
+        Raises CannotMountError if these cannot be written; then nothing is changed.
+        """
+        before, self._remembered = self._remembered, specs
         if specs is None:
-            self.save_the_end()
-        else:
             self.save()
+            return
+        try:
+            self._save()
+        except BaseException:
+            self._remembered = before
+            raise
 
     def save(self) -> None:
-        """Let the next daemon know what is mounted now. CannotMountError if that cannot be written."""
+        """Let the next daemon know what is mounted now, after something changed, which it did whether that can be
+        written or not.
+
+        It is tried again with every other change and when the daemon ends; `status` says that it is due.
+        """
+        try:
+            self._save()
+        except CannotMountError as error:
+            log.warning("%s; the next daemon does not know of the last changes", error)
+
+    def save_if_due(self) -> None:
+        """Try again what could not be saved."""
+        if self.unsaved:
+            self.save()
+
+    def _save(self) -> None:
         with self._save_lock:
             remembered = self._remembered
             specs = [mount.spec for mount in self.all()] if remembered is None else remembered
@@ -149,18 +171,3 @@ class MountTable:
                 self.unsaved = why
                 raise CannotMountError("cannot remember the mounts", why) from error
             self.unsaved = ""
-
-    def save_if_due(self) -> None:
-        """Try again what could not be saved."""
-        if self.unsaved:
-            self.save_the_end()
-
-    def save_the_end(self) -> None:
-        """The same after something ended, which it did whether that can be written or not.
-
-        It is tried again with every other change and when the daemon ends; `status` says that it is due.
-        """
-        try:
-            self.save()
-        except CannotMountError as error:
-            log.warning("%s; the next daemon mounts again what was unmounted", error)

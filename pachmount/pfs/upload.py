@@ -13,6 +13,7 @@ from pachmount.errors import (
     AlreadyExistsError,
     DataError,
     NotFoundError,
+    PachmountError,
     UsageError,
 )
 from pachmount.names import DEFAULT_BRANCH, Source
@@ -85,8 +86,55 @@ def import_tree(
     if source.commit:
         raise UsageError(f"cannot import into {source}", "a commit cannot change: name a branch")
     scan = scan_tree(directory, source.path, exclude, skip_invalid=skip_invalid)
-    repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
+    repo = RepoRef(source.project, source.repo)
+    check_import(client, source, create_project=create_project)
     created_repo = ensure_repo(client, repo, create_project=create_project)
+    try:
+        return _into_repo(
+            client,
+            scan,
+            source,
+            description=description,
+            replace=replace,
+            progress=progress,
+            wait_s=wait_s,
+            created_repo=created_repo,
+        )
+    except PachmountError as error:
+        if created_repo:
+            told = f"the repo {repo} was made and stays"
+            error.why = f"{error.why}; {told}" if error.why else told
+        raise
+
+
+def check_import(client: PfsClient, source: Source, *, create_project: bool = False) -> None:
+    """See that a branch can take an import, or that its repo can be made, as far as a cluster tells that beforehand.
+
+    Raises NotFoundError for a project that is not there nor to be made, BusyError for a branch with an open commit,
+    NotPermittedError for a branch that only a pipeline writes.
+    """
+    repo = RepoRef(source.project, source.repo)
+    try:
+        client.inspect_repo(repo)
+    except NotFoundError:
+        if not create_project:
+            _require_project(client, repo.project)
+        return
+    usable_branch(client, repo, source.branch or DEFAULT_BRANCH)
+
+
+def _into_repo(
+    client: PfsClient,
+    scan: Scan,
+    source: Source,
+    *,
+    description: str,
+    replace: bool,
+    progress: Callable[[Progress], None],
+    wait_s: float,
+    created_repo: bool,
+) -> ImportResult:
+    repo, branch = RepoRef(source.project, source.repo), source.branch or DEFAULT_BRANCH
     before = usable_branch(client, repo, branch)
     report = _Reporter(scan, progress)
     with client.create_file_set() as writer:
@@ -143,10 +191,10 @@ def ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool = Fals
     except NotFoundError:
         pass  # made below
     try:
-        client.inspect_project(repo.project)
-    except NotFoundError as error:
+        _require_project(client, repo.project)
+    except NotFoundError:
         if not create_project:
-            raise NotFoundError(f"project '{repo.project}' not found", hint="make it with --create-project") from error
+            raise
         with contextlib.suppress(AlreadyExistsError):  # somebody else was quicker
             client.create_project(repo.project)
     try:
@@ -154,6 +202,13 @@ def ensure_repo(client: PfsClient, repo: RepoRef, *, create_project: bool = Fals
     except AlreadyExistsError:
         return False
     return True
+
+
+def _require_project(client: PfsClient, project: str) -> None:
+    try:
+        client.inspect_project(project)
+    except NotFoundError as error:
+        raise NotFoundError(f"project '{project}' not found", hint="make it with --create-project") from error
 
 
 def _send(writer: FileWriter, file: LocalFile, report: _Reporter) -> None:

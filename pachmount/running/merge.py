@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,8 +85,38 @@ def check_target(directory: Path, *, replace: bool) -> None:
     """Refuse a directory that has something in it, unless it is to be replaced. Raises UsageError."""
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         raise UsageError(f"cannot write to '{directory}'", "it is no directory", "give --out another one")
-    if not replace and directory.is_dir() and any(directory.iterdir()):
-        raise UsageError(f"cannot write to '{directory}'", "it is not empty", "--replace removes what it has")
+    try:
+        if not replace and directory.is_dir() and any(directory.iterdir()):
+            raise UsageError(f"cannot write to '{directory}'", "it is not empty", "--replace removes what it has")
+        if directory.is_mount():
+            raise UsageError(f"cannot write to '{directory}'", "something is mounted there", "name one below it")
+        _try_out(directory)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+
+
+def check_file(file: Path) -> None:
+    """Refuse a file that cannot be written, before there is something to write. Raises PachmountError."""
+    if file.is_dir():
+        raise UsageError(f"cannot write '{file}'", "it is a directory", "name a file")
+    try:
+        if file.exists():
+            if file.is_file():
+                file.open("ab").close()
+            return
+        _try_out(file)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def _try_out(path: Path) -> None:
+    """See that something can be made beside a path, as far as its directories exist. Raises OSError."""
+    existing = path.parent
+    while not existing.exists():
+        existing = existing.parent
+    trial = existing / f".pachmount-{secrets.token_hex(8)}.new"
+    trial.mkdir()
+    trial.rmdir()
 
 
 def put(merged: Merged, directory: Path) -> None:
