@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from pachmount.vfs.filters import PathFilter
 from pachmount.vfs.listings import Former, Listings, SavedListing
 from pachmount.vfs.statistics import MountStatistics
 from pachmount.vfs.view import CommitView, WaitGate
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -116,9 +119,14 @@ class Mounter:
                 places.remove_own_directory(directory)
 
     def _swap_in(self, view: CommitView, mountpoint: Path) -> Session | None:
-        """Mount aside and put that in place of the old mount; None if the kernel refuses."""
+        """Mount aside and put that in place of the old mount; None, and the view is closed, if that cannot be."""
         staging = self.staging_dir / str(next(self._numbers))
-        make_dirs(staging)
+        try:
+            make_dirs(staging)
+        except OSError as error:  # a disk that is full or read-only
+            log.info("the mount at %s is replaced with a gap: %s", mountpoint, error)
+            view.close()
+            return None
         try:
             session = self.open(view, staging)
             if kernel.replace_without_gap(staging, mountpoint):

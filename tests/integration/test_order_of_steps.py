@@ -44,12 +44,13 @@ def read_only(*directories: Path) -> Iterator[None]:
 @contextmanager
 def small_disk(directory: Path) -> Iterator[None]:
     """A disk of 1 MiB in the place of a directory."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MIB}", "tmpfs", directory], check=True)
     try:
         yield
     finally:
         _unmount(directory)
+        directory.rmdir()
 
 
 @contextmanager
@@ -191,8 +192,12 @@ def unwritable_state(world: World) -> Iterator[None]:
     places = world.box.places
     datums = places.mounts_file.parent / "datums"
     datums.mkdir(exist_ok=True)
-    with read_only(places.mounts_file.parent, places.mounts_aside.parent), small_disk(datums):
-        yield
+    with read_only(places.mounts_file.parent, places.mounts_aside.parent):
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", datums], check=True)
+        try:
+            yield
+        finally:
+            _unmount(datums)
 
 
 ROWS = [
