@@ -1,4 +1,4 @@
-"""`staged list|export|discard`: changes that are staged, whatever became of their mount, repo, commit or cluster."""
+"""`staged list|export|repair|discard`: changes that are staged, whatever became of their mount, repo, commit or cluster."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def build() -> App:
     app = App(help="Changes that are staged: see, save or give them up.")
     app.add(list_, "list")
     app.add(export, "export")
+    app.add(repair, "repair")
     app.add(discard, "discard")
     return app
 
@@ -117,6 +118,39 @@ def export(state: State, name: Name, directory: Directory, as_json: opt.Json = F
             state.hint(f"'pachmount daemon start', then export again: the bytes may be in {work.source}")
     state.note("all of it stays staged")
     state.hint(f"'pachmount staged discard {name}' gives up what is staged")
+
+
+def repair(state: State, name: Name, as_json: opt.Json = False) -> None:
+    """Restore damaged staged changes, as far as it can be proven what they were.
+
+    \b
+    Examples:
+      pachmount staged repair images
+
+    Names come from the ledger, which has every change with a checksum. What is damaged, and bytes that no name is
+    known for, go to lost+found beside the staged changes; nothing is removed. The mount must not be mounted
+    read-write meanwhile.
+    """
+    from pachmount.overlay.repair import repair as mend
+
+    if paths.daemon_url():
+        why = "they are in the container of the daemon"
+        raise UsageError("staged changes cannot be repaired from here", why, f"there: pachmount staged repair {name}")
+    place = _place(state, name)
+    with output.waiting("repairing", enabled=not state.quiet):
+        report = mend(place)
+    if as_json:
+        output.json_answer(asdict(report))
+        return
+    if not report.restored and not report.lost:
+        output.line(f"{name}: nothing had to be repaired")
+    for each in report.restored:
+        output.line(f"{name}: restored {each}")
+    for each in report.lost:
+        output.line(f"{name}: not restored: {each}", "yellow")
+    if report.place:
+        state.note(f"what was damaged is in {report.place}")
+    state.hint(f"'pachmount diff {name}' shows what is staged")
 
 
 def discard(state: State, name: Name, yes: opt.Yes = False, as_json: opt.Json = False) -> None:

@@ -160,7 +160,11 @@ class Ledger:
             self._generation, self._total, self._durable = header.generation, header.total, header.generation
             self._is_broken = False
             self._remove_old()
-        elif self._log_size() > _MOST * self._bound() and self._rotating.acquire(blocking=False):
+        elif (
+            (size := self._log_size()) > _MOST * SMALL_LOG_BYTES
+            and size > _MOST * self._bound()
+            and self._rotating.acquire(blocking=False)
+        ):
             try:
                 self._switch(*self._snapshot())
                 self._remove_old()

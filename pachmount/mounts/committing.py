@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pachmount.cache.pages import Block
-from pachmount.errors import BusyError, ConflictError, InvalidPathError
+from pachmount.errors import BusyError, ConflictError, DataError, InvalidPathError
 from pachmount.mounts.comparing import some
 from pachmount.names import Source
 from pachmount.overlay.difference import Change, Difference
@@ -157,6 +157,9 @@ class Upload:
                 raise
             why = "a program wrote to it meanwhile; nothing was committed"
             raise BusyError(f"{path} was changed while it was committed", why, "try again, or --allow-open") from error
+        except OSError as error:
+            hint = "'pachmount staged export NAME DIR' saves what can be read; then delete that file or write it anew"
+            raise DataError(f"what is staged of {path} cannot be read", error.strerror or str(error), hint) from error
 
 
 def _replaced(found: Difference) -> Iterator[bytes]:

@@ -313,7 +313,7 @@ class Bytes:
             for begin, end in staged.staged:
                 extents.add(begin, end)
             if staged.sums is not None:
-                _compare(file, staged.sums, extents, staged.copy, start, data, always=True)
+                compare(file, staged.sums, extents, staged.copy, start, data, always=True)
         else:
             with file.lock:
                 if file.version != staged.version:
@@ -341,7 +341,7 @@ class Bytes:
         data = os.pread(self._open(file), stop - start, start)
         if len(data) != stop - start:
             raise OSError(errno.EIO, f"staged bytes of inode {file.id} are missing")
-        _compare(file, file.data.sums, file.extents, self._open(file), start, data, always=always)
+        compare(file, file.data.sums, file.extents, self._open(file), start, data, always=always)
         return data
 
     def _open(self, file: File) -> int:
@@ -350,7 +350,7 @@ class Bytes:
         return file.descriptor
 
 
-def _compare(
+def compare(
     file: File, sums: Sums, staged: Extents, descriptor: int, start: int, data: bytes, *, always: bool
 ) -> None:
     """Compare bytes that were read with their checksums. Raises OSError EIO for damage."""

@@ -12,13 +12,14 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from pachmount.errors import AlreadyExistsError, DataError, NotPermittedError, PachmountError, StorageFullError
-from pachmount.overlay.staged_work import PIECE_BYTES, Range, StagedItem, StagedWork
+from pachmount.overlay.staged_work import Range, StagedItem, StagedWork
+from pachmount.overlay.sums import BLOCK_BYTES
 
 FILES, PARTIAL, MANIFEST = "files", "partial", "manifest.json"
 
@@ -128,13 +129,13 @@ class _Export:
             top = PARTIAL
             said["in_doubt"] = [list(each) for each in item.doubtful]
         with self._create(top, path) as descriptor:
-            self._staged(item, descriptor)
+            missing += self._staged(item, descriptor)
             for start, end in item.missing:
                 missing += self._of_commit(descriptor, os.fsdecode(item.old_path), start, end)
             os.ftruncate(descriptor, item.size)
             os.fchmod(descriptor, stat.S_IMODE(item.mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
             os.utime(descriptor, ns=(item.mtime, item.mtime))
-        if missing and top == FILES:  # the commit could be read a moment ago
+        if missing and top == FILES:
             target = self._place(PARTIAL, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(self._place(FILES, path), target)
@@ -145,18 +146,33 @@ class _Export:
             said["missing"] = [list(each) for each in missing]
         self._count(top, item.size, path)
 
-    def _staged(self, item: StagedItem, descriptor: int) -> None:
-        """Write the staged bytes of a file to their places."""
+    def _staged(self, item: StagedItem, descriptor: int) -> list[Range]:
+        """Write the staged bytes of a file to their places; the ranges that are missing or damaged."""
         assert item.file is not None  # noqa: S101  # for the type checker
-        source = self._work.open(item.file)
+        damaged: list[Range] = []
+        try:
+            source = self._work.open(item.file)
+        except FileNotFoundError:
+            return self._cannot(item.file.staged, "staged bytes are missing")
         try:
             for start, end in item.file.staged:
-                for begin in range(start, end, PIECE_BYTES):
-                    data = self._work.read_staged(source, begin, min(end, begin + PIECE_BYTES))
-                    _write_all(descriptor, data, begin)
+                while start < end:
+                    stop = min(end, start - start % BLOCK_BYTES + BLOCK_BYTES)
+                    try:
+                        data = self._work.read_staged(item.file, source, start, stop)
+                    except OSError as error:
+                        damaged += self._cannot([(start, stop)], error.strerror or str(error))
+                    else:
+                        _write_all(descriptor, data, start)
+                    start = stop
         finally:
             if source >= 0:
                 os.close(source)
+        return damaged
+
+    def _cannot(self, ranges: Iterable[Range], why: str) -> list[Range]:
+        self._result.why = why
+        return list(ranges)
 
     def _is_readable(self, item: StagedItem) -> bool:
         """Whether the commit gives a byte of a file."""

@@ -98,6 +98,7 @@ class Overlay(AttributedTree):
             if found is None:
                 where, name = self._place(path, facts, changes)
                 file = File(**self._new(where, stat.S_IFREG | (mode & 0o7777), owner))
+                file.data.sums.is_cut = False  # the store has nothing of it
                 self._enter(changes, where, name, file)
                 found = file
             elif flags & os.O_EXCL:

@@ -93,8 +93,8 @@ def _mend(directory: Path, lost: list[str]) -> set[int]:
                     lost.append(f"what was at {os.fsdecode(name)!r}: its attributes cannot be read")
         changes += [rows.forget(inode) for number, inode in inodes.items() if number not in reached]
         changes += [("DELETE FROM entry WHERE directory = ?", (number,)) for number in children]
-        if changes:
-            store.apply(changes, durable=True)
+        changes.append(rows.FORGET_STRAY_SUMS)
+        store.apply(changes, durable=True)
         return {
             inode.data.number
             for number, inode in inodes.items()

@@ -32,12 +32,13 @@ CREATE TABLE IF NOT EXISTS sums (
     inode INTEGER NOT NULL, part INTEGER NOT NULL, is_open INTEGER NOT NULL, sums BLOB NOT NULL,
     PRIMARY KEY (inode, part)) WITHOUT ROWID""",
 )
+Change = tuple[str, tuple[Any, ...]]
+"""A statement for the store and its values."""
+FORGET_STRAY_SUMS: Change = "DELETE FROM sums WHERE inode NOT IN (SELECT id FROM inode)", ()
+"""Keep no checksums of inodes that are gone."""
 _PUT_INODE = "INSERT OR REPLACE INTO inode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SIGN = 1 << 64
 """SQLite's integers are signed."""
-
-Change = tuple[str, tuple[Any, ...]]
-"""A statement for the store and its values."""
 
 
 def put(inode: Inode) -> Change:
@@ -77,13 +78,13 @@ def keep(inode: Inode) -> list[Change | KeptSums]:
         return [put(inode)]
     with inode.lock:
         changes: list[Change | KeptSums] = [put(inode)]
-        if not inode.extents:
-            return [*changes, forget_sums(inode)]
         sums = inode.data.sums
         if sums.is_cut:
-            last = 0 if not sums.guarded else sums.parts()
+            last = 0 if not (sums.guarded and inode.extents) else sums.parts()
             cut = "DELETE FROM sums WHERE inode = ? AND part >= ?", (inode.id, last)
             changes.append(KeptSums(cut, partial(setattr, sums, "is_cut", False)))
+        if not inode.extents:
+            return changes
         for part, number in sums.unkept.items():
             row = "INSERT OR REPLACE INTO sums VALUES (?, ?, 0, ?)", (inode.id, part, sums.pack(part))
             changes.append(KeptSums(row, partial(sums.kept, part, number)))

@@ -6,6 +6,7 @@ Nothing here changes what is staged.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from pachmount.errors import DataError, StoreDamagedError
 from pachmount.ledger.compare import boot_id
 from pachmount.names import Source
 from pachmount.overlay import rows, snapshot
+from pachmount.overlay.bytes import compare
 from pachmount.overlay.difference import Change, Difference, Refused
 from pachmount.overlay.extents import Extents
 from pachmount.overlay.inodes import ROOT_ID, BaseReader, Directory, File, Inode
@@ -146,16 +148,19 @@ class StagedWork:
             problem = why_unreadable(place) if place.is_dir() else ""
             if problem:
                 raise StoreDamagedError(what, problem, repair_hint(place.name))
-            notes, inodes, entries = _rows(place)
+            notes, inodes, entries, sums = _rows(place)
             root = _tree(place, inodes, entries)
             source, paths = _base(notes.get("base", ""))
         except (OSError, sqlite3.Error, struct.error, ValueError, KeyError, TypeError) as error:
             raise StoreDamagedError(what, str(error), repair_hint(place.name)) from error
         files = [inode for inode in inodes.values() if isinstance(inode, File)]
+        opened = _give_sums(inodes, sums)
         for file in files:
             file.reader = reader
             if notes.get("boot", boot_id()) != boot_id():
                 _settle(place, file)
+        for file, part in opened:  # the process may have been replacing bytes, or does so now
+            file.data.sums.forget(part)
         since = min((inode.ctime for inode in inodes.values() if inode.id != ROOT_ID), default=0) / 1e9
         taken = snapshot.take(root, copy=False)
         return cls(place, source, notes.get(CLUSTER_NOTE, ""), paths, since, taken, notes.get("base", ""))
@@ -177,7 +182,7 @@ class StagedWork:
                 while start < end:
                     stop = min(start + PIECE_BYTES, end)
                     if is_mine:
-                        yield self.read_staged(descriptor, start, stop)
+                        yield self.read_staged(file, descriptor, start, stop)
                     elif file.base is not None and start < file.base_size and file.reader is not None:
                         stop = min(stop, file.base_size)
                         yield file.reader.read(file.base, start, stop - start)
@@ -195,12 +200,25 @@ class StagedWork:
         path = self.place / DATA_DIRECTORY / str(file.inode.data.number)
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
-    def read_staged(self, descriptor: int, start: int, end: int) -> bytes:
-        """Staged bytes; DataError if they are not there."""
+    def read_staged(self, file: StagedFile, descriptor: int, start: int, end: int) -> bytes:
+        """Staged bytes. Raises OSError EIO if they are missing or damaged."""
         data = os.pread(descriptor, end - start, start)
         if len(data) != end - start:
-            raise DataError(f"staged bytes in '{self.place}' are missing", f"a file ends at {start + len(data)}")
+            raise OSError(errno.EIO, f"staged bytes are missing: they end at byte {start + len(data)}")
+        try:
+            compare(file.inode, file.inode.data.sums, _extents(file.staged), descriptor, start, data, always=True)
+        except OSError:
+            if self._is_as_it_was(file.inode):
+                raise
         return data
+
+    def _is_as_it_was(self, file: File) -> bool:
+        """Whether nobody has kept a file anew since it was read here, as a mount does."""
+        _, inodes, _, sums = _rows(self.place)
+        now = inodes.get(file.id)
+        if not isinstance(now, File) or now.ctime != file.ctime:
+            return False
+        return all(not is_open for number, _, is_open, _ in sums if number == file.id)
 
 
 @dataclass(frozen=True)
@@ -240,7 +258,9 @@ def _look(place: Path, size: int) -> Look | None:
     return Look(place.name, branch, commit, work.cluster, work.paths, changes, files, size, work.since)
 
 
-def _rows(place: Path) -> tuple[dict[str, str], dict[int, Inode], list[tuple[int, bytes, int | None]]]:
+def _rows(
+    place: Path,
+) -> tuple[dict[str, str], dict[int, Inode], list[tuple[int, bytes, int | None]], list[tuple[int, int, int, bytes]]]:
     if not (place / NAMES_FILE).is_file():
         raise DataError(f"no staged changes in '{place}'", f"it has no {NAMES_FILE}", "pachmount staged list")
     uri = f"{(place / NAMES_FILE).absolute().as_uri()}?mode=ro"
@@ -252,7 +272,20 @@ def _rows(place: Path) -> tuple[dict[str, str], dict[int, Inode], list[tuple[int
         notes = {str(key): str(value) for key, value in db.execute("SELECT key, value FROM about")}
         inodes = {row[0]: rows.inode_of(row) for row in db.execute("SELECT * FROM inode")}
         entries = db.execute("SELECT directory, name, inode FROM entry").fetchall()
-    return notes, inodes, entries
+        sums = db.execute("SELECT inode, part, is_open, sums FROM sums").fetchall()
+    return notes, inodes, entries, sums
+
+
+def _give_sums(inodes: dict[int, Inode], sums: Iterable[tuple[int, int, int, bytes]]) -> list[tuple[File, int]]:
+    """Give the files their checksums; the parts of files that were being overwritten."""
+    opened = []
+    for number, part, is_open, packed in sums:
+        file = inodes.get(number)
+        if isinstance(file, File) and file.extents:
+            file.data.sums.unpack(part, packed, is_open=bool(is_open))
+            if is_open:
+                opened.append((file, part))
+    return opened
 
 
 def _tree(place: Path, inodes: dict[int, Inode], entries: list[tuple[int, bytes, int | None]]) -> Directory:

@@ -179,10 +179,8 @@ class Staging:
             if child is not None and not child.is_directory:
                 child.links += 1
         kept = [inode for inode in inodes.values() if inode.links]
-        changes: list[rows.Change | rows.KeptSums] = []
-        for inode in inodes.values():
-            if not inode.links:
-                changes += [rows.forget(inode), rows.forget_sums(inode)]
+        changes: list[rows.Change | rows.KeptSums] = [rows.forget(each) for each in inodes.values() if not each.links]
+        changes.append(rows.FORGET_STRAY_SUMS)
         opened = self._load_sums(inodes)
         if self.about(_BOOT) not in ("", self._boot):
             files = [inode for inode in kept if isinstance(inode, File) and self._settle(inode)]

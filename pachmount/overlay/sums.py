@@ -80,6 +80,12 @@ class Sums:
         self.unkept[part] = self._changes
         self.guarded.discard(part)
 
+    def forget(self, part: int) -> None:
+        """Do without the checksums of a part."""
+        for block in range(part * PART_BLOCKS, (part + 1) * PART_BLOCKS):
+            self.unverified.remove(block, block + 1)
+        self._parts.pop(part, None)
+
     def copy(self) -> Sums:
         other = Sums()
         other.changed, other.unverified = self.changed.copy(), self.unverified.copy()
