@@ -1,4 +1,4 @@
-"""`staged list|export|repair|discard`: changes that are staged, whatever became of their mount, repo, commit or cluster."""
+"""`staged list|export|repair|discard`: staged changes, whatever became of their mount, repo, commit or cluster."""
 
 from __future__ import annotations
 

@@ -350,9 +350,7 @@ class Bytes:
         return file.descriptor
 
 
-def compare(
-    file: File, sums: Sums, staged: Extents, descriptor: int, start: int, data: bytes, *, always: bool
-) -> None:
+def compare(file: File, sums: Sums, staged: Extents, descriptor: int, start: int, data: bytes, *, always: bool) -> None:
     """Compare bytes that were read with their checksums. Raises OSError EIO for damage."""
     end = start + len(data)
     for block in sums.needs_look(start, end, always=always):

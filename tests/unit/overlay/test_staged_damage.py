@@ -14,9 +14,11 @@ import pytest
 
 from pachmount.errors import BusyError, PachmountError
 from pachmount.overlay import snapshot, unnamed
+from pachmount.overlay.exporting import export
 from pachmount.overlay.kept import is_removable, kept
 from pachmount.overlay.overlay import Overlay
 from pachmount.overlay.repair import repair
+from pachmount.overlay.staged_work import StagedWork
 from pachmount.overlay.staging import Staging
 from pachmount.overlay.tree import Owner
 from tests.unit.overlay.base import MemoryBase
@@ -310,3 +312,22 @@ def test_closing_a_file_reads_none_of_what_was_there_before(stopped: Path, monke
     overlay, store = overlay_of(stopped)
     assert content(overlay, b"/long")[6_300_000:] == bytes([63]) * 100_000 + b"more"
     store.close()
+
+
+def test_an_export_and_a_kept_commit_do_not_pass_damaged_bytes_on(stopped: Path, tmp_path: Path) -> None:
+    (victim,) = [path for path in (stopped / "data").iterdir() if path.stat().st_size == 300_000]
+    with open(victim, "r+b") as file:
+        file.seek(5)
+        file.write(b"!")
+    work = StagedWork.read(stopped)
+    (item,) = [each for each in work.items if each.path == b"/d/three"]
+    assert item.file is not None
+    with pytest.raises(OSError, match="damaged"):
+        list(work.content(item.file))
+    done = export(work, tmp_path / "saved", None)
+    assert done.missing == ["/d/three"]
+    assert "damaged" in done.why
+    assert (tmp_path / "saved/files/one").read_bytes() == FILES[b"/one"]
+    saved = (tmp_path / "saved/partial/d/three").read_bytes()
+    assert saved[: 128 << 10] == bytes(128 << 10)
+    assert saved[128 << 10 :] == FILES[b"/d/three"][128 << 10 :]
