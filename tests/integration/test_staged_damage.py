@@ -64,7 +64,7 @@ def ledger(damage: Damage) -> Damage:
     return do
 
 
-DAMAGES = {
+DAMAGES: dict[str, Damage] = {
     "WAL flipped": wal(flip),
     "WAL cut": wal(cut),
     "WAL zeroed": wal(zero),
