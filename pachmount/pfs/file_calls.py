@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
 
 from pachmount.errors import NotFoundError, UsageError
 from pachmount.pfs import convert
@@ -12,6 +16,8 @@ from pachmount.pfs.model import CommitRef, FileEntry
 from pachmount.pfs.proto import pfs_pb2
 from pachmount.pfs.rpc import Rpc
 from pachmount.pfs.status import is_file_missing
+
+T = TypeVar("T")
 
 MAX_PAGE = 99_999
 """Entries in one page of a listing; servers refuse to give more than 100,000, one of which may be the marker."""
@@ -56,14 +62,16 @@ class FileCalls:
     def list(self, commit: CommitRef, path: str = "") -> Iterator[FileEntry]:
         """The entries of one directory, in path order; nothing if it does not exist.
 
-        IncompleteListingError behind the last one when some have not come: the directory itself is asked for, too.
+        IncompleteListingError behind the last one when some have not come: the directory itself is asked for, too, at
+        the same time.
         """
+        found = _begun(partial(self._find, commit, path))
         request = pfs_pb2.ListFileRequest(file=convert.file_message(commit, path))
         came: list[tuple[int, bytes]] = []
         for entries in self._rpc.listing(_PFS + "ListFile", request, convert.decode_entries):
             came.extend((entry.size, entry.hash) for entry in entries)
             yield from entries
-        directory = self._find(commit, path)
+        directory = found.result()  # its call has a deadline
         if directory is not None and directory.is_dir:
             total = Sum(directory)
             for size, digest in came:
@@ -160,3 +168,17 @@ class FileCalls:
         """
         pattern = convert.literal_pattern(directory) if directory else ""
         return self.open_tar(commit, pattern + "/**", glob=True, path_range=(lower, upper), idle_timeout=idle_timeout)
+
+
+def _begun(work: Callable[[], T]) -> Future[T]:
+    """The result of a call that another thread makes."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (whoever asks for the result gets it)
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="inspect", daemon=True).start()
+    return result
