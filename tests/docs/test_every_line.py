@@ -42,6 +42,8 @@ ENDS_WITH = {
     "login grpcs://pachd.example:443": ExitCode.UNREACHABLE,  # nobody has signed the certificate of a test
     "status --mount-dir /mnt/images": ExitCode.NOT_RUNNING,
     "unmount --all": ExitCode.USAGE,  # without a terminal to ask on
+    "staged discard NAME": ExitCode.USAGE,
+    "staged discard images": ExitCode.USAGE,
 }
 """Exit codes that are not 0."""
 
@@ -74,6 +76,7 @@ class Reader:
             "NAME": "images",
             "NAME[:/PATH]": "images:/2024",
             "REPO": "images",
+            "REPO@BRANCH": "images@master",
             "SOURCE": "images",
             "OTHER": "other",
             "SETTING": "cache_size",
@@ -133,7 +136,7 @@ class Reader:
             self.box.clean()
         except DaemonNotRunningError:
             self.box.ok("daemon", "start")
-        for left in ("somewhere", "images", "found", "edges", "run", "edges.run"):
+        for left in ("somewhere", "images", "images-staged", "found", "edges", "run", "edges.run"):
             shutil.rmtree(self.here / left, ignore_errors=True)
         address = self.auth.address if WITH_LOGIN.fullmatch(line) else self.pipelines.address
         cluster = self.box.status()["cluster"]
@@ -148,6 +151,10 @@ class Reader:
             if line.startswith(("commit", "diff", "discard")):
                 self.box.path("images", "labels.csv").write_text("changed")
                 self.box.path("images", "new").write_text("new")
+        elif line.startswith("staged") and address != self.auth.address:
+            self.box.mount("images", mode="rw")
+            self.box.path("images", "new").write_text("new")
+            self.box.ok("unmount", "images", "--keep")
         if line == "mount images DIR":
             (self.here / "somewhere").mkdir()
         if line.startswith("pipelines"):
