@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pachmount.localpfs import tree
-from pachmount.localpfs.pages import Entry, Inner
+from pachmount.localpfs.pages import Entry, Inner, Item
 from pachmount.localpfs.tree import PageReader
 
 Pair = tuple[bytes, Entry | None, Entry | None]
@@ -94,10 +94,19 @@ def _open_one(one: _Side, two: _Side) -> None:
         two.open()
 
 
-def apart(
-    pages: PageReader, new: int, old: int, new_range: tuple[bytes, bytes], old_range: tuple[bytes, bytes]
-) -> Iterator[Pair]:
-    """The same for two different paths, where every entry of one counts as missing in the other."""
-    come: list[Pair] = [(key, entry, None) for key, entry in tree.scan(pages, new, *new_range)]
-    gone: list[Pair] = [(key, None, entry) for key, entry in tree.scan(pages, old, *old_range)]
-    yield from sorted([*come, *gone], key=lambda pair: pair[0])
+def apart(new: Iterable[Item], old: Iterable[Item]) -> Iterator[Pair]:
+    """The same for two different paths: the entries of one that the other has not, or has with another content."""
+    come, gone = iter(new), iter(old)
+    left, right = next(come, None), next(gone, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left[0] < right[0]):
+            assert left is not None  # noqa: S101  # one of both is there
+            yield *left, None
+            left = next(come, None)
+        elif left is None or right[0] < left[0]:
+            yield right[0], None, right[1]
+            right = next(gone, None)
+        else:
+            if left[1].hash != right[1].hash:
+                yield *left, right[1]
+            left, right = next(come, None), next(gone, None)

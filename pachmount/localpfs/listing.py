@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pachmount.datums.glob import Glob, clean_path
 from pachmount.localpfs import paths, tree
+from pachmount.localpfs.broken import Check, Scope
 from pachmount.localpfs.filetree import Problem
 from pachmount.localpfs.pages import Item
 from pachmount.localpfs.status import unknown
@@ -40,24 +42,41 @@ class Window:
 
     def cut(self, items: Iterable[Item]) -> Iterator[Item]:
         if self.marker:
-            directory = self.marker.encode() + b"/"  # a marker may name a directory without its slash
-            items = (item for item in items if item[0] != directory)
+            marker = self.marker.encode()
+            directory = marker + b"/"  # a marker may name a directory without its slash
+            items = (item for item in items if item[0] != directory and item[0].partition(b"\0")[0] != marker)
         if self.number <= 0:
             yield from items
             return
+        items = iter(items)
         for left, item in zip(range(self.number, 0, -1), items, strict=False):
             yield item
             if left == 1:
+                if not item[1].is_dir:
+                    next(items, None)  # as pachd does, which may meet the error of a broken tree there
                 return
+
+    def holds(self, key: bytes) -> bool:
+        """Whether a path lies on the wanted side of the marker, or at it in a listing forwards."""
+        marker = self.marker.encode()
+        return not marker or (key < marker if self.reverse else key >= marker)
+
+    def scope(self, prefix: str) -> Scope:
+        """The paths that pachd goes through for this part of a listing."""
+        if not self.marker:
+            return Scope(prefix)
+        return Scope(high=self.marker) if self.reverse else Scope(low=self.marker)
 
 
 def find(pages: PageReader, root: int, path: str, datum: str = "") -> Item | None:
     """The file or directory at a clean path; of a file with several datums the first, or the one asked for."""
+    directory = paths.directory_key(path)
+    entry = tree.get(pages, root, directory)
+    if entry is not None and not datum:
+        return directory, entry  # as with pachd, if there is a file of that name too
     for item in file_entries(pages, root, path):
         if datum in ("", paths.split_key(item[0])[1]):
             return item
-    directory = paths.directory_key(path)
-    entry = tree.get(pages, root, directory)
     return (directory, entry) if entry is not None else None
 
 
@@ -129,26 +148,93 @@ def _top(key: bytes, depth: int) -> bytes | None:
     return key[:at]
 
 
-def children(pages: PageReader, root: int, directory: bytes, window: Window) -> Iterator[Item]:
-    """The direct children of a directory, as far as the window wants them."""
-    low, high = directory + b"\0", paths.subtree_end(directory)
-    low, high = (low, window.high(high)) if window.reverse else (window.low(low), high)
-    return window.cut(walk(pages, root, low, high, depth=directory.count(b"/"), reverse=window.reverse))
+def children(
+    pages: PageReader, root: int, path: str, window: Window, problems: tuple[Problem, ...] = ()
+) -> Iterator[Item]:
+    """The file at a clean path and the direct children of the directory there, as far as the window wants them."""
+    directory = paths.directory_key(path)
+    entries = [item for item in file_entries(pages, root, path) if window.holds(path.encode())]
+    depth = directory.count(b"/")
+    return _below(pages, root, directory + b"\0", window, path, problems, depth=depth, entries=entries)
 
 
-def subtree(pages: PageReader, root: int, directory: bytes, window: Window | None = None) -> Iterator[Item]:
+def subtree(
+    pages: PageReader, root: int, directory: bytes, window: Window | None = None, problems: tuple[Problem, ...] = ()
+) -> Iterator[Item]:
     """A directory and everything below it, as far as the window wants them."""
-    window = window or Window()
-    low, high = directory, paths.subtree_end(directory)
-    low, high = (low, window.high(high)) if window.reverse else (window.low(low), high)
-    return window.cut(walk(pages, root, low, high, reverse=window.reverse))
+    return _below(pages, root, directory, window or Window(), directory[:-1].decode(), problems)
 
 
-def matches(pages: PageReader, root: int, glob: Glob, pattern: str, low: str = "", high: str = "") -> Iterator[Item]:
-    """The entries that match a pattern, in order, with full paths in [low, high)."""
+def file_and_subtree(
+    pages: PageReader, root: int, path: str, window: Window, problems: tuple[Problem, ...]
+) -> Iterator[Item] | None:
+    """The file at a clean path and what lies below the directory there; None if the window has nothing of it."""
+    entries = [item for item in file_entries(pages, root, path) if window.holds(path.encode())]
+    directory = paths.directory_key(path)
+    low, end = directory, paths.subtree_end(directory)
+    low, end = (low, window.high(end)) if window.reverse else (max(low, window.marker.encode()), end)
+    if path != "/" and not entries and next(tree.scan(pages, root, low, end), None) is None:
+        for _ in _below(pages, root, end, window, path, problems):
+            pass  # the error of a broken tree comes before that
+        return None
+    prefix = "" if path == "/" else path
+    return _below(pages, root, directory, window, prefix, problems, entries=entries)
+
+
+def _below(
+    pages: PageReader,
+    root: int,
+    start: bytes,
+    window: Window,
+    prefix: str,
+    problems: tuple[Problem, ...],
+    *,
+    depth: int | None = None,
+    entries: Iterable[Item] = (),
+) -> Iterator[Item]:
+    """`entries` and the keys of a directory from `start` on, as far as the window wants them and pachd reads them."""
+    end = paths.subtree_end(start.rstrip(b"\0"))
+    low, high = (start, window.high(end)) if window.reverse else (window.low(start), end)
+    check = Check(
+        pages,
+        root,
+        window.scope(prefix),
+        problems,
+        lambda key: next(walk(pages, root, key, end, depth=depth), None),
+    )
+    forwards = check.entries(itertools.chain(entries, walk(pages, root, low, high, depth=depth)))
+    if not window.reverse:
+        return window.cut(forwards)
+    if problems:
+        for _ in forwards:
+            pass  # pachd reads forwards and answers in the end
+    backwards = itertools.chain(walk(pages, root, low, high, depth=depth, reverse=True), reversed(list(entries)))
+    return window.cut(backwards)
+
+
+def matches(
+    pages: PageReader,
+    root: int,
+    glob: Glob,
+    pattern: str,
+    within: Scope,
+    problems: tuple[Problem, ...] = (),
+) -> Iterator[Item]:
+    """The entries that match a pattern, in order, with full paths in [low, high) of `within`."""
+    scope = within if within.low or within.high else Scope(glob.prefix)
+    check = Check(
+        pages,
+        root,
+        scope,
+        problems,
+        lambda key: next(_matches(pages, root, glob, pattern, key.decode(), ""), None),
+    )
+    return check.entries(_matches(pages, root, glob, pattern, within.low, within.high))
+
+
+def _matches(pages: PageReader, root: int, glob: Glob, pattern: str, low: str, high: str) -> Iterator[Item]:
     if glob.literal is not None:
-        found = find(pages, root, glob.literal) if glob.matches(glob.literal) else None
-        candidates = _all_datums(pages, root, found)
+        candidates = _at(pages, root, glob.literal) if glob.matches(glob.literal) else iter(())
     else:
         prefix = glob.prefix.encode()
         start = max(prefix, low.encode())
@@ -164,38 +250,10 @@ def matches(pages: PageReader, root: int, glob: Glob, pattern: str, low: str = "
             yield key, entry
 
 
-def _all_datums(pages: PageReader, root: int, found: Item | None) -> Iterator[Item]:
-    if found is None:
-        return
-    if found[1].is_dir:
-        yield found
-    else:
-        yield from file_entries(pages, root, paths.split_key(found[0])[0].decode())
-
-
-def checked(items: Iterable[Item], problems: tuple[Problem, ...]) -> Iterator[Item]:
-    """`items`, with the error of a broken tree at the place where pachd notices it."""
-    if not problems:
-        yield from items
-        return
-    previous = b""
-    for key, entry in items:
-        path = key.partition(b"\0")[0]
-        for problem in problems:
-            if entry.is_dir and problem.position.encode().startswith(key):
-                raise unknown(problem.text)
-            if problem.is_duplicate and path == previous == problem.position.encode():
-                raise unknown(problem.text)
-        previous = path
-        yield key, entry
-
-
-def check_one(item: Item, problems: tuple[Problem, ...]) -> None:
-    """Refuse to answer about a single file or directory that is part of a problem."""
-    key, entry = item
-    path = key.partition(b"\0")[0]
-    for problem in problems:
-        position = problem.position.encode()
-        below = position.startswith(key if entry.is_dir else path + b"/")
-        if below or (problem.is_duplicate and position == path):
-            raise unknown(problem.text)
+def _at(pages: PageReader, root: int, path: str) -> Iterator[Item]:
+    """The file at a clean path, once for each datum that wrote it, and the directory there."""
+    yield from file_entries(pages, root, path)
+    directory = paths.directory_key(path)
+    entry = tree.get(pages, root, directory)
+    if entry is not None:
+        yield directory, entry

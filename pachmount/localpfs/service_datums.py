@@ -13,6 +13,7 @@ from pachmount.datums.rows import Match
 from pachmount.errors import TooManyDatumsError
 from pachmount.localpfs import handles, listing, messages, paths, rpc
 from pachmount.localpfs.access import Access
+from pachmount.localpfs.broken import Scope
 from pachmount.localpfs.handles import FileView
 from pachmount.localpfs.rpc import Context
 from pachmount.localpfs.status import Code, Refusal, not_found, unimplemented, unknown
@@ -105,8 +106,7 @@ class DatumService:
         except BadPatternError as error:
             raise unknown(str(error)) from error
         make = messages.file_info_maker(view)
-        found = listing.matches(self._store.pages, view.root, glob, source.glob)
-        for key, entry in listing.checked(found, view.problems):
+        for key, entry in listing.matches(self._store.pages, view.root, glob, source.glob, Scope(), view.problems):
             path = key.decode() if entry.is_dir else paths.split_key(key)[0].decode()
             plain = path[:-1] if entry.is_dir and path != "/" else path
             yield Match(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from pachmount.datums.glob import BadPatternError, Glob, clean_path, compile_glo
 from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
 from pachmount.localpfs.access import Access
 from pachmount.localpfs.archive import archive
+from pachmount.localpfs.broken import Scope
 from pachmount.localpfs.handles import FileView, require
 from pachmount.localpfs.listing import Window
 from pachmount.localpfs.pages import Item
@@ -59,40 +61,33 @@ class FileService:
         window = _window(request)
         view = self._view(context, request.file, auth_pb2.REPO_LIST_FILE)
         path = clean_path(request.file.path)
-        directory = paths.directory_key(path)
         if path == _DOT_DOT:  # what pachd's look-up by prefix makes of a path that leads out of the tree
-            found = (item for item in listing.children(self._pages, view.root, b"/", window) if item[0][:3] == b"/..")
-            return _infos(view, listing.checked(found, view.problems))
-        entries = list(listing.file_entries(self._pages, view.root, path))
-        items: Iterable[Item] = entries or listing.children(self._pages, view.root, directory, window)
+            found = (item for item in listing.children(self._pages, view.root, "/", window) if item[0][:3] == b"/..")
+            return _infos(view, found)
+        items: Iterable[Item] = listing.children(self._pages, view.root, path, window, view.problems)
         datum = request.file.datum
         if datum:
             items = (item for item in items if item[1].is_dir or paths.split_key(item[0])[1] == datum)
-        return _infos(view, listing.checked(items, view.problems))
+        return _infos(view, items)
 
     def _walk(self, request: pfs_pb2.WalkFileRequest, context: Context) -> Iterator[bytes]:
         require(request, "file", "file cannot be nil")
         window = _window(request)
         view = self._view(context, request.file, auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)
         path = clean_path(request.file.path)
-        entries = list(listing.file_entries(self._pages, view.root, path))
-        if entries and not view.problems:
-            return _infos(view, entries)
-        directory = paths.directory_key(path)
-        end = paths.subtree_end(directory)
-        seen = tree.scan(self._pages, view.root, max(directory, window.marker.encode()), end)
-        if path != "/" and next(seen, None) is None:
+        found = listing.file_and_subtree(self._pages, view.root, path, window, view.problems)
+        if found is None:
             raise not_found(f"commit/{view.commit.id} does not contain item: ({path})")
-        found = listing.subtree(self._pages, view.root, directory, window)
-        return _infos(view, listing.checked([*entries, *found] if entries else found, view.problems))
+        return _infos(view, found)
 
     def _inspect(self, request: pfs_pb2.InspectFileRequest, context: Context) -> bytes:
         require(request, "file", "file cannot be nil")
         view = self._view(context, request.file, auth_pb2.REPO_INSPECT_FILE)
-        item = listing.find(self._pages, view.root, clean_path(request.file.path), request.file.datum)
+        path = clean_path(request.file.path)
+        Scope("" if path == "/" else path).refuse(view.problems)
+        item = listing.find(self._pages, view.root, path, request.file.datum)
         if item is None:
             raise _no_file(request.file.path, view.commit)
-        listing.check_one(item, view.problems)
         answer = messages.file_info_maker(view)(*item)
         if item[0] == paths.ROOT and tree.get(self._pages, view.root, b"") is not None:
             info = pfs_pb2.FileInfo.FromString(answer)  # a file was written to "/": the root has its datum
@@ -104,18 +99,18 @@ class FileService:
         require(request, "commit", "commit cannot be nil")
         view = self._view_commit(context, request.commit, auth_pb2.REPO_READ, auth_pb2.REPO_LIST_FILE)
         found = self._matches(view, request.pattern, request.path_range)
-        return _infos(view, listing.checked(found, view.problems))
+        return _infos(view, found)
 
     def _matches(self, view: FileView, pattern: str, within: pfs_pb2.PathRange) -> Iterator[Item]:
         glob = _compiled(pattern)
-        return listing.matches(self._pages, view.root, glob, pattern, within.lower, within.upper)
+        scope = Scope(low=within.lower, high=within.upper)
+        return listing.matches(self._pages, view.root, glob, pattern, scope, view.problems)
 
     def _get(self, request: pfs_pb2.GetFileRequest, context: Context) -> Iterator[bytes]:
         view = self._readable(context, request, "get file: ")
         if request.offset < 0:
             raise invalid("the offset must not be negative")
         item = self._one_file(request, view)
-        listing.check_one(item, view.problems)
         return map(messages.bytes_value, self._store.content.pieces(item[1], request.offset, _PIECE))
 
     def _readable(self, context: Context, request: pfs_pb2.GetFileRequest, prefix: str = "") -> FileView:
@@ -135,7 +130,6 @@ class FileService:
                 raise unknown("cannot get directory or non-regular file. Use GetFileTAR instead")
             if request.file.datum in ("", paths.split_key(item[0])[1]):
                 if found is not None:
-                    listing.check_one(found, view.problems)
                     raise unknown("matched multiple files. Use GetFileTAR instead")
                 found = item
         if found is None:
@@ -148,8 +142,7 @@ class FileService:
         first = next(found, None)
         if first is None:
             raise _no_file(request.file.path, request.file.commit)
-        items = listing.checked(self._expanded(view, first, found), view.problems)
-        return map(messages.bytes_value, archive(self._store.content, items))
+        return map(messages.bytes_value, archive(self._store.content, self._expanded(view, first, found)))
 
     def _expanded(self, view: FileView, first: Item, rest: Iterator[Item]) -> Iterator[Item]:
         """The matches, each directory with what lies below it, nothing twice."""
@@ -188,25 +181,31 @@ class FileService:
     def _differences(
         self, new: FileView, new_path: str, old: FileView | None, old_path: str
     ) -> Iterator[pfs_pb2.DiffFileResponse]:
-        for problem in (*new.problems, *(old.problems if old else ())):
-            raise unknown(problem.text)
+        for view, path in ((new, new_path), (old, old_path)):
+            if view is not None:
+                Scope("" if path == "/" else path).refuse(view.problems)
         old_root = old.root if old else tree.EMPTY
         of_new = messages.file_info_maker(new)
         of_old = messages.file_info_maker(old) if old else of_new
-        for new_range, old_range in zip(_ranges(new_path), _ranges(old_path), strict=False):
-            if new_range == old_range:
-                pairs = diff.differences(self._pages, new.root, old_root, *new_range)
-            else:
-                pairs = diff.apart(self._pages, new.root, old_root, new_range, old_range)
-            for key, come, gone in pairs:
-                if key == b"":
-                    continue
-                response = pfs_pb2.DiffFileResponse()
-                if come is not None:
-                    response.new_file.MergeFromString(of_new(key, come))
-                if gone is not None:
-                    response.old_file.MergeFromString(of_old(key, gone))
-                yield response
+        pairs: Iterable[diff.Pair]
+        if new_path == old_path:
+            pairs = itertools.chain.from_iterable(
+                diff.differences(self._pages, new.root, old_root, *within) for within in _ranges(new_path)
+            )
+        else:
+            pairs = diff.apart(self._scanned(new.root, new_path), self._scanned(old_root, old_path))
+        for key, come, gone in pairs:
+            if key == b"":
+                continue
+            response = pfs_pb2.DiffFileResponse()
+            if come is not None:
+                response.new_file.MergeFromString(of_new(key, come))
+            if gone is not None:
+                response.old_file.MergeFromString(of_old(key, gone))
+            yield response
+
+    def _scanned(self, root: int, path: str) -> Iterator[Item]:
+        return itertools.chain.from_iterable(tree.scan(self._pages, root, *within) for within in _ranges(path))
 
 
 def _ranges(path: str) -> list[tuple[bytes, bytes]]:

@@ -91,3 +91,51 @@ def test_a_collision_is_noticed_between_neighbours_only(pfs: Any) -> None:
     """As with pachd, which compares each path with the one before it."""
     assert _commit(pfs, "/d", "/d/x").error
     assert not _commit(pfs, "/d", "/d-1", "/d/x").error
+
+
+def _glob(pfs: Any, commit: pfs_pb2.Commit, pattern: str) -> list[str]:
+    return [info.file.path for info in pfs.GlobFile(pfs_pb2.GlobFileRequest(commit=commit, pattern=pattern))]
+
+
+def test_paths_that_a_request_does_not_ask_for_are_gone_through(pfs: Any) -> None:
+    """As with pachd, which reads all paths with the fixed part of a pattern, and behind a directory on to a match."""
+    commit = _commit(pfs, "/a/f", "/b", "/d", "/d/x", "/e").commit
+    assert _glob(pfs, commit, "/a/*") == ["/a/f"]
+    assert _glob(pfs, commit, "/e") == ["/e"]
+    for pattern in ("/?", "/@(a|e)", "/*/f"):
+        with pytest.raises(grpc.RpcError, match="path collision"):
+            _glob(pfs, commit, pattern)
+    page = pfs_pb2.ListFileRequest(file=pfs_pb2.File(commit=commit, path="/a"))
+    assert [info.file.path for info in pfs.ListFile(page)] == ["/a/f"]
+    page.paginationMarker.CopyFrom(pfs_pb2.File(commit=commit, path="/a/b"))
+    with pytest.raises(grpc.RpcError, match="path collision"):
+        list(pfs.ListFile(page))
+
+
+def test_a_page_of_a_file_has_it_on_its_side_of_the_marker_only(pfs: Any) -> None:
+    commit = _commit(pfs, "/a").commit
+    marker = pfs_pb2.File(commit=commit, path="/a")
+    request = pfs_pb2.WalkFileRequest(file=marker, paginationMarker=marker, number=1)
+    assert not list(pfs.WalkFile(request))
+    request.reverse = True
+    with pytest.raises(grpc.RpcError, match="does not contain item"):
+        list(pfs.WalkFile(request))
+
+
+def test_different_paths_are_compared_by_name_and_hash(pfs: Any) -> None:
+    commit = _commit(pfs, "/c/f", "/d").commit
+    request = pfs_pb2.DiffFileRequest()
+    request.new_file.CopyFrom(pfs_pb2.File(commit=commit, path="/c"))
+    request.old_file.CopyFrom(pfs_pb2.File(commit=commit, path="/"))
+    assert [one.old_file.file.path for one in pfs.DiffFile(request)] == ["/", "/d"]
+
+
+def test_a_file_and_a_directory_of_one_name(pfs: Any) -> None:
+    """Both are listed, as with pachd; the directory is what the name alone means."""
+    commit = _commit(pfs, "/d", "/d-1", "/d/x").commit
+    assert _glob(pfs, commit, "/d") == ["/d", "/d/"]
+    file = pfs_pb2.File(commit=commit, path="/d")
+    assert [info.file.path for info in pfs.ListFile(pfs_pb2.ListFileRequest(file=file))] == ["/d", "/d/x"]
+    assert pfs.InspectFile(pfs_pb2.InspectFileRequest(file=file)).file_type == pfs_pb2.DIR
+    with pytest.raises(grpc.RpcError, match="Use GetFileTAR"):
+        list(pfs.GetFile(pfs_pb2.GetFileRequest(file=file)))

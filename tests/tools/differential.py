@@ -21,7 +21,7 @@ import sys
 import tarfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -37,7 +37,7 @@ from tests.localpfs.replay import (
     types_of,
 )
 from tests.localpfs.servers import connect
-from tests.tools.operations import Operations, Step
+from tests.tools.operations import REPOS, Operations, Step
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 _ID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{19}|[0-9a-f]{32}")
@@ -57,6 +57,14 @@ class Side:
 
     def run(self, step: Step) -> tuple[str, str, Any]:
         """The code, the text and the comparable answer of a call."""
+        outcome = self._outcome(step)
+        if step.method == "InspectCommit" and outcome.code == "OK" and _is_finishing(plain(outcome.messages[0])):
+            return self.run(replace(step, request={**(step.request or {}), "wait": "FINISHED"}))
+        if step.save and outcome.code == "OK":
+            self._save(step.save, plain(outcome.messages[0]))
+        return outcome.code, self._named(outcome.text), self._comparable(step.method, outcome)
+
+    def _outcome(self, step: Step) -> Outcome:
         request_type, response_type = types_of(step.service, step.method)
         path = f"/{step.service}/{step.method}"
         if step.requests is not None:
@@ -65,10 +73,32 @@ class Side:
         else:
             one = self.channel.unary_stream(path, request_type.SerializeToString, response_type.FromString)
             call = one(self._message(step.request or {}, request_type))
-        outcome = collect(call, DEFAULT_SECONDS, None, None)
-        if step.save and outcome.code == "OK":
-            self._save(step.save, plain(outcome.messages[0]))
-        return outcome.code, self._named(outcome.text), self._comparable(step.method, outcome)
+        return collect(call, DEFAULT_SECONDS, None, None)
+
+    def left_out(self, step: Step) -> bool:
+        """Whether the step must not be run, since what pachd does with it is not worth copying.
+
+        Squashing a commit whose branch is gone makes pachd 2.11 panic. An open commit and one with an error have only
+        their changes in pachd: if the commit that they began with is squashed or deleted with its repo, they begin with
+        the one before it or with nothing. The embedded server keeps showing what they showed.
+        """
+        if step.method == "DeleteRepo":
+            repos = [{"name": name, "type": "user", "project": {"name": "$project"}} for name in REPOS]
+            answers = [self.run(Step("ListCommit", {"repo": repo}))[2] for repo in repos]
+            parents = [(info["commit"], info.get("parent_commit")) for infos in answers for info in infos]
+            name = (step.request or {})["repo"]["name"]
+            return any(name == of["repo"]["name"] != one["repo"]["name"] for one, of in parents if of)
+        if step.method != "SquashCommit":
+            return False
+        outcome = self._outcome(Step("InspectCommit", step.request))
+        if outcome.code != "OK":
+            return False
+        info = plain(outcome.messages[0])
+        branch = info["commit"].get("branch")
+        if not branch or self._outcome(Step("InspectBranch", {"branch": branch})).code != "OK":
+            return True
+        children = [self.run(Step("InspectCommit", {"commit": one}))[2] for one in info.get("child_commits", ())]
+        return any(child and "error" in child[0] for child in children)
 
     def clean_up(self) -> None:
         """Remove the project with all that is in it."""
@@ -109,7 +139,9 @@ class Side:
     def _comparable(self, method: str, outcome: Outcome) -> Any:
         if method in ("GetFile", "GetFileTAR"):
             data = b"".join(message.value for message in outcome.messages)  # type: ignore[attr-defined]
-            if method == "GetFile" or outcome.code != "OK":
+            if outcome.code != "OK":
+                return []  # how much came before the error is a matter of buffers
+            if method == "GetFile":
                 return [len(data), hashlib.sha256(data).hexdigest()]
             try:
                 return list(tar_entries(data))
@@ -137,6 +169,10 @@ class Side:
         for name, value in self._values.items():
             text = text.replace(value, f"${name}")
         return _ID.sub("<id>", text)
+
+
+def _is_finishing(info: dict[str, Any]) -> bool:
+    return "finishing" in info and "finished" not in info
 
 
 @dataclass
@@ -178,6 +214,9 @@ def compare(
 
     for number in range(steps):
         step = operations.next()
+        while any(side.left_out(step) for side in sides):
+            operations.learn(ok=False)
+            step = operations.next()
         code = both(number, step)
         result.steps += 1
         operations.learn(code == "OK")

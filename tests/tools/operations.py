@@ -13,7 +13,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_REPOS = ("one", "two", "three")
+REPOS = ("one", "two", "three")
 _BRANCHES = ("master", "dev", "side")
 _DIRECTORIES = ("", "/a", "/a/b", "/c", "/d.x")
 _NAMES = ("f", "g1", "g2", "h.txt", "a", "Z")
@@ -57,8 +57,8 @@ class Operations:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._waiting.append(Step("CreateProject", {"project": {"name": "$project"}}))
-        self._waiting += [Step("CreateRepo", {"repo": self._repo(name)}) for name in _REPOS]
-        for name in _REPOS:
+        self._waiting += [Step("CreateRepo", {"repo": self._repo(name)}) for name in REPOS]
+        for name in REPOS:
             head = {"repo": self._repo(name), "branch": self._branch(name, "master")}
             files = [{"add_file": {"path": f"{top}/f", "raw": {"text": top}}} for top in _DIRECTORIES]
             self._waiting.append(Step("ModifyFile", requests=[{"set_commit": head}, *files]))
@@ -88,7 +88,7 @@ class Operations:
         return {"name": name, "repo": self._repo(repo)}
 
     def _some_repo(self) -> str:
-        return "missing" if self._chance.random() < 0.02 else self._chance.choice(_REPOS)
+        return "missing" if self._chance.random() < 0.02 else self._chance.choice(REPOS)
 
     def _some_branch(self) -> str:
         return self._chance.choices((*_BRANCHES, "nobranch", "bad name"), (60, 15, 5, 2, 1))[0]
@@ -133,7 +133,7 @@ class Operations:
             return {"delete_file": {"path": path + "/" if self._chance.random() < 0.25 else path}}
         source = self._file()
         if self._chance.random() < 0.85:  # one that is there, most likely
-            repo = self._chance.choice(_REPOS)
+            repo = self._chance.choice(REPOS)
             source["commit"] = {"repo": self._repo(repo), "branch": self._branch(repo, "master")}
         copy = {"dst": self._path(), "src": source, "append": self._chance.random() < 0.3}
         return {"copy_file": copy}
@@ -215,7 +215,7 @@ class Operations:
         return Step("SquashCommit", {"commit": self._commit()})
 
     def _create_repo(self) -> Step:
-        request: Json = {"repo": self._repo(self._chance.choice((*_REPOS, "bad name"))), "description": "again"}
+        request: Json = {"repo": self._repo(self._chance.choice((*REPOS, "bad name"))), "description": "again"}
         request["update"] = self._chance.random() < 0.5
         return Step("CreateRepo", request)
 
@@ -299,7 +299,7 @@ class Operations:
 
     def _input(self) -> Json:
         glob = self._chance.choice(("/*", "/(*)", "/a/*", "/*/(*)", "/", "/**", "/[", "/*/(*)*"))
-        made: Json = {"project": "$project", "repo": self._chance.choice(_REPOS), "branch": "master", "glob": glob}
+        made: Json = {"project": "$project", "repo": self._chance.choice(REPOS), "branch": "master", "glob": glob}
         return {"pfs": made}
 
     def _datums(self) -> Step:
