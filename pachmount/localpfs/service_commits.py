@@ -62,8 +62,8 @@ class CommitService:
                 if name != repo:  # whose files the commit begins with
                     self._access.require(context, of_repo(name), auth_pb2.REPO_READ, prefix=prefix)
         with self._store.change() as db:
-            handles.require_repo(db, repo)
             handles.check_branch_name(request.branch.name)
+            handles.require_repo(db, repo)
             parent = None
             if request.HasField("parent"):
                 parent = handles.resolve(db, request.parent)

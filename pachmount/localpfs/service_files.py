@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pachmount.datums.glob import BadPatternError, Glob, clean_path, compile_glob
-from pachmount.localpfs import diff, handles, listing, messages, paths, rpc, tree
+from pachmount.localpfs import diff, handles, listing, messages, model, paths, rpc, tree
 from pachmount.localpfs.access import Access
 from pachmount.localpfs.archive import archive
 from pachmount.localpfs.broken import Scope
@@ -175,8 +175,8 @@ class FileService:
         if view.revision is None or view.revision.parent is None:
             return None
         with self._store.database.read() as db:
-            ((commit_id,),) = db.execute("SELECT id FROM revision WHERE key = ?", (view.revision.parent,)).fetchall()
-            return handles.view(db, pfs_pb2.Commit(id=commit_id, repo=view.commit.repo))
+            parent = model.revision(db, view.revision.parent)  # perhaps of another repo
+            return handles.view(db, messages.commit_handle(parent))
 
     def _differences(
         self, new: FileView, new_path: str, old: FileView | None, old_path: str

@@ -139,3 +139,13 @@ def test_a_file_and_a_directory_of_one_name(pfs: Any) -> None:
     assert pfs.InspectFile(pfs_pb2.InspectFileRequest(file=file)).file_type == pfs_pb2.DIR
     with pytest.raises(grpc.RpcError, match="Use GetFileTAR"):
         list(pfs.GetFile(pfs_pb2.GetFileRequest(file=file)))
+
+
+def test_a_commit_is_compared_with_its_parent_in_another_repo(pfs: Any) -> None:
+    parent = _commit(pfs, "/a").commit
+    other = pfs_pb2.Repo(name="other", type="user", project=pfs_pb2.Project(name="default"))
+    pfs.CreateRepo(pfs_pb2.CreateRepoRequest(repo=other))
+    branch = pfs_pb2.Branch(name="master", repo=other)
+    made = pfs.StartCommit(pfs_pb2.StartCommitRequest(branch=branch, parent=parent))
+    request = pfs_pb2.DiffFileRequest(new_file=pfs_pb2.File(commit=made, path="/"))
+    assert not list(pfs.DiffFile(request))
