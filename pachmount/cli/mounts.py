@@ -237,7 +237,7 @@ def unmount(
             is_kept = entry.staged is None and entry.name in kept
             found = client.diff(entry.name) if entry.staged is not None or is_kept else None
             changes = found.changes if found is not None else []
-            if is_kept and fate == "commit":
+            if is_kept and entry.mode != "rw" and fate == "commit":
                 fate = "keep"  # it is read-only, so what is staged under its name is not committed
             commit = _commit(state, client, entry, message) if changes and fate == "commit" else ""
             client.unmount([entry.name], staged=fate, message=message)

@@ -81,8 +81,9 @@ def _get(snapshot: Snapshot, top: Beneath, wanted: Mapping[str, FileInfo], *, fo
 
 
 def _is_replaceable(target: Spot, seen: Seen) -> bool:
-    """Whether it is a file, or a link that leads to no directory: then the link is replaced."""
-    return seen.is_file or (stat.S_ISLNK(seen.mode) and not os.path.isdir(str(target)))
+    """Whether it is a file, or a link to a file or to nothing: then the link is replaced."""
+    path = str(target)
+    return seen.is_file or (stat.S_ISLNK(seen.mode) and (os.path.isfile(path) or not os.path.exists(path)))
 
 
 def _check_names(directory: Path, wanted: Mapping[str, FileInfo]) -> None:

@@ -19,8 +19,10 @@ def check_start(where: Places, settings: Settings) -> None:
     parse_users(settings.socket_users, "socket_users")
     if settings.listen:
         client_access(where, settings)
+    make_private_dir(where.lock_file.parent)
     for directory in {file.parent for file in (where.lock_file, where.log_file, where.socket)}:
-        make_private_dir(directory)
+        if not directory.is_dir():  # the user may have named one, whose mode is not ours to change
+            make_private_dir(directory)
         try:
             with tempfile.TemporaryFile(dir=directory):
                 pass

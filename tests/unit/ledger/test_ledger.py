@@ -96,7 +96,8 @@ def path(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def _killed(path: Path, changes: int, seed: int = 0) -> Iterator[None]:
     """Transactions of a process that then ends without closing anything; the files stay as they are at that moment."""
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         try:
             opened = _open(path)
             chance = random.Random(seed)
@@ -106,7 +107,7 @@ def _killed(path: Path, changes: int, seed: int = 0) -> Iterator[None]:
                     _change(db, chance)
         finally:
             os._exit(0)
-    os.wait()
+    os.waitpid(child, 0)
     yield
 
 
