@@ -9,7 +9,16 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from pachmount.errors import BusyError, NotFoundError, PachmountError, UsageError
+from pachmount.errors import (
+    BusyError,
+    ClusterError,
+    GoneError,
+    NotFoundError,
+    NotPermittedError,
+    PachmountError,
+    UnreachableError,
+    UsageError,
+)
 from pachmount.mounts.committing import Committed, CommitWish, Progress
 from pachmount.mounts.elsewhere import Elsewhere
 from pachmount.mounts.mount import Mount
@@ -29,6 +38,8 @@ SHUTDOWN_COMMITS = 4
 """How many mounts are committed at a time when the daemon stops."""
 LAST_COMMIT_SECONDS = 3.0
 """How long a commit that is given up may take to notice."""
+_NO_COMMIT = (UnreachableError, NotFoundError, GoneError, NotPermittedError, ClusterError)
+"""What the cluster may say in the place of the commit that was changed."""
 
 
 class StagedChanges:
@@ -69,7 +80,7 @@ class StagedChanges:
             ), "it is not mounted for writing"
         try:
             return self._writing.difference(mount, wanted), ""
-        except PachmountError as error:
+        except _NO_COMMIT as error:
             return as_difference(items_of(mount.overlay.snapshot())).at(wanted), str(error)
 
     def patch(self, name: str, paths: Collection[str]) -> tuple[Difference, str]:

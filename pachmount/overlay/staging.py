@@ -312,10 +312,13 @@ class Staging:
     def close(self) -> None:
         self._remove_removable()
         with self._lock, faults(self.directory):
+            use, self._use = self._use, -1
+            if use < 0:  # it was closed before
+                return
             try:
                 self._ledger.close()
             finally:
-                os.close(self._use)
+                os.close(use)
 
 
 def damaged(directory: Path, why: str) -> StoreDamagedError:
