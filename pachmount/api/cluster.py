@@ -112,7 +112,7 @@ class ConfigHandler(Handler):
     """GET and PUT /config: which cluster, and whether it answers."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self._config))
+        self.answer(await self.watch(self._config))
 
     async def put(self) -> None:
         request = decode_body(self.request.body, schema.ConfigRequest)

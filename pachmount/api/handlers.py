@@ -151,6 +151,10 @@ class Handler(tornado.web.RequestHandler):
         """Run a question that memory answers."""
         return await self.run(self.services.pools.poll, work)
 
+    async def watch(self, work: Callable[[], T]) -> T:
+        """Run a question that clients ask again and again, and that waits for the cluster for seconds at most."""
+        return await self.run(self.services.pools.watch, partial(self._asked, work))
+
     async def look(self, work: Callable[[], T]) -> T:
         """Run a question to the cluster."""
         return await self.run(self.services.pools.look, partial(self._asked, work))

@@ -53,7 +53,7 @@ class MountsHandler(MountsAnswering):
     """GET /mounts: all mounts and all repos."""
 
     async def get(self) -> None:
-        self.answer(await self.look(self.mounts))
+        self.answer(await self.watch(self.mounts))
 
 
 class MountHandler(MountsAnswering):

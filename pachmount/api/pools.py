@@ -67,18 +67,21 @@ class Pool(Executor):
 
 
 class Pools:
-    """`poll` answers from memory, `look` asks the cluster, `work` changes something, `upload` sends data for as long as
-    that takes, `stream` reads pieces of files, `login` waits for a person.
+    """`poll` answers from memory, `watch` asks the cluster for a moment, `look` for as long as a call may take.
+
+    `work` changes something, `upload` sends data for as long as that takes, `stream` reads pieces of files, `login`
+    waits for a person.
     """
 
     def __init__(self) -> None:
         self.poll = Pool("poll", 4)
+        self.watch = Pool("watch", 8)
         self.look = Pool("look", 16)
         self.work = Pool("work", 8)
         self.upload = Pool("upload", 16)
         self.stream = Pool("stream", 8)
         self.login = Pool("login", 4)
-        self._all = (self.poll, self.look, self.work, self.upload, self.stream, self.login)
+        self._all = (self.poll, self.watch, self.look, self.work, self.upload, self.stream, self.login)
 
     def states(self) -> list[PoolState]:
         """What each pool is doing."""
