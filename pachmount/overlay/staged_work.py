@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pachmount.cache.pages import Block
-from pachmount.errors import DataError, StoreDamagedError
+from pachmount.errors import DataError, NotFoundError, StoreDamagedError
 from pachmount.ledger.compare import boot_id
 from pachmount.names import Source
 from pachmount.overlay import rows, snapshot
@@ -292,6 +292,9 @@ def _tree(place: Path, inodes: dict[int, Inode], entries: list[tuple[int, bytes,
     """The root directory, with the names that the rows give. A directory has one name, and none is above itself."""
     damaged = f"staged changes in '{place}' are damaged"
     root = inodes.get(ROOT_ID)
+    if not inodes and not entries:  # a mount of that name is being made, or nothing was ever written in it
+        what = f"no staged changes under the name '{place.name}'"
+        raise NotFoundError(what, "nothing is staged", "pachmount staged list")
     if not isinstance(root, Directory):
         raise StoreDamagedError(damaged, "they have no root directory", repair_hint(place.name))
     named: set[int] = {ROOT_ID}

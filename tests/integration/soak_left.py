@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.integration.box import Box
 
 _LASTING = re.compile(
-    r"state/pachmount/[^/]+(/(daemon\.lock|daemon\.log|daemon\.stderr|mounts\.json|localpfs\.log|staged|staging))?"
+    r"state/pachmount/[^/]+(/(daemon\.(lock|log|stderr)|mounts(\.copy)?\.json|localpfs\.log|staged|staging))?"
     r"|cache/pachmount(/blocks(/[^/]+)?|/listings(/[^/]+)?)?"
     r"|run/pachmount(/[^/]+\.(sock|lock))?"
     r"|(state|cache|run)/pachmount"
